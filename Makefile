@@ -1,0 +1,41 @@
+# One line a target; the logic is in Python: `python build.py --help`.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BUILD = .venv/bin/python build.py
+
+.DEFAULT_GOAL := help
+.PHONY: help setup rehearse simulate bundle bench test check format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/installed  ## create .venv with the versions of Kaggle's image
+
+.venv/installed: requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found: install one, or name it with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+rehearse: setup  ## run the kernel on a hidden test with the network cut  [INPUT=DIR OUT=DIR]
+	$(BUILD) rehearse $(if $(INPUT),--input $(INPUT)) $(if $(OUT),--out $(OUT))
+
+simulate: setup  ## write a simulated data set in the competition's layout  [OUT=DIR RECORDINGS=N SEED=S]
+	$(BUILD) simulate $(if $(OUT),--out $(OUT)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(SEED),--seed $(SEED))
+
+bundle: setup  ## pack code, weights and wheels into dist/dataset
+	$(BUILD) bundle
+
+bench: setup  ## measure against the alternatives, as ratios
+	$(BUILD) bench
+
+test: setup  ## run every test
+	.venv/bin/python -m pytest
+
+check: setup  ## format, lint, types, tests
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest
+
+format: setup  ## format the code and mend what ruff can mend
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+clean:  ## remove what was built; keeps .venv
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Speed and memory against the real alternatives, in one run, as ratios."""

@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""The one command line of the project: parses, calls the room that does the work, prints what it answers.
+
+`python build.py --help` lists the commands, `python build.py COMMAND --help` says what each takes. The Makefile's
+targets call these commands inside `.venv`. Only the standard library is imported before a command is known, so that
+`--help` answers at once and a missing package is named in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent
+Run = Callable[[argparse.Namespace], int | None]
+COMMANDS: dict[str, tuple[Run, list[tuple[tuple[str, ...], dict[str, Any]]]]] = {}
+
+
+def argument(*names: str, **options: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Describe one argument as `ArgumentParser.add_argument` takes it."""
+    return names, options
+
+
+def command(name: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[Run], Run]:
+    """Register a function as `build.py NAME`; its docstring is the help, its return value the exit status."""
+
+    def register(run: Run) -> Run:
+        COMMANDS[name] = (run, list(arguments))
+        return run
+
+    return register
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all registered commands."""
+    parser = argparse.ArgumentParser(prog="build.py", description="From raw EEG to a Kaggle submission, offline.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (run, arguments) in COMMANDS.items():
+        text = (run.__doc__ or "").strip()
+        sub = commands.add_parser(
+            name,
+            help=text.splitlines()[0].rstrip("."),
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for names, options in arguments:
+            sub.add_argument(*names, **options)
+        sub.set_defaults(run=run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; print one line and return non-zero where the user can mend it."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        if (ROOT / str(error.name).split(".")[0]).exists():
+            raise
+        print(f"error: the package {error.name!r} is not installed: run `make setup` first", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
