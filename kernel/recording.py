@@ -1,0 +1,188 @@
+"""One recording: read the electrodes, cut a window, repair its gaps. Called by `predict.py`, training and the report.
+
+`read_channels` is the whole way from a parquet file to what a network's input is built from. Its order matters. Gaps
+are repaired after the montage, not before: the reference's noise can be ten times the EEG, and a gap filled in one
+electrode alone would let all of it through the difference. Inside a recording a gap becomes the straight line between
+its two ends, which adds next to nothing above 0.5 Hz; before the first and after the last sample, and where a short
+recording is padded, there is the channel's median, which is zero, since every channel gives up its standing potential.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kernel.constants import EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
+from kernel.montage import build_montage
+
+
+def read_electrodes(path: Path) -> np.ndarray:
+    """Read the 19 electrodes of a recording, whatever the order and the number type of the file's columns.
+
+    Parameters
+    ----------
+    path : Path
+        A parquet file with columns named as in `EEG_ELECTRODES`; others are not read.
+
+    Returns
+    -------
+    electrodes : ndarray, shape (19, n_times), float32
+        Microvolts. NaN where the file has nulls, NaN, infinities or text; an absent electrode is a row of NaN.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no readable parquet file, has no rows, or has none of the electrodes.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such recording; check the folder and the ids in the table")
+    try:
+        with pq.ParquetFile(path) as file:
+            present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
+            table = file.read(columns=present, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); copy it again"
+        ) from error
+    if not present:
+        raise ValueError(f"{path}: no electrode columns; expected {', '.join(EEG_ELECTRODES[:3])}, ...")
+    if table.num_rows == 0:
+        raise ValueError(f"{path}: no samples; expected {WINDOW_SAMPLES} rows at {SFREQ} Hz")
+    electrodes = np.full((len(EEG_ELECTRODES), table.num_rows), np.nan, np.float32)
+    for name in present:
+        electrodes[EEG_ELECTRODES.index(name)] = _read_numbers(table.column(name))
+    electrodes[np.isinf(electrodes)] = np.nan
+    return electrodes
+
+
+def _read_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return column.to_numpy(zero_copy_only=False).astype(np.float32)
+    return np.array([_read_number(value) for value in column.to_pylist()], np.float32)
+
+
+def _read_number(value: object) -> float:
+    """Return the number that a cell of a text column holds, NaN where it holds none."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+
+
+def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
+    """Cut `n_times` samples from `start`, or from the centre; a shorter recording is returned whole.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_rows, n_samples)
+        A recording at 200 Hz.
+    start : int, optional
+        First sample; None takes the centre, where the experts looked.
+    n_times : int
+        Length of the window in samples.
+
+    Returns
+    -------
+    window : ndarray, shape (n_rows, min(n_times, n_samples)), a view
+        The window; fewer samples only where the recording ends before it does.
+
+    Raises
+    ------
+    ValueError
+        If the window would start outside the recording.
+    """
+    n_samples = samples.shape[1]
+    if start is None:
+        start = max(0, (n_samples - n_times) // 2)
+    if not 0 <= start < n_samples:
+        raise ValueError(f"a window cannot start at sample {start} of a recording with {n_samples} samples")
+    return samples[:, start : start + n_times]
+
+
+def repair_gaps(channels: np.ndarray) -> np.ndarray:
+    """Take away each channel's median and fill its gaps: a line inside, zero before the first and after the last sample.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (n_channels, n_times), float32
+        Microvolts, NaN in the gaps.
+
+    Returns
+    -------
+    channels : ndarray, shape (n_channels, n_times), float32
+        Finite microvolts; a channel without a sample is zero.
+    """
+    finite = np.isfinite(channels)
+    whole = finite.all(axis=1)
+    repaired = np.zeros_like(channels)
+    repaired[whole] = channels[whole] - np.median(channels[whole], axis=1, keepdims=True)
+    times = np.arange(channels.shape[1])
+    for row in np.flatnonzero(~whole & finite.any(axis=1)):
+        known = finite[row]
+        values = channels[row, known]
+        repaired[row] = np.interp(times, times[known], values - np.median(values), left=0.0, right=0.0)
+    return repaired
+
+
+def pad_window(channels: np.ndarray, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
+    """Centre a short recording between zeros, so that its middle lies where the experts looked.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (n_channels, n_samples), float32
+        At most `n_times` samples.
+
+    Returns
+    -------
+    channels : ndarray, shape (n_channels, n_times), float32
+        The same samples, zeros on both sides.
+    """
+    missing = n_times - channels.shape[1]
+    return np.pad(channels, ((0, 0), (missing // 2, missing - missing // 2))) if missing > 0 else channels
+
+
+def build_channels(electrodes: np.ndarray, start: int | None = None) -> np.ndarray:
+    """Go from electrodes to the repaired channels of one window.
+
+    Parameters
+    ----------
+    electrodes : ndarray, shape (19 or 20, n_samples), float32
+        Microvolts, NaN in the gaps.
+    start : int, optional
+        First sample of the window; None takes the centre.
+
+    Returns
+    -------
+    channels : ndarray, shape (18, 10000), float32
+        Finite microvolts, rows as in `kernel.montage.CHANNELS`; a channel that cannot be read is zero.
+    """
+    return pad_window(repair_gaps(build_montage(cut_window(electrodes, start))))
+
+
+def read_channels(path: Path, start: int | None = None) -> np.ndarray:
+    """Read the channels of one window from a file: `read_electrodes`, then `build_channels`.
+
+    Parameters
+    ----------
+    path : Path
+        A recording's parquet file.
+    start : int, optional
+        First sample of the window; None takes the centre.
+
+    Returns
+    -------
+    channels : ndarray, shape (18, 10000), float32
+        Finite microvolts; a channel that cannot be read, or carries nothing, is zero.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_electrodes`; `ValueError` too if the window starts outside the recording.
+    """
+    return build_channels(read_electrodes(path), start)
