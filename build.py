@@ -53,6 +53,29 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command(
+    "simulate",
+    argument("--out", type=Path, default=ROOT / "dist" / "simulated", help="folder to write [%(default)s]"),
+    argument("--recordings", type=int, default=200, help="training recordings [%(default)s]"),
+    argument("--test-recordings", type=int, help="hidden test recordings [a tenth of them]"),
+    argument("--seed", type=int, default=0, help="same seed, same bytes [%(default)s]"),
+    argument("--workers", type=int, default=1, help="processes [%(default)s]"),
+)
+def run_simulate(args: argparse.Namespace) -> int:
+    """Write a simulated data set in the competition's layout; run again to go on with an interrupted one."""
+    from simulator.dataset import write_data_set
+
+    write_data_set(
+        args.out,
+        recordings=args.recordings,
+        test_recordings=args.test_recordings,
+        seed=args.seed,
+        workers=args.workers,
+    )
+    print(f"{args.out}: {args.recordings} simulated recordings, seed {args.seed}")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; print one line and return non-zero where the user can mend it."""
     args = build_parser().parse_args(argv)

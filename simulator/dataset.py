@@ -1,0 +1,204 @@
+"""Writes simulated recordings to disk in the competition's layout; `build.py simulate` and the rehearsal call it.
+
+Every recording is drawn from (seed, index) alone, so the files are the same whatever the number of workers, and an
+interrupted run goes on where it stopped: a recording counts as done once its rows lie in `.unfinished/`, which is
+written after the parquet file and removed when the tables are complete. Files appear under their final names whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from kernel.constants import CLASS_NAMES, ELECTRODES, VOTES
+from simulator.generate import STREAMS, simulate_recording, simulate_window
+
+TRAIN_COLUMNS = (
+    *("eeg_id", "eeg_sub_id", "eeg_label_offset_seconds", "spectrogram_id", "spectrogram_sub_id"),
+    *("spectrogram_label_offset_seconds", "label_id", "patient_id", "expert_consensus", *VOTES),
+)
+TEST_COLUMNS = ("spectrogram_id", "eeg_id", "patient_id")
+CONFIG, UNFINISHED = "simulator.json", ".unfinished"
+
+
+@dataclass(frozen=True)
+class DataSetConfig:
+    """What a folder of simulated recordings was made from, written beside them."""
+
+    recordings: int
+    test_recordings: int
+    seed: int
+
+
+def write_data_set(
+    folder: Path,
+    *,
+    recordings: int,
+    seed: int,
+    workers: int = 1,
+    test_recordings: int | None = None,
+    progress: bool = True,
+) -> None:
+    """Write a data set: train.csv, train_eegs/, test.csv, test_eegs/, test_votes.csv and truth.parquet.
+
+    `test_recordings` is a tenth of `recordings` (at least one) where it is not given. Raises ValueError for counts
+    below one or a folder that holds another data set, OSError where the disk is full or not writable.
+    """
+    if test_recordings is None:
+        test_recordings = max(1, recordings // 10)
+    _write(Path(folder), DataSetConfig(recordings, test_recordings, seed), workers, progress)
+
+
+def write_hidden_test(folder: Path, *, recordings: int = 64, seed: int = 0, progress: bool = True) -> None:
+    """Write only a hidden test: test.csv, test_eegs/ and test_votes.csv, each recording with at least 10 votes."""
+    _write(Path(folder), DataSetConfig(0, recordings, seed), 1, progress)
+
+
+def _write(folder: Path, config: DataSetConfig, workers: int, progress: bool) -> None:
+    _check(folder, config, workers)
+    done = folder / ("train.csv" if config.recordings else "test_votes.csv")
+    if done.exists():
+        return
+    unfinished = folder / UNFINISHED
+    for name in (UNFINISHED, "test_eegs", *(("train_eegs",) if config.recordings else ())):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    with replacing(folder / CONFIG) as path:
+        path.write_text(json.dumps(asdict(config), indent=1) + "\n")
+    jobs = [("train", i) for i in range(config.recordings)] + [("test", i) for i in range(config.test_recordings)]
+    waiting = [job for job in jobs if not (unfinished / f"{job[0]}-{job[1]}.json").exists()]
+    write = partial(_write_recording, folder, config.seed)
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="rec", desc="simulate", disable=not progress)
+    with bar:
+        for _ in _run(write, waiting, workers):
+            bar.update()
+    rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    for split, index in jobs:
+        rows[split].extend(json.loads((unfinished / f"{split}-{index}.json").read_text()))
+    _write_tables(folder, rows["train"], rows["test"])
+    shutil.rmtree(unfinished)
+
+
+def _run(write: Callable[[tuple[str, int]], None], jobs: list[tuple[str, int]], workers: int) -> Iterator[None]:
+    if workers == 1 or len(jobs) < 2:
+        yield from map(write, jobs)
+        return
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(write, jobs, chunksize=4)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_recording(folder: Path, seed: int, job: tuple[str, int]) -> None:
+    split, index = job
+    eeg_id = _identifier(seed, STREAMS["test" if split == "test" else "recording"], index)
+    if split == "test":
+        window = simulate_window(seed, index, population="many", stream="test")
+        samples, patient, labels = window.samples, index, [(0, window.votes, window.truth)]
+    else:
+        recording = simulate_recording(seed, index)
+        samples, patient, labels = recording.samples, recording.patient, recording.labels
+    table = pa.table({name: pa.array(row) for name, row in zip(ELECTRODES, samples.astype(np.float32), strict=True)})
+    with replacing(folder / f"{split}_eegs" / f"{eeg_id}.parquet") as path:
+        pq.write_table(table, path)
+    rows = [
+        {
+            "eeg_id": eeg_id,
+            "eeg_sub_id": sub,
+            "eeg_label_offset_seconds": float(offset),
+            "spectrogram_id": eeg_id,
+            "spectrogram_sub_id": sub,
+            "spectrogram_label_offset_seconds": float(offset),
+            "label_id": _identifier(seed, 3, index * 1009 + sub),
+            "patient_id": patient,
+            "expert_consensus": CLASS_NAMES[int(np.argmax(votes))],
+            **{name: int(v) for name, v in zip(VOTES, votes, strict=True)},
+            "truth": {
+                **{k: v for k, v in truth.items() if k != "expected"},
+                **{f"expected_{name}": float(p) for name, p in zip(VOTES, truth["expected"], strict=True)},
+            },
+        }
+        for sub, (offset, votes, truth) in enumerate(labels)
+    ]
+    with replacing(folder / UNFINISHED / f"{split}-{index}.json") as path:
+        path.write_text(json.dumps(rows))
+
+
+def _write_tables(folder: Path, train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:
+    truth = pd.DataFrame(
+        {"split": split, "eeg_id": row["eeg_id"], "eeg_sub_id": row["eeg_sub_id"], **row["truth"]}
+        for split, rows in (("train", train), ("test", test))
+        for row in rows
+    )
+    if train:
+        with replacing(folder / "truth.parquet") as path:
+            truth.to_parquet(path, index=False)
+    frame = pd.DataFrame(test)
+    with replacing(folder / "test.csv") as path:
+        frame[list(TEST_COLUMNS)].to_csv(path, index=False)
+    with replacing(folder / "test_votes.csv") as path:
+        frame[["eeg_id", *VOTES]].to_csv(path, index=False)
+    if train:
+        with replacing(folder / "train.csv") as path:
+            pd.DataFrame(train)[list(TRAIN_COLUMNS)].to_csv(path, index=False)
+
+
+def _check(folder: Path, config: DataSetConfig, workers: int) -> None:
+    wrong = [f"{name} must be at least 1, not {value}" for name, value in
+             (("test_recordings", config.test_recordings), ("workers", workers)) if value < 1]  # fmt: skip
+    if config.recordings < 0 or config.seed < 0:
+        wrong.append(f"recordings and seed must not be negative, got {config.recordings} and {config.seed}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not a folder: choose another --out")
+    if not (folder / CONFIG).exists():
+        if any((folder / name).exists() for name in ("train.csv", "test.csv")):
+            raise ValueError(f"{folder} holds data that was not simulated (no {CONFIG}): choose another --out")
+        return
+    found = json.loads((folder / CONFIG).read_text())
+    for name, value in asdict(config).items():
+        if found.get(name) != value:
+            raise ValueError(
+                f"{folder} holds another simulated data set ({name} is {found.get(name)} there, {value} was asked): "
+                "choose another --out, or remove it first"
+            )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, renamed to it once the block is through; removed where it fails."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(
+                error.errno, f"no space left to write {path}: free some, then run the same command again to go on"
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _identifier(seed: int, stream: int, index: int) -> int:
+    """Return an id below 2**32 that no other index of the same seed and stream has (an odd factor is a bijection)."""
+    start = int(np.random.SeedSequence([seed, stream]).generate_state(1)[0])
+    return (start + index * 2654435761) % 2**32
