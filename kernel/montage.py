@@ -6,6 +6,8 @@ so that a network sees homologous channels side by side and the left/right mirro
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from kernel.constants import EEG_ELECTRODES
@@ -20,8 +22,7 @@ CHAINS = {
 
 
 def _pairs(chain: str) -> list[tuple[str, str]]:
-    electrodes = CHAINS[chain]
-    return list(zip(electrodes, electrodes[1:], strict=False))
+    return list(itertools.pairwise(CHAINS[chain]))
 
 
 def _interleave(left: str, right: str) -> list[tuple[str, str]]:

@@ -106,7 +106,7 @@ def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WIN
 
 
 def repair_gaps(channels: np.ndarray) -> np.ndarray:
-    """Take away each channel's median and fill its gaps: a line inside, zero before the first and after the last sample.
+    """Take away each channel's median and fill its gaps: a line inside, zero at both ends.
 
     Parameters
     ----------

@@ -1,0 +1,141 @@
+"""What a network reads: one array per configured input, built from the 18 channels of one window.
+
+Called by `predict.py`, by training and by the cache. Two kinds exist: a scalogram (`ScalogramConfig`) and the raw
+signal (`RawConfig`). Networks that share a configuration share the array.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft
+
+from kernel.constants import SFREQ
+from kernel.scalogram import ScalogramConfig, build_scalogram
+
+
+@dataclass(frozen=True)
+class RawConfig:
+    """Everything that decides the numbers of a raw-signal input."""
+
+    f_min: float = 0.5
+    """High-pass corner, hertz (half amplitude)."""
+    f_max: float = 40.0
+    """Low-pass corner, hertz (half amplitude)."""
+    stride: int = 2
+    """One sample kept out of `stride`: 100 Hz by default."""
+    clip: float = 1024.0
+    """Channels are clipped to +-clip microvolts before filtering."""
+    compression: str = "asinh"
+    """`asinh`: arsinh(x / unit), linear for small and logarithmic for large values; `none`: x / unit."""
+    unit: float = 20.0
+    """Microvolts that the compression counts as one."""
+
+    def __post_init__(self) -> None:
+        nyquist = SFREQ / self.stride / 2
+        if not 0 < self.f_min < self.f_max < nyquist:
+            raise ValueError(f"RawConfig: need 0 < f_min < f_max < {nyquist:g} Hz, found {self.f_min}, {self.f_max}")
+        if self.compression not in ("asinh", "none"):
+            raise ValueError(f"RawConfig: compression must be 'asinh' or 'none', found {self.compression!r}")
+        if min(self.clip, self.unit) <= 0:
+            raise ValueError("RawConfig: clip and unit must be positive")
+
+    def shape(self, n_channels: int, n_times: int) -> tuple[int, int]:
+        """Return (n_channels, n_samples) for an input of `n_times` samples."""
+        return n_channels, n_times // self.stride
+
+
+InputConfig = ScalogramConfig | RawConfig
+KINDS: dict[str, type[InputConfig]] = {"scalogram": ScalogramConfig, "raw": RawConfig}
+
+
+def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
+    """Band-pass, decimate and scale the raw signal, without phase shift, by one FFT there and a shorter one back.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (n_channels, n_times)
+        Finite microvolts at 200 Hz.
+    config : RawConfig
+        Corners, stride and scaling.
+
+    Returns
+    -------
+    raw : ndarray, shape (n_channels, n_times // stride), float32
+        Scaled by the configuration's constants; the samples are those at every `stride`-th time.
+    """
+    n_samples = config.shape(*channels.shape)[1]
+    kept = n_samples * config.stride
+    clipped = np.clip(channels[:, :kept], -config.clip, config.clip).astype(np.float32, copy=False)
+    # As much padding as signal: what the filter spreads over the ends falls there and is cut off.
+    spectrum = scipy.fft.rfft(clipped, 2 * kept)[:, : n_samples + 1]
+    bins = np.arange(n_samples + 1) * (SFREQ / (2 * kept))
+    # Fourth-order Butterworth magnitudes: steep, and without the ringing of a sharp edge.
+    with np.errstate(divide="ignore"):
+        gain = 1 / np.sqrt((1 + (config.f_min / bins) ** 8) * (1 + (bins / config.f_max) ** 8) * config.stride**2)
+    raw = scipy.fft.irfft(spectrum * gain.astype(np.float32), 2 * n_samples)[:, :n_samples]
+    raw *= np.float32(1 / config.unit)
+    return np.arcsinh(raw) if config.compression == "asinh" else raw
+
+
+def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
+    """Build the array that one configuration describes from the channels of one window.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (18, n_times), float32
+        Finite microvolts at 200 Hz.
+    config : ScalogramConfig or RawConfig
+        What to build.
+
+    Returns
+    -------
+    array : ndarray, float32
+        (18, n_freqs, n_frames) for a scalogram, (18, n_samples) for the raw signal.
+    """
+    if isinstance(config, ScalogramConfig):
+        return build_scalogram(channels, config)
+    return build_raw(channels, config)
+
+
+def to_json(config: InputConfig) -> dict[str, Any]:
+    """Return a configuration as JSON writes it, its kind first."""
+    kind = next(name for name, type_ in KINDS.items() if isinstance(config, type_))
+    return {"kind": kind, **dataclasses.asdict(config)}
+
+
+def from_json(fields: dict[str, Any], source: str) -> InputConfig:
+    """Return the configuration that `to_json` wrote; `source` names the file in errors.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, or a field is missing or unknown to this code: it then means something else than the
+        file's writer meant.
+    """
+    kind = fields.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"{source}: unknown kind of input {kind!r}; this code knows {', '.join(KINDS)}")
+    values = {name: value for name, value in fields.items() if name != "kind"}
+    check_fields(values, KINDS[kind], source)
+    build: Callable[..., InputConfig] = KINDS[kind]
+    return build(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def check_fields(values: dict[str, Any], type_: type, source: str) -> None:
+    """Compare a JSON object's fields with a dataclass in both directions.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, and each field that only one of the two has.
+    """
+    known = {field.name for field in dataclasses.fields(type_)}
+    missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
+    if missing or unknown:
+        differences = [f"lacks {name}" for name in missing] + [f"has unknown {name}" for name in unknown]
+        raise ValueError(f"{source}: {type_.__name__} {', '.join(differences)}; written by another version of the code")

@@ -1,0 +1,155 @@
+"""A model on disk and in memory: configuration, network and weights. Called by `predict.py` and by training.
+
+`weights/<model>/` holds `config.json` (network, inputs, options, calibration) and one `fold_k.weights.h5` per fold. The
+weights file is plain HDF5, one data set per array in the order of `model.weights`: no pickle, readable by anything, and
+the same file fits keras-cv's backbone and Keras' own. Loading compares every field and every shape, and names what
+differs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from kernel.constants import WINDOW_SAMPLES
+from kernel.inputs import InputConfig, check_fields, from_json, to_json
+from kernel.montage import CHANNELS
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is; `config.json` beside its weights."""
+
+    network: str
+    """Name in `kernel.networks.NETWORKS`."""
+    inputs: tuple[InputConfig, ...]
+    """What it reads, in the network's order."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of the network's options; what is left out when a configuration is made has its default."""
+    temperature: float = 1.0
+    """Log-probabilities are divided by it: above 1 the answers become less sure."""
+    prior_share: float = 0.0
+    """Share of the prior that is mixed into the probabilities, after the temperature."""
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_json(), sort_keys=True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as `config.json` holds it, every option spelled out."""
+        from kernel.networks import NETWORKS
+
+        options = dataclasses.asdict(NETWORKS[self.network].options(**self.options))
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**values, "inputs": [to_json(config) for config in self.inputs], "options": options}
+
+
+def write_config(config: ModelConfig, path: Path) -> None:
+    """Write `config.json`."""
+    path.write_text(json.dumps(config.to_json(), indent=2) + "\n")
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Read `config.json` and hold it against the code, field by field, in both directions.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no JSON, names an unknown network, or has a field that this code lacks or the other way round.
+    """
+    from kernel.networks import NETWORKS
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a model's folder holds config.json beside its weights")
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    check_fields(values, ModelConfig, str(path))
+    if values["network"] not in NETWORKS:
+        raise ValueError(f"{path}: unknown network {values['network']!r}; this code knows {', '.join(NETWORKS)}")
+    check_fields(values["options"], NETWORKS[values["network"]].options, str(path))
+    inputs = tuple(from_json(one, str(path)) for one in values["inputs"])
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in values["options"].items()}
+    return ModelConfig(**{**values, "inputs": inputs, "options": options})
+
+
+def build_model(config: ModelConfig) -> Any:
+    """Build the Keras model with random weights: a list of inputs -> probabilities, shape (batch, 6), float32."""
+    import keras
+
+    from kernel.networks import NETWORKS
+
+    network = NETWORKS[config.network]
+    inputs = [keras.Input(one.shape(len(CHANNELS), WINDOW_SAMPLES)) for one in config.inputs]
+    logits = network.build(network.options(**config.options), inputs)
+    # Softmax in float32 whatever the precision of the rest.
+    return keras.Model(inputs, keras.layers.Softmax(dtype="float32")(logits), name=config.network)
+
+
+def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
+    """Write a model's arrays in their order; under a temporary name first, so that a broken file never has the name.
+
+    `float16` halves the file; what exceeds its range is an error.
+    """
+    part = path.with_name(path.name + ".part")
+    with h5py.File(part, "w", track_order=True) as file:
+        for index, variable in enumerate(model.weights):
+            values = np.asarray(keras_array(variable))
+            stored = values.astype(dtype)
+            if not np.isfinite(stored).all():
+                raise ValueError(f"{path}: {variable.path} does not fit into {dtype}; write float32")
+            data = file.create_dataset(f"{index:04d}", data=stored)
+            data.attrs["name"] = variable.path
+    part.replace(path)
+
+
+def keras_array(variable: Any) -> np.ndarray:
+    """Return a Keras variable's values as NumPy holds them, whatever the backend."""
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)
+
+
+def read_weights(model: Any, path: Path) -> None:
+    """Put the arrays of a file into a model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no HDF5, or its arrays' number or shapes are not the model's.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights")
+    try:
+        with h5py.File(path) as file:
+            arrays = [np.asarray(file[name], np.float32) for name in sorted(file)]
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable weights file ({error}); copy it again") from error
+    if len(arrays) != len(model.weights):
+        raise ValueError(f"{path}: holds {len(arrays)} arrays, {model.name} has {len(model.weights)}; other options?")
+    for variable, array in zip(model.weights, arrays, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise ValueError(f"{path}: {variable.path} has shape {array.shape}, expected {tuple(variable.shape)}")
+    model.set_weights(arrays)
+
+
+def fold_files(folder: Path) -> list[Path]:
+    """Return the weights of a model's folds, in the folds' order."""
+    return sorted(folder.glob("fold_*.weights.h5"))
+
+
+def load_model(config: ModelConfig, weights: Path) -> Any:
+    """Build a model and fill it with a fold's weights."""
+    model = build_model(config)
+    read_weights(model, weights)
+    return model
