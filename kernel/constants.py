@@ -27,9 +27,9 @@ WINDOW_SAMPLES = WINDOW_SECONDS * SFREQ
 LABEL_SECONDS = (20, 30)
 """The part of a window that the experts labelled: its central 10 s."""
 
-PRIOR = (0.0521, 0.1774, 0.2031, 0.1313, 0.1284, 0.3078)
-"""Mean soft label of the training rows with at least 10 votes (they sum to 1.0001 as published, and are rescaled
-where used as probabilities): the answer for a recording that nothing can be read from."""
+PRIOR = (0.0521, 0.1774, 0.2031, 0.1313, 0.1284, 0.3077)
+"""Mean soft label of the training rows with at least 10 votes, rounded so that it sums to 1: the answer for a recording
+that nothing can be read from."""
 
 COMPETITION = "hms-harmful-brain-activity-classification"
 """The competition's slug on Kaggle."""

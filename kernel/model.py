@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from kernel.constants import WINDOW_SAMPLES
+from kernel.constants import PRIOR, WINDOW_SAMPLES
 from kernel.inputs import InputConfig, check_fields, from_json, to_json
 from kernel.montage import CHANNELS
 
@@ -153,3 +153,24 @@ def load_model(config: ModelConfig, weights: Path) -> Any:
     model = build_model(config)
     read_weights(model, weights)
     return model
+
+
+def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Make a model's answers as sure as they deserve: temperature first, then a share of the prior.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (n, 6), float
+        Rows that sum to 1.
+    config : ModelConfig
+        Its `temperature` (Guo et al. 2017, section 4.2) and `prior_share`.
+
+    Returns
+    -------
+    calibrated : ndarray, shape (n, 6), float64
+        Rows that sum to 1.
+    """
+    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None)) / config.temperature
+    tempered = np.exp(logs - logs.max(axis=1, keepdims=True))
+    tempered /= tempered.sum(axis=1, keepdims=True)
+    return (1 - config.prior_share) * tempered + config.prior_share * np.array(PRIOR)
