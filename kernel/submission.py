@@ -1,0 +1,152 @@
+"""`test.csv` in, `submission.csv` out: the ids asked for, and a table that the metric will not reject.
+
+Called by `predict.py`; by the rehearsal and the publisher to judge a submission with the same rules.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kernel.constants import VOTES
+
+COLUMNS = ("eeg_id", *VOTES)
+"""The columns of `submission.csv`, in the competition's order."""
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a CSV file that must have certain columns and at least one row.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no CSV, has no row, or lacks a column.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a table with {', '.join(columns)}")
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path}: not a readable CSV file ({error}); expected {', '.join(columns)}") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"{path}: lacks the column {', '.join(missing)}; found {', '.join(map(str, table.columns))}")
+    if table.empty:
+        raise ValueError(f"{path}: has no rows; expected one a recording")
+    return table
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """Read the recordings that `test.csv` asks for.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file with the column `eeg_id`.
+
+    Returns
+    -------
+    ids : ndarray, shape (n,), int64
+        In the file's order, each once.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_table`; `ValueError` too if an id is no whole number or appears twice.
+    """
+    ids = read_table(path, ("eeg_id",))["eeg_id"]
+    if not pd.api.types.is_integer_dtype(ids):
+        raise ValueError(f"{path}: eeg_id must hold whole numbers, found {ids.iloc[0]!r} ... ({ids.dtype})")
+    twice = ids[ids.duplicated()]
+    if len(twice):
+        raise ValueError(f"{path}: eeg_id {twice.iloc[0]} appears twice ({len(twice)} duplicates); each must be unique")
+    return ids.to_numpy(np.int64)
+
+
+def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "submission") -> None:
+    """Hold a submission against everything that the metric, or the scoring before it, would reject.
+
+    Parameters
+    ----------
+    submission : DataFrame
+        Columns as in `COLUMNS`.
+    ids : ndarray, shape (n,), int64
+        The ids of `test.csv`.
+    source : str
+        What the message calls the table.
+
+    Raises
+    ------
+    ValueError
+        With the first reason found: columns, ids, numbers, range or sums.
+    """
+    if tuple(submission.columns) != COLUMNS:
+        raise ValueError(f"{source}: columns must be {', '.join(COLUMNS)}; found {', '.join(submission.columns)}")
+    found = submission["eeg_id"].to_numpy()
+    if len(found) != len(ids):
+        raise ValueError(f"{source}: {len(found)} rows for {len(ids)} recordings; expected one each")
+    if not np.array_equal(found, ids):
+        row = int(np.flatnonzero(found != ids)[0])
+        raise ValueError(f"{source}: row {row} is eeg_id {found[row]}, expected {ids[row]} as in test.csv")
+    votes = submission[list(VOTES)]
+    not_numeric = [name for name in VOTES if not pd.api.types.is_numeric_dtype(votes[name])]
+    if not_numeric:
+        raise ValueError(f"{source}: {', '.join(not_numeric)} must be numeric")
+    values = votes.to_numpy(np.float64)
+    for wrong, what in (
+        (~np.isfinite(values), "a finite number"),
+        (values < 0, "at least 0"),
+        (values > 1, "at most 1"),
+    ):
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(f"{source}: eeg_id {ids[row]}: {VOTES[column]} is {values[row, column]}, expected {what}")
+    sums = values.sum(axis=1)
+    if not np.allclose(sums, 1):
+        row = int(np.argmax(np.abs(sums - 1)))
+        raise ValueError(f"{source}: eeg_id {ids[row]}: the probabilities sum to {sums[row]:.6f}, expected 1")
+
+
+def read_submission(path: Path, ids: np.ndarray) -> pd.DataFrame:
+    """Read a submission and check it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_table` and `check_submission`.
+    """
+    submission = read_table(path, COLUMNS)
+    check_submission(submission, ids, str(path))
+    return submission
+
+
+def write_submission(path: Path, ids: np.ndarray, probabilities: np.ndarray) -> None:
+    """Write `submission.csv`, or refuse to: under a temporary name, read back and checked, then renamed.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    ids : ndarray, shape (n,), int64
+        The ids of `test.csv`, in its order.
+    probabilities : ndarray, shape (n, 6), float
+        Columns as in `kernel.constants.VOTES`.
+
+    Raises
+    ------
+    ValueError
+        As `check_submission`; nothing is left under the final name then.
+    """
+    if probabilities.shape != (len(ids), len(VOTES)):
+        raise ValueError(f"{path}: probabilities have shape {probabilities.shape}, expected {(len(ids), len(VOTES))}")
+    submission = pd.DataFrame(probabilities, columns=list(VOTES))
+    submission.insert(0, "eeg_id", ids)
+    check_submission(submission, ids, str(path))
+    part = path.with_name(path.name + ".part")
+    submission.to_csv(part, index=False)
+    read_submission(part, ids)
+    part.replace(path)
