@@ -94,5 +94,59 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+@command(
+    "bundle",
+    argument("--out", type=Path, default=ROOT / "dist" / "dataset", help="folder to write (default: dist/dataset)"),
+    argument("--owner", help="your user name on Kaggle, for the data set's metadata"),
+)
+def bundle(args: argparse.Namespace) -> None:
+    """Pack code, weights and wheels into dist/dataset."""
+    from dataset_builder.bundle import build_bundle
+
+    manifest = build_bundle(args.out, owner=args.owner)
+    size = sum(entry["size"] for entry in manifest["files"])
+    models = ", ".join(f"{model['name']} ({model['folds']} folds)" for model in manifest["models"])
+    print(f"{args.out}: {len(manifest['files'])} files, {size / 1e6:.1f} MB, {models}, tree {manifest['tree_sha256']}")
+
+
+@command(
+    "rehearse",
+    argument("--input", type=Path, help="folder with test.csv and test_eegs/ (default: a simulated hidden test)"),
+    argument("--out", type=Path, default=ROOT / "dist" / "rehearsal", help="where submission.csv and the log go"),
+    argument("--layout", choices=("flat", "nested"), default="flat", help="where Kaggle mounts data sets"),
+    argument("--isolation", choices=("auto", "namespace", "guard"), default="auto", help="how to cut the network"),
+    argument("--budget", type=float, metavar="SECONDS", help="time that the kernel may take (default: 8.5 hours)"),
+    argument("--recordings", type=int, default=64, help="size of the simulated hidden test (default: 64)"),
+    argument("--seed", type=int, default=0, help="seed of the simulated hidden test (default: 0)"),
+)
+def rehearse(args: argparse.Namespace) -> None:
+    """Run the kernel on a hidden test with the network cut, and judge its submission.
+
+    Builds the bundle, mounts it and the input as Kaggle does, runs the pushed file and checks what it wrote. The last
+    line is JSON: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the input has votes.
+    """
+    from dataset_builder.bundle import build_bundle
+    from publisher import rehearse as room
+
+    source = args.input
+    if source is None:
+        from simulator.dataset import write_hidden_test
+
+        source = ROOT / "dist" / f"hidden_test_{args.recordings}_{args.seed}"
+        write_hidden_test(source, recordings=args.recordings, seed=args.seed)
+    bundle = ROOT / "dist" / "dataset"
+    build_bundle(bundle)
+    result = room.rehearse(
+        source, args.out, bundle=bundle, layout=args.layout, isolation=args.isolation, budget=args.budget
+    )
+    report = result.report
+    print(f"\n{result.submission}: {report['rows']} rows, {report['fallbacks']} answered with the prior")
+    print(f"{report['ms_per_recording']:.0f} ms a recording, {result.seconds:.1f} s in all with loading")
+    if result.scores:
+        kl, uniform, prior = (result.scores[name] for name in ("kl", "kl_uniform", "kl_prior"))
+        print(f"KL {kl:.3f}; uniform {uniform:.3f}, prior {prior:.3f}")
+    print(json.dumps(result.to_json()))
+
+
 if __name__ == "__main__":
     sys.exit(main())

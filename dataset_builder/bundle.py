@@ -1,0 +1,143 @@
+"""Builds the bundle in `dist/dataset`: a copy of `kernel/`, the weights, the wheels, and a manifest of their hashes.
+
+Called by `build.py bundle`, the rehearsal and the push. Only files of known kinds are taken, and a file that looks like
+a secret stops the build. Nothing in the bundle depends on when or where it was built: same input, same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.metadata import dataset_metadata
+from dataset_builder.wheels import fetch_wheels, hash_record, read_requirements
+from kernel.ensemble import read_model_weights
+from kernel.main import BUNDLE_FORMAT
+from kernel.model import fold_files
+
+ROOT = Path(__file__).resolve().parent.parent
+DIST = ROOT / "dist"
+BUNDLE = DIST / "dataset"
+
+TAKEN = ("kernel/*.py", "weights/ensemble.json", "weights/*/config.json", "weights/*/metrics.json")
+VERSIONED = ("h5py", "keras", "keras-cv", "numpy", "pandas", "pyarrow", "scipy", "tensorflow")
+
+SECRET_NAMES = re.compile(
+    r"kaggle\.json|credentials.*|access_token.*|\.env.*|\.netrc|id_(rsa|ed25519|ecdsa).*|.*\.(pem|key|p12|pfx|token)",
+    re.IGNORECASE,
+)
+SECRET_CONTENT = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|KGAT_[0-9a-f]{16}|\"key\"\s*:\s*\"[0-9a-f]{32}\"|AKIA[0-9A-Z]{16}|ghp_\w{36}"
+)
+
+
+def build_bundle(
+    out: Path = BUNDLE, *, owner: str | None = None, root: Path = ROOT, wheels: Path | None = None
+) -> dict[str, Any]:
+    """Build the bundle and return its manifest.
+
+    Parameters
+    ----------
+    out : Path
+        The folder to write; what was there is replaced once the new bundle is complete.
+    owner : str, optional
+        The user's name on Kaggle; without one the metadata carry a placeholder.
+    root : Path
+        The checkout: `kernel/` and `weights/` are taken from it.
+    wheels : Path, optional
+        Where fetched wheels lie; by default `dist/wheels` beside the bundle.
+
+    Returns
+    -------
+    manifest : dict
+        As written to `manifest.json`: format, tree_sha256, commit, dirty, versions, models, files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no weights.
+    ValueError
+        If a file looks like a secret, or a wheel cannot be had.
+    """
+    sources = {path.relative_to(root).as_posix(): path for path in _collect(root)}
+    fetched = fetch_wheels(wheels or DIST / "wheels")
+    modules = {wheel.filename: wheel.module for wheel in read_requirements()}
+    sources |= {f"wheels/{path.name}": path for path in fetched}
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    files = []
+    for name, source in sorted(sources.items()):
+        content = source.read_bytes()
+        if SECRET_CONTENT.search(content):
+            raise ValueError(
+                f"{source}: holds what looks like a secret; nothing was built. Take it out of the checkout"
+            )
+        target = part / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        entry = {"path": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if name.startswith("wheels/"):
+            entry |= {"module": modules[source.name], "record_sha256": hash_record(source)}
+        files.append(entry)
+    manifest = {
+        "format": BUNDLE_FORMAT,
+        "tree_sha256": hash_tree(files),
+        **describe_commit(root),
+        "versions": {name: metadata.version(name) for name in VERSIONED},
+        "models": describe_models(root / "weights"),
+        "files": files,
+    }
+    (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner), indent=2) + "\n")
+    shutil.rmtree(out, ignore_errors=True)
+    part.replace(out)
+    return manifest
+
+
+def _collect(root: Path) -> list[Path]:
+    """Return the files to take from the checkout, after a look at everything that lies beside them."""
+    for folder in ("kernel", "weights"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and SECRET_NAMES.fullmatch(path.name):
+                raise ValueError(f"{path}: looks like a secret; nothing was built. Move it out of the checkout")
+    weights = [file for name in read_model_weights(root / "weights") for file in fold_files(root / "weights" / name)]
+    folders = {file.parent for file in weights}
+    taken = [path for pattern in TAKEN for path in root.glob(pattern)]
+    return [path for path in taken if path.parent.parent != root / "weights" or path.parent in folders] + weights
+
+
+def hash_tree(files: list[dict[str, Any]]) -> str:
+    """Return the sha256 over all paths and hashes: one name for the bundle's content."""
+    lines = sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def describe_commit(root: Path) -> dict[str, Any]:
+    """Return the checkout's commit and whether its files differ from it; None for both outside a git checkout."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def describe_models(weights: Path) -> list[dict[str, Any]]:
+    """Return each model's name, share, folds and scores (from its metrics.json)."""
+    models = []
+    for name, share in read_model_weights(weights).items():
+        path = weights / name / "metrics.json"
+        scores = json.loads(path.read_text()).get("scores", {}) if path.is_file() else {}
+        folds = len(fold_files(weights / name))
+        models.append({"name": name, "share": round(share, 4), "folds": folds, "scores": scores})
+    return models

@@ -1,0 +1,89 @@
+"""The wheels that travel in the bundle: fetched once, checked by hash, then taken from disk. Called by `bundle.py`.
+
+`wheels.txt` names them, in pip's own format. All are pure Python, so that one file serves Kaggle's Python whatever its
+version. They are not installed here: `kernel/main.py` puts one on the path where its module does not import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).with_name("wheels.txt")
+PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[\w.]+) --hash=sha256:(?P<sha256>[0-9a-f]{64})$")
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One line of `wheels.txt`."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def module(self) -> str:
+        """The name by which it is imported."""
+        return self.name.replace("-", "_")
+
+    @property
+    def filename(self) -> str:
+        """The file's name: pure Python, any platform."""
+        return f"{self.module}-{self.version}-py3-none-any.whl"
+
+
+def read_requirements(path: Path = REQUIREMENTS) -> list[Wheel]:
+    """Read the pinned wheels.
+
+    Raises
+    ------
+    ValueError
+        If a line is not `name==version --hash=sha256:...`.
+    """
+    wheels = []
+    for line in path.read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            match = PIN.match(line.strip())
+            if match is None:
+                raise ValueError(f"{path}: {line!r} is not 'name==version --hash=sha256:<64 hex digits>'")
+            wheels.append(Wheel(**match.groupdict()))
+    return wheels
+
+
+def fetch_wheels(folder: Path, requirements: Path = REQUIREMENTS) -> list[Path]:
+    """Return the pinned wheels in `folder`, fetching those that are not there with pip.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be fetched, or is there with another hash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wheels = read_requirements(requirements)
+    if any(not (folder / wheel.filename).is_file() for wheel in wheels):
+        arguments = ["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+        where = ["--require-hashes", "--dest", str(folder), "--requirement", str(requirements)]
+        done = subprocess.run([sys.executable, "-m", "pip", *arguments, *where], capture_output=True, text=True)
+        if done.returncode:
+            reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+            names = ", ".join(wheel.filename for wheel in wheels)
+            raise ValueError(f"{requirements}: cannot fetch {names} ({reason}); connect, or put them into {folder}")
+    for wheel in wheels:
+        path = folder / wheel.filename
+        if not path.is_file():
+            raise ValueError(f"{path}: not fetched; {wheel.name} has no pure-Python wheel of this version")
+        if hashlib.sha256(path.read_bytes()).hexdigest() != wheel.sha256:
+            raise ValueError(f"{path}: its sha256 is not the one in {requirements}; delete it and run again")
+    return [folder / wheel.filename for wheel in wheels]
+
+
+def hash_record(wheel: Path) -> str:
+    """Return the sha256 of a wheel's RECORD, by which an unpacked copy of it can be verified file by file."""
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+        return hashlib.sha256(archive.read(record)).hexdigest()

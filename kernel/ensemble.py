@@ -1,0 +1,107 @@
+"""The trained networks that answer together. Called by `predict.py`, which hands over windows, and by the report.
+
+A member is one fold of one model. Folds of a model weigh the same; models weigh what `weights/ensemble.json` says
+(`{"model": weight}`), or the same where there is no such file. Members stand in the order in which they would be missed
+least from the end: the first fold of every model, the heaviest model first, then the second folds, and so on. A time
+budget drops members from the end.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernel.constants import WINDOW_SAMPLES
+from kernel.inputs import InputConfig, build_input
+from kernel.model import ModelConfig, calibrate, fold_files, load_model, read_config
+from kernel.montage import CHANNELS
+
+Inputs = dict[InputConfig, np.ndarray]
+"""What one window becomes: the array of each distinct configuration."""
+
+BATCH = 8
+"""Windows per call of a network. Always as many, the last call padded: the same shape runs the same code, so that a
+recording's answer does not depend on how many others there are."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fold of one model, loaded."""
+
+    name: str
+    config: ModelConfig
+    network: Any
+    weight: float
+
+    def answer(self, windows: list[Inputs]) -> np.ndarray:
+        """Return calibrated probabilities, shape (len(windows), 6), float64, for at most `BATCH` windows."""
+        arrays = []
+        for config in self.config.inputs:
+            batch = np.zeros((BATCH, *windows[0][config].shape), np.float32)
+            for row, window in zip(batch, windows, strict=False):
+                row[...] = window[config]
+            arrays.append(batch)
+        return calibrate(self.network.predict_on_batch(arrays)[: len(windows)], self.config)
+
+
+def read_model_weights(folder: Path) -> dict[str, float]:
+    """Return each model's share of the answer, heaviest first, summing to 1.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no model with weights lies in the folder.
+    ValueError
+        If `ensemble.json` is damaged, names a model that is not there, or holds weights that are no shares.
+    """
+    found = [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
+    if not found:
+        raise FileNotFoundError(f"{folder}: no model here; expected <model>/config.json and <model>/fold_0.weights.h5")
+    path = folder / "ensemble.json"
+    weights: dict[str, float] = dict.fromkeys(found, 1.0)
+    if path.is_file():
+        try:
+            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text()).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f'{path}: expected {{"model": weight}} ({error})') from error
+        missing = sorted(weights.keys() - set(found))
+        if missing:
+            raise ValueError(f"{path}: names {', '.join(missing)}; the models with weights are {', '.join(found)}")
+    if not weights or min(weights.values()) < 0 or not 0 < sum(weights.values()) < np.inf:
+        raise ValueError(f"{path}: weights must not be negative and not all zero, found {weights}")
+    total = sum(weights.values())
+    shares = {name: weight / total for name, weight in weights.items() if weight > 0}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def load_ensemble(folder: Path) -> list[Member]:
+    """Load every fold of every model that has a weight, in the order in which they would be missed most.
+
+    Each answers once, so that a network that cannot run shows now, and no recording pays for its compilation.
+    """
+    members = []
+    for name, share in read_model_weights(folder).items():
+        config = read_config(folder / name / "config.json")
+        files = fold_files(folder / name)
+        for fold, file in enumerate(files):
+            member = Member(f"{name}/{file.name.split('.')[0]}", config, load_model(config, file), share / len(files))
+            members.append((fold, member))
+    ordered = [member for _, member in sorted(members, key=lambda item: item[0])]
+    silence = build_inputs(np.zeros((len(CHANNELS), WINDOW_SAMPLES), np.float32), ordered)
+    for member in ordered:
+        member.answer([silence])
+    return ordered
+
+
+def input_configs(members: list[Member]) -> list[InputConfig]:
+    """Return the distinct configurations that the members read: each is computed once a window."""
+    return list(dict.fromkeys(config for member in members for config in member.config.inputs))
+
+
+def build_inputs(channels: np.ndarray, members: list[Member]) -> Inputs:
+    """Build what the members read from the channels of one window, shape (18, 10000), microvolts."""
+    return {config: build_input(channels, config) for config in input_configs(members)}

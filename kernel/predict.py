@@ -1,0 +1,274 @@
+"""From `test.csv` to probabilities, as a stream: the run that must never stop. Called by `main.py`.
+
+One worker a core takes eight recordings at a time all the way: read, montage, inputs, every network. TensorFlow is held
+to one thread a call, so the workers fill the cores better than one call's threads do, and one's reading hides behind
+the others' networks. Few batches are in flight at once, so memory does not grow with the number of recordings.
+
+What cannot be read costs nobody else anything: it is answered with the prior, logged and counted. When the time budget
+would not hold, recordings are answered by fewer networks, then by the prior.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernel.constants import PRIOR, SFREQ, VOTES
+from kernel.ensemble import BATCH, Inputs, Member, build_inputs
+from kernel.recording import read_channels
+
+BUDGET_SECONDS = 8.5 * 3600
+"""Kaggle stops a run at 9 h and then nothing counts."""
+
+MIN_SIGNAL_SECONDS = 2
+"""Less signal than one period of the slowest pattern (0.5 Hz) says nothing: the prior answers better."""
+
+PROGRESS_SECONDS = 30
+"""A line at least this often, and one every twentieth of the way."""
+
+
+@dataclass
+class Report:
+    """What a run did; the end marker in Kaggle's log."""
+
+    rows: int = 0
+    """Recordings answered: all of them."""
+    fallbacks: int = 0
+    """Answered with the prior: unreadable, empty, flat, or out of time."""
+    partial: int = 0
+    """Answered from fewer than 18 channels."""
+    reduced: int = 0
+    """Answered by fewer networks than there are, for lack of time or because one failed."""
+    seconds: float = 0.0
+    ms_per_recording: float = 0.0
+    peak_rss_mb: float = 0.0
+    models: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields with times to the millisecond."""
+        return {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What became of one recording."""
+
+    probabilities: np.ndarray
+    networks: int
+    channels: int
+    reason: str = ""
+
+
+@dataclass
+class _Costs:
+    """Seconds of one worker for one recording, as measured so far: the reading, then each network."""
+
+    reading: float
+    networks: list[float]
+
+    def learn(self, measured: _Costs) -> None:
+        """Take in a batch's costs; recent batches count most, a network that did not run keeps its cost."""
+        self.reading += 0.3 * (measured.reading - self.reading) if self.reading else measured.reading
+        for i, new in enumerate(measured.networks):
+            if new:
+                self.networks[i] += 0.3 * (new - self.networks[i]) if self.networks[i] else new
+
+    def affordable(self, seconds: float) -> int:
+        """Return how many networks a recording can have for `seconds` of one worker."""
+        totals = self.reading + np.cumsum(self.networks)
+        return int(np.searchsorted(totals, seconds, side="right"))
+
+
+def predict(
+    ids: np.ndarray,
+    folder: Path,
+    members: list[Member],
+    *,
+    workers: int,
+    budget: float = BUDGET_SECONDS,
+    log: Callable[[str], None] = print,
+) -> tuple[np.ndarray, Report]:
+    """Answer every recording.
+
+    Parameters
+    ----------
+    ids : ndarray, shape (n,), int64
+        The recordings, `<folder>/<id>.parquet` each.
+    folder : Path
+        `test_eegs`.
+    members : list of Member
+        The networks, those to drop first last.
+    workers : int
+        Threads; as many as there are cores.
+    budget : float
+        Seconds that the whole may take.
+    log : callable
+        Takes one line of text.
+
+    Returns
+    -------
+    probabilities : ndarray, shape (n, 6), float64
+        Finite, positive, rows sum to 1; in the order of `ids`.
+    report : Report
+        Counts and times.
+    """
+    started = time.monotonic()
+    probabilities = np.tile(np.array(PRIOR), (len(ids), 1))
+    report = Report(models=[member.name for member in members])
+    costs = _Costs(0.0, [0.0] * len(members))
+    progress = _Progress(len(ids), log)
+    networks = len(members)
+    waiting = deque(np.split(np.arange(len(ids)), range(BATCH, len(ids), BATCH)))
+    running: deque[tuple[np.ndarray, Future[tuple[list[_Answer], _Costs]]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        while waiting or running:
+            while waiting and len(running) < 2 * workers:
+                rows = waiting.popleft()
+                remaining = budget - (time.monotonic() - started)
+                left = len(rows) * (1 + len(waiting) + len(running))
+                affordable = costs.affordable(max(0.0, remaining) * workers / left) if remaining > 0 else 0
+                if affordable != networks:
+                    log(f"time: {remaining:.0f} s left for {left} recordings: {affordable} of {len(members)} networks")
+                    networks = affordable
+                paths = [folder / f"{ids[row]}.parquet" for row in rows]
+                running.append((rows, pool.submit(_answer_batch, paths, members[:networks])))
+            rows, future = running.popleft()
+            answers, measured = future.result()
+            costs.learn(measured)
+            for row, answer in zip(rows, answers, strict=True):
+                probabilities[row] = answer.probabilities
+                report.fallbacks += answer.networks == 0
+                report.reduced += 0 < answer.networks < len(members)
+                report.partial += 0 < answer.channels < 18
+                if answer.reason:
+                    log(f"{ids[row]}: {answer.reason}")
+            report.rows += len(rows)
+            progress.show(report.rows, report.fallbacks)
+    report.seconds = time.monotonic() - started
+    report.ms_per_recording = 1000 * report.seconds / len(ids)
+    report.peak_rss_mb = peak_rss_mb()
+    return probabilities, report
+
+
+def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answer], _Costs]:
+    """Answer up to `BATCH` recordings; whatever happens to one of them stays its own."""
+    costs = _Costs(0.0, [0.0] * len(members))
+    answers = [_Answer(np.array(PRIOR), networks=0, channels=0)] * len(paths)
+    if not members:
+        return answers, costs
+    windows: dict[int, Inputs] = {}
+    usable: dict[int, int] = {}
+    started = time.monotonic()
+    for i, path in enumerate(paths):
+        try:
+            windows[i], usable[i] = _read_inputs(path, members)
+        except Exception as error:  # One broken recording must not cost the submission, whatever is wrong with it.
+            answers[i] = replace(answers[i], reason=f"answered with the prior: {_one_line(error)}")
+    costs.reading = (time.monotonic() - started) / len(paths)
+    if windows:
+        probabilities, failures = _answer_windows(list(windows.values()), members, costs)
+        for row, i in enumerate(windows):
+            reasons = [f"{usable[i]} of 18 channels carry a signal"] if usable[i] < 18 else []
+            networks = len(members) - len(failures)
+            answers[i] = _Answer(probabilities[row], networks, usable[i], "; ".join(reasons + failures))
+    return answers, costs
+
+
+def _answer_windows(windows: list[Inputs], members: list[Member], costs: _Costs) -> tuple[np.ndarray, list[str]]:
+    """Average the members' answers, shape (n, 6); return also what failed, and note in `costs` what each took."""
+    total, weight, failures = np.zeros((len(windows), len(VOTES))), 0.0, []
+    for i, member in enumerate(members):
+        started = time.monotonic()
+        try:
+            answer = member.answer(windows)
+            if not np.isfinite(answer).all():
+                raise ValueError("its answer is not finite")
+        except Exception as error:  # Out of memory, say: the other networks still answer.
+            failures.append(f"{member.name} failed: {_one_line(error)}")
+            continue
+        total += member.weight * answer
+        weight += member.weight
+        costs.networks[i] = (time.monotonic() - started) / len(windows)
+    if weight == 0:
+        return np.tile(np.array(PRIOR), (len(windows), 1)), failures
+    # Far above the smallest float, so that no rounding on the way makes it zero.
+    floored = np.maximum(total / weight, 1e-7)
+    return floored / floored.sum(axis=1, keepdims=True), failures
+
+
+def _read_inputs(path: Path, members: list[Member]) -> tuple[Inputs, int]:
+    """Read a recording and build what the networks read; return also how many channels carry a signal."""
+    channels = read_channels(path)
+    samples = np.count_nonzero(channels, axis=1)
+    usable = int(np.count_nonzero(samples >= MIN_SIGNAL_SECONDS * SFREQ))
+    if usable == 0:
+        raise ValueError(f"{path}: no channel carries {MIN_SIGNAL_SECONDS} s of signal (flat, missing or too short)")
+    return build_inputs(channels, members), usable
+
+
+def predict_recording(path: Path, members: list[Member]) -> np.ndarray:
+    """Answer one recording: the very numbers that `predict` gives it among others.
+
+    Parameters
+    ----------
+    path : Path
+        A recording's parquet file.
+    members : list of Member
+        As `load_ensemble` returns them.
+
+    Returns
+    -------
+    probabilities : ndarray, shape (6,), float64
+        Finite, positive, summing to 1.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_channels`; `ValueError` too where no channel carries a signal.
+    """
+    window, _ = _read_inputs(path, members)
+    probabilities, _ = _answer_windows([window], members, _Costs(0.0, [0.0] * len(members)))
+    return probabilities[0]
+
+
+class _Progress:
+    """A line now and then that reads well in a log file: how far, how fast, how long still."""
+
+    def __init__(self, total: int, log: Callable[[str], None]) -> None:
+        self.total, self.log = total, log
+        self.started = self.last = time.monotonic()
+        self.shown = 0
+
+    def show(self, done: int, fallbacks: int) -> None:
+        now = time.monotonic()
+        due = done == self.total or done - self.shown >= self.total / 20 or now - self.last >= PROGRESS_SECONDS
+        if not due or (done < self.total and now - self.last < 1):
+            return
+        each = (now - self.started) / done
+        left = time.strftime("%H:%M:%S", time.gmtime(each * (self.total - done)))
+        width = len(str(self.total))
+        self.log(
+            f"{done:{width}d}/{self.total} recordings {done / self.total:5.0%}, {1000 * each:.0f} ms each, "
+            f"{left} left, {fallbacks} with the prior"
+        )
+        self.last, self.shown = now, done
+
+
+def peak_rss_mb() -> float:
+    """Return the most memory that this process has held, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
