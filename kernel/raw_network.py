@@ -1,0 +1,105 @@
+"""The network on the raw montage: one encoder for every channel, one for both hemispheres. Called by `networks.py`.
+
+After the fourth- and third-place designs of the competition: convolutions along time only, the same weights for every
+channel and for both sides of the head. Where the hemispheres meet, their mean and the size of their difference go on,
+so the answer for a mirrored head is the same number, by construction: no network has to learn that a lateralised
+pattern may lie on either side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras import layers
+
+N_PAIRS = 8
+"""Left/right pairs of channels at the head of the montage; what follows is the midline."""
+
+
+@dataclass(frozen=True)
+class RawOptions:
+    """Options of `raw_1d`."""
+
+    central_samples: int = 2000
+    """Samples of the input, at its own rate, that are looked at: 20 s around the labelled 10 s at 100 Hz."""
+    stem_stride: int = 4
+    """Samples per step of the first convolution, which learns a bank of short filters."""
+    filters: tuple[int, ...] = (32, 64)
+    """Filters of the first convolution and of the channel encoder's stages; each stage halves the samples."""
+    width: int = 96
+    """Filters where channels and hemispheres are fused."""
+    depth: int = 2
+    """Residual blocks per hemisphere, and again after the fusion."""
+    kernel: int = 7
+    """Length of the convolutions in samples."""
+    dropout: float = 0.3
+    """Share of pooled features dropped in training."""
+
+
+def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:
+    """Encode each channel, then each hemisphere, then the head; pool over time by mean and by maximum."""
+    (raw,) = inputs
+    n_channels, n_samples = raw.shape[1:]
+    margin = max(0, n_samples - options.central_samples)
+    x = layers.Reshape((n_channels, n_samples, 1))(raw)
+    x = layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(x)
+    x = _normalise(
+        layers.Conv2D(options.filters[0], (1, 15), strides=(1, options.stem_stride), padding="same", use_bias=False)(x)
+    )
+    for filters in options.filters:
+        x = _residual(x, filters, options.kernel, stride=2)
+    x = _join_hemispheres_channels(x)
+    x = layers.Conv2D(options.width, (1, 1), use_bias=False)(x)
+    x = _normalise(x)
+    for _ in range(options.depth):
+        x = _residual(x, options.width, options.kernel)
+    left, right = _row(x, 0), _row(x, 1)
+    difference = layers.Subtract()([left, right])
+    # The size of the difference, not its sign: max(d, -d).
+    difference = layers.Maximum()([difference, layers.Subtract()([right, left])])
+    x = layers.Concatenate()([layers.Average()([left, right]), difference])
+    x = _normalise(layers.Conv2D(options.width, (1, 1), use_bias=False)(x))
+    for i in range(options.depth):
+        x = _residual(x, options.width, options.kernel, stride=2 if i == 0 else 1)
+    pooled = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+    return layers.Dense(6, name="logits")(layers.Dropout(options.dropout)(pooled))
+
+
+def _join_hemispheres_channels(x: Any) -> Any:
+    """Lay a hemisphere's channels behind each other: (batch, 18, time, f) -> (batch, 2, time, 10 f).
+
+    The montage interleaves left and right; both hemispheres are given the two midline channels.
+    """
+    n_channels, n_times, n_filters = x.shape[1:]
+    pairs = layers.Cropping2D(((0, n_channels - 2 * N_PAIRS), (0, 0)))(x)
+    pairs = layers.Reshape((N_PAIRS, 2, n_times, n_filters))(pairs)
+    pairs = layers.Permute((2, 3, 1, 4))(pairs)
+    pairs = layers.Reshape((2, n_times, N_PAIRS * n_filters))(pairs)
+    midline = layers.Cropping2D(((2 * N_PAIRS, 0), (0, 0)))(x)
+    midline = layers.Permute((2, 1, 3))(midline)
+    midline = layers.Reshape((1, n_times, (n_channels - 2 * N_PAIRS) * n_filters))(midline)
+    return layers.Concatenate()([pairs, layers.UpSampling2D((2, 1))(midline)])
+
+
+def _row(x: Any, index: int) -> Any:
+    rows = x.shape[1]
+    return layers.Cropping2D(((index, rows - 1 - index), (0, 0)))(x)
+
+
+def _normalise(x: Any) -> Any:
+    # Synchronised: several devices then give one device's result.
+    return layers.Activation("silu")(layers.BatchNormalization(momentum=0.95, synchronized=True)(x))
+
+
+def _residual(x: Any, filters: int, kernel: int, stride: int = 1) -> Any:
+    """Two convolutions along time beside a short cut, halving the samples where `stride` is 2."""
+    y = layers.Conv2D(filters, (1, kernel), strides=(1, stride), padding="same", use_bias=False)(x)
+    y = _normalise(y)
+    y = layers.Conv2D(filters, (1, kernel), padding="same", use_bias=False)(y)
+    y = layers.BatchNormalization(momentum=0.95, synchronized=True)(y)
+    if stride > 1:
+        x = layers.AveragePooling2D((1, stride), padding="same")(x)
+    if x.shape[-1] != filters:
+        x = layers.Conv2D(filters, (1, 1), use_bias=False)(x)
+    return layers.Activation("silu")(layers.Add()([x, y]))
