@@ -1,9 +1,10 @@
 # One line a target; the logic is in Python: `python build.py --help`.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BUILD = .venv/bin/python build.py
+KAGGLE = $(if $(OWNER),--owner $(OWNER)) $(if $(DATASET),--dataset $(DATASET)) $(if $(KERNEL),--kernel $(KERNEL))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse simulate bundle bench test check format clean
+.PHONY: help setup rehearse simulate bundle push status submit output doctor bench test check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +25,21 @@ simulate: setup  ## write a simulated data set in the competition's layout  [OUT
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset
 	$(BUILD) bundle
+
+push: setup  ## rehearse, publish the bundle, push the kernel  [SUBMIT=1 FORCE=1 OWNER=NAME]
+	$(BUILD) push $(KAGGLE) $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
+
+status: setup  ## show data set, run and submission  [WATCH=1|0]
+	$(BUILD) status $(KAGGLE) $(if $(WATCH),$(if $(filter 0,$(WATCH)),--no-watch,--watch))
+
+submit: setup  ## submit the pushed kernel version  [FORCE=1]
+	$(BUILD) submit $(KAGGLE) $(if $(FORCE),--force)
+
+output: setup  ## bring the run's outputs into dist/output, checked
+	$(BUILD) output $(KAGGLE)
+
+doctor: setup  ## check credentials, names, bundle before a push
+	$(BUILD) doctor $(KAGGLE)
 
 bench: setup  ## measure against the alternatives, as ratios
 	$(BUILD) bench

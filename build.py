@@ -148,5 +148,155 @@ def rehearse(args: argparse.Namespace) -> None:
     print(json.dumps(result.to_json()))
 
 
+PUBLISHING = (
+    argument("--owner", help="user or organisation on Kaggle (default: the credential's user)"),
+    argument("--dataset", metavar="SLUG", help="the data set's slug (default: hms-scalogram-bundle)"),
+    argument("--kernel", metavar="SLUG", help="the kernel's slug (default: hms-scalogram-inference)"),
+    argument("--competition", metavar="SLUG", help="the competition's slug"),
+    argument("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record (default: dist)"),
+    argument("--json", action="store_true", help="print one JSON object; lines for people go to standard error"),
+    argument("--timeout", type=float, default=60, help="seconds that one call may take [%(default)s]"),
+    argument("--interval", type=float, default=5, help="seconds before the second look; they grow [%(default)s]"),
+    argument("--patience", type=float, default=3600, help="seconds to wait for a data set in all [%(default)s]"),
+)
+FORCE = argument("--force", action="store_true", help="overwrite what is not ours; push or submit once more")
+
+
+def _target(args: argparse.Namespace, owner: str) -> Any:
+    """Return where on Kaggle a command works, from its arguments and the credential's user."""
+    from dataset_builder.metadata import Target
+
+    given = {name: getattr(args, name) for name in ("owner", "dataset", "kernel", "competition")}
+    return Target(**{"owner": owner, **{name: value for name, value in given.items() if value}})
+
+
+def _connect(args: argparse.Namespace, screen: Any) -> Any:
+    """Sign in to Kaggle with the waiting times that were asked for."""
+    from publisher.client import Kaggle
+    from publisher.pace import Pace
+
+    return Kaggle(Pace(timeout=args.timeout, interval=args.interval, patience=args.patience), screen.say)
+
+
+@command(
+    "push",
+    *PUBLISHING,
+    FORCE,
+    argument("--submit", action="store_true", help="wait for the run and submit it when it completes"),
+    argument("--input", type=Path, help="what to rehearse on (default: a small simulated hidden test)"),
+)
+def run_push(args: argparse.Namespace) -> int:
+    """Rehearse the bundle, publish it as a data set, push the kernel, record the versions.
+
+    Creates the data set, versions it, or leaves it alone when its content is the same; waits until it is READY and
+    reads back with our hash. Killed at any moment and run again it goes on, and nothing is published twice.
+    """
+    from dataset_builder.bundle import build_bundle
+    from publisher.push import push
+    from publisher.rehearse import rehearse
+    from publisher.screen import Screen, show
+    from publisher.status import Watcher, watch
+    from publisher.submit import submit
+
+    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
+        def rehearse_bundle(bundle: Path, code_file: Path) -> None:
+            source = args.input
+            if source is None:
+                from simulator.dataset import write_hidden_test
+
+                source = args.dist / "hidden_test_8_0"
+                write_hidden_test(source, recordings=8, seed=0)
+            rehearse(source, args.dist / "rehearsal", bundle=bundle, code_file=code_file, log=screen.say)
+
+        kaggle = _connect(args, screen)
+        target = _target(args, kaggle.credential.username)
+        record = push(
+            kaggle,
+            target,
+            args.dist,
+            build_bundle=lambda target, bundle: build_bundle(bundle, owner=target.owner),
+            rehearse_bundle=rehearse_bundle,
+            force=args.force,
+        )
+        lines = [f"{args.dist / 'published.json'} says which version is which; `make status` follows the run"]
+        if not args.submit:
+            return record, lines, 0
+        report = watch(Watcher(kaggle, target, args.dist), screen)
+        if report.state == "complete":
+            record["submission"] = submit(kaggle, target, args.dist, force=args.force)
+            return record, [f"submitted as {record['submission']['submission']}; `make status` shows its score"], 0
+        return record, report.lines(), 0 if report.state == "scored" else 1
+
+    return show(work, as_json=args.json)
+
+
+@command(
+    "status",
+    *PUBLISHING,
+    argument(
+        "--watch",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="look again until there is a score or a failure (default: on a terminal)",
+    ),
+)
+def run_status(args: argparse.Namespace) -> int:
+    """Show data set, run and submission; exit with 0 only for success, 1 for a failure, 3 while Kaggle is at work."""
+    from publisher.screen import Screen, show
+    from publisher.status import EXIT, Watcher, watch
+
+    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
+        kaggle = _connect(args, screen)
+        watcher = Watcher(kaggle, _target(args, kaggle.credential.username), args.dist)
+        watching = sys.stdout.isatty() if args.watch is None else args.watch
+        report = watch(watcher, screen) if watching else watcher.look()
+        return report.as_dict(), report.lines(), EXIT[report.state]
+
+    try:
+        return show(work, as_json=args.json)
+    except KeyboardInterrupt:
+        print("\nstopped looking; everything on Kaggle goes on: `make status` looks again", file=sys.stderr)
+        return 130
+
+
+@command("submit", *PUBLISHING, FORCE)
+def run_submit(args: argparse.Namespace) -> int:
+    """Submit the exact kernel version that was pushed, once its run has ended well."""
+    from publisher.screen import Screen, show
+    from publisher.submit import submit
+
+    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
+        kaggle = _connect(args, screen)
+        answer = submit(kaggle, _target(args, kaggle.credential.username), args.dist, force=args.force)
+        return answer, [f"submitted as {answer['submission']}; `make status` shows its score"], 0
+
+    return show(work, as_json=args.json)
+
+
+@command("output", *PUBLISHING)
+def run_output(args: argparse.Namespace) -> int:
+    """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
+    from publisher.output import bring_output
+    from publisher.screen import Screen, show
+
+    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
+        kaggle = _connect(args, screen)
+        return bring_output(kaggle, _target(args, kaggle.credential.username), args.dist)
+
+    return show(work, as_json=args.json)
+
+
+@command("doctor", *PUBLISHING)
+def run_doctor(args: argparse.Namespace) -> int:
+    """Check credentials, client, names, bundle and what the kernel asks for; each finding comes with its mend."""
+    from publisher.doctor import doctor
+    from publisher.screen import Screen, show
+
+    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
+        return doctor(lambda: _connect(args, screen), lambda owner: _target(args, owner), args.dist)
+
+    return show(work, as_json=args.json)
+
+
 if __name__ == "__main__":
     sys.exit(main())

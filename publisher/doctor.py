@@ -1,0 +1,157 @@
+"""Checks all that can be checked before a push: credentials, client, names, bundle, what the kernel asks for.
+
+Called by `build.py doctor`. Every finding comes with its mend; nothing is changed anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.metadata import (
+    ROOT,
+    Target,
+    dataset_metadata,
+    fill_kernel_metadata,
+    find_dataset_faults,
+    find_kernel_faults,
+)
+from publisher.archive import read_manifest
+from publisher.client import CLIENT_VERSION, Kaggle
+from publisher.pace import ServiceError
+from publisher.record import read_record
+
+LARGEST_DATASET = 200 * 10**9
+"""Bytes: what Kaggle takes as one data set."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `ok`, `note` or `error`, and how to mend it."""
+
+    level: str
+    found: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level:5s}  {self.found}" + (f"\n       mend: {self.mend}" if self.mend else "")
+
+
+def examine(connect: Callable[[], Kaggle], target_of: Callable[[str], Target], dist: Path) -> list[Finding]:
+    """Return all findings; a fault in one does not keep the others from being looked at."""
+    findings, owner = [], ""
+    try:
+        kaggle = connect()
+    except ServiceError as error:
+        findings.append(Finding("error", f"{error.doing}: {error.said}", error.todo))
+    else:
+        owner = kaggle.credential.username
+        findings += _check_credential(kaggle, target_of(owner))
+    findings += _check_client(kaggle.newest_client if owner else "")
+    target = target_of(owner or "OWNER")
+    findings += _check_names(target)
+    findings += _check_bundle(dist, target)
+    return findings
+
+
+def _check_credential(kaggle: Kaggle, target: Target) -> list[Finding]:
+    findings = []
+    if kaggle.stale_token:
+        findings.append(
+            Finding(
+                "note",
+                f"Kaggle refuses the token from {kaggle.stale_token}; it is not used",
+                "remove or renew that token",
+            )
+        )
+    key_file = kaggle.key_file
+    if os.name != "nt" and key_file.is_file() and key_file.stat().st_mode & 0o077:
+        findings.append(
+            Finding("note", f"{key_file} can be read by other users of this system", f"chmod 600 {key_file}")
+        )
+    try:
+        limits = kaggle.limits(target.competition)
+    except ServiceError as error:
+        todo = error.todo
+        if error.status in (403, 404):
+            todo = (
+                f"join the competition and accept its rules at https://www.kaggle.com/competitions/{target.competition}"
+            )
+        return [
+            *findings,
+            Finding("ok", f"credential: {kaggle.credential}"),
+            Finding("error", f"{error.doing}: {error.said}", todo),
+        ]
+    findings.append(Finding("ok", f"credential: {kaggle.credential}; Kaggle accepts it"))
+    found = f"{limits.allowed_now} submissions left now ({limits.today} made today, {limits.total} in all)"
+    if limits.allowed_now:
+        return [*findings, Finding("ok", found)]
+    page = f"https://www.kaggle.com/competitions/{target.competition}"
+    return [*findings, Finding("note", found, f"join the competition, or wait until after midnight UTC: {page}")]
+
+
+def _check_client(newest: str) -> list[Finding]:
+    pin = re.search(r"^kaggle==(\S+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    found = f"client: kaggle {CLIENT_VERSION}" + (f" (Kaggle names {newest} as the newest)" if newest else "")
+    if pin and pin[1] != CLIENT_VERSION:
+        return [Finding("note", f"{found}; this project is tested with {pin[1]}", "make setup")]
+    return [Finding("ok", found)]
+
+
+def _check_names(target: Target) -> list[Finding]:
+    try:
+        metadata = fill_kernel_metadata(target)
+    except (ValueError, OSError) as error:
+        return [Finding("error", str(error))]
+    faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset)) + find_kernel_faults(metadata)
+    asked = [
+        f"internet {'on' if metadata['enable_internet'] else 'off'}",
+        "private" if metadata["is_private"] else "public",
+        f"GPU {'on' if metadata.get('enable_gpu') else 'off'}",
+        f"machine {metadata.get('machine_shape') or 'as Kaggle chooses'}",
+        f"image {metadata.get('docker_image') or metadata.get('docker_image_pinning_type') or 'as Kaggle chooses'}",
+    ]
+    sources = ", ".join([*metadata["dataset_sources"], *metadata["competition_sources"]])
+    return [
+        *(Finding("error", wrong, mend) for wrong, mend in faults),
+        Finding(
+            "ok", f"names: data set {target.dataset_ref}, kernel {target.kernel_ref}, competition {target.competition}"
+        ),
+        Finding("ok", f"the kernel asks for: {', '.join(asked)}; it is given {sources}"),
+    ]
+
+
+def _check_bundle(dist: Path, target: Target) -> list[Finding]:
+    try:
+        manifest = read_manifest(dist / "dataset")
+    except (ValueError, OSError) as error:
+        return [Finding("note", str(error))]
+    size = sum(int(file["size"]) for file in manifest["files"])
+    tree = str(manifest["tree_sha256"])
+    found = f"bundle: {len(manifest['files'])} files, {size / 1e6:.1f} MB, tree {tree[:16]}"
+    findings = [Finding("ok", found)]
+    if size > LARGEST_DATASET:
+        findings = [
+            Finding("error", f"{found}: Kaggle takes at most {LARGEST_DATASET / 1e9:.0f} GB", "bundle fewer weights")
+        ]
+    if manifest.get("dirty"):
+        findings.append(
+            Finding("note", "the bundle was built with changes that are not committed", "commit, then push")
+        )
+    known = read_record(dist).get("dataset", {})
+    if known.get("ref") == target.dataset_ref and known.get("tree_sha256") != tree:
+        findings.append(Finding("note", f"version {known.get('version')} on Kaggle holds another bundle", "make push"))
+    return findings
+
+
+def doctor(
+    connect: Callable[[], Kaggle], target_of: Callable[[str], Target], dist: Path
+) -> tuple[dict[str, Any], list[str], int]:
+    """Examine; return (for scripts, lines for people, exit status)."""
+    findings = examine(connect, target_of, dist)
+    bad = any(finding.level == "error" for finding in findings)
+    return {"findings": [asdict(finding) for finding in findings]}, [str(finding) for finding in findings], int(bad)

@@ -1,0 +1,130 @@
+"""Turns what an HTTP call ran into into one honest line: what was said, by whom, to which credential, what to do next.
+
+Called by `publisher.client` and `publisher.transfer`. Texts from the service pass through here before they are shown:
+control characters and known secrets are taken out.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+
+from publisher.pace import ServiceError
+
+TODO = {
+    400: "Mend what Kaggle names and run the same command again; `python build.py doctor` checks the rest",
+    401: "Kaggle does not know this credential (revoked, expired or mistyped): make a new one at "
+    "https://www.kaggle.com/settings, or sign in again with `kaggle auth login`",
+    403: "Kaggle knows this credential and does not allow it this: check the owner and the slugs, that the "
+    "competition's rules are accepted on its page, and that the account's phone number is verified",
+    404: "Check the owner and the slugs: `python build.py doctor` shows the ones in use",
+    409: "The name is taken by something else of yours, be it a kernel or a data set: choose another with --kernel or "
+    "--dataset",
+    413: "The bundle is too large for Kaggle: `python build.py doctor` shows its size",
+    429: "Too many calls: wait a little and run the same command again; it goes on where it stopped",
+}
+LATER = "The fault is at Kaggle or on the way there: run the same command again later; it goes on where it stopped"
+CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Redactor:
+    """Takes known secrets out of any text that is about to be shown."""
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def add(self, secret: str | None) -> None:
+        """Remember one secret; very short ones are left out, as they would blank ordinary words."""
+        if secret and len(secret) >= 6:
+            self._secrets.add(secret)
+
+    def __call__(self, text: str) -> str:
+        """Return the text without any of the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[hidden]")
+        return text
+
+
+def strip_controls(text: str) -> str:
+    """Take escape sequences and control characters out of a text from outside; line ends and tabs stay."""
+    return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def read_retry_after(response: requests.Response) -> float | None:
+    """Return the seconds that a Retry-After header asks for, in either of its two forms, or None."""
+    value = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def read_reason(response: requests.Response) -> str:
+    """Return the service's own words from an error answer, wherever it hides them; empty where there are none."""
+    try:
+        body: Any = response.json()
+    except ValueError:
+        title = re.search(r"<title>(.*?)</title>", response.text[:4000], re.IGNORECASE | re.DOTALL)
+        if title:
+            return f"a web page titled {title[1].strip()!r}"
+        return "" if "<" in response.text[:200] else response.text
+    if not isinstance(body, dict):
+        return ""
+    inner = body.get("error")
+    if isinstance(inner, dict):
+        return str(inner.get("message") or inner.get("status") or "")
+    return str(body.get("message") or inner or "")
+
+
+def explain_response(doing: str, response: requests.Response, to: object, redact: Redactor) -> ServiceError:
+    """Return the error for an answer that refuses."""
+    status = response.status_code
+    if status < 400:  # the client also raises for a code in the body of a 200
+        try:
+            status = int(response.json()["code"])
+        except (ValueError, KeyError, TypeError):
+            status = 500
+    reason = redact(strip_controls(read_reason(response)).strip().replace("\n", " "))[:300].rstrip(" .")
+    name = http.client.responses.get(status, "")
+    said = (
+        f"Kaggle answered {status}"
+        + (f" {name}" if name else "")
+        + (f" to {to}" if to else "")
+        + (f": {reason}" if reason else "")
+    )
+    retry_after = read_retry_after(response)
+    todo = TODO.get(status, LATER if status >= 500 else TODO[400])
+    if retry_after and retry_after > 60:
+        todo = f"Kaggle asks to wait {retry_after / 60:.0f} minutes: run the same command again then"
+    return ServiceError(doing, said, todo, status=status, retry_after=retry_after)
+
+
+def explain(doing: str, error: Exception, to: object, redact: Redactor) -> ServiceError:
+    """Return what an exception of the client or of `requests` means; its own text, which can hold URLs, is not used."""
+    response = getattr(error, "response", None)
+    if isinstance(error, requests.HTTPError) and response is not None:
+        return explain_response(doing, response, to, redact)
+    if isinstance(error, requests.exceptions.JSONDecodeError) or not isinstance(error, requests.RequestException):
+        return ServiceError(doing, f"Kaggle's answer is not what the client expects ({type(error).__name__})", LATER)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return ServiceError(doing, "Kaggle cannot be reached (no connection in time)", LATER, unsent=True)
+    if isinstance(error, requests.exceptions.SSLError):
+        return ServiceError(doing, "the secure connection failed", "Check the system's clock and any proxy", status=495)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return ServiceError(doing, "the proxy does not answer", "Check http_proxy and https_proxy", unsent=True)
+    if isinstance(error, requests.exceptions.Timeout):
+        return ServiceError(doing, "Kaggle took the call and did not answer in time", LATER)
+    if isinstance(error, requests.exceptions.ConnectionError):
+        unsent = "NewConnectionError" in repr(error)
+        return ServiceError(
+            doing, "Kaggle cannot be reached" if unsent else "the connection was lost", LATER, unsent=unsent
+        )
+    return ServiceError(doing, f"the call failed ({type(error).__name__})", LATER)

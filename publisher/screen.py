@@ -1,0 +1,65 @@
+"""What the commands show: lines for people, a line that lives while something is awaited, one JSON object for scripts.
+
+With `--json` standard output holds that object and nothing else; everything for people goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+Work = Callable[["Screen"], tuple[dict[str, Any], list[str], int]]
+
+
+class Screen:
+    """Where a command's lines go."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.out: TextIO = sys.stderr if as_json else sys.stdout
+        self.alive = sys.stderr.isatty()
+
+    def say(self, line: str) -> None:
+        """Show one line for people."""
+        self._clear()
+        print(line, file=self.out, flush=True)
+
+    def wait(self, seconds: float, what: str, since: float) -> None:
+        """Wait; on a terminal a line counts the time and says how to leave."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self.alive:
+                gone = int(time.monotonic() - since)
+                clock = f"{gone // 3600:d}:{gone // 60 % 60:02d}:{gone % 60:02d}"
+                print(
+                    f"\r\x1b[K{what}  {clock}  next look in {left:.0f} s  (Ctrl-C leaves it running)",
+                    end="",
+                    file=sys.stderr,
+                )
+                sys.stderr.flush()
+            time.sleep(min(left, 1.0))
+        self._clear()
+
+    def _clear(self) -> None:
+        if self.alive:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def show(work: Work, *, as_json: bool) -> int:
+    """Run a command's work and show what it returns: (for scripts, lines for people, exit status)."""
+    screen = Screen(as_json)
+    try:
+        answer, lines, status = work(screen)
+    except (ValueError, OSError) as error:
+        if as_json:
+            print(json.dumps({"ok": False, "error": str(error)}))
+        raise
+    if as_json:
+        print(json.dumps({"ok": status == 0, **answer}))
+    else:
+        for line in lines:
+            screen.say(line)
+    return status

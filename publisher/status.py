@@ -1,0 +1,194 @@
+"""One screen about what was published: data set, run, submission; watched until there is a score or a failure.
+
+Called by `build.py status`, and by `build.py push --submit` to wait for the run. Looking changes nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.metadata import Target
+from publisher.client import Kaggle, Submission
+from publisher.pace import ServiceError
+from publisher.push import recorded_target
+from publisher.record import read_record
+from publisher.run import Verdict, describe_end, judge_run
+from publisher.screen import Screen
+from publisher.submit import find_submissions
+
+WORKING, COMPLETE, SCORED, FAILED, NOTHING = "working", "complete", "scored", "failed", "nothing"
+EXIT = {SCORED: 0, COMPLETE: 0, FAILED: 1, NOTHING: 1, WORKING: 3}
+"""The exit status of each state: 0 only where what was asked for has ended well."""
+LOST_LOOKS = 5
+"""How many looks in a row may fail before watching is given up."""
+
+
+@dataclass
+class Report:
+    """What the service says now."""
+
+    state: str = NOTHING
+    dataset: dict[str, Any] = field(default_factory=dict)
+    kernel: dict[str, Any] = field(default_factory=dict)
+    submission: dict[str, Any] = field(default_factory=dict)
+    next: str = ""
+    log_tail: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report as people read it."""
+        lines = []
+        if self.dataset:
+            lines.append("data set    {ref}  version {version}  {status}".format(**self.dataset))
+        if self.kernel:
+            lines.append("kernel      {ref}  version {version}  {status}".format(**self.kernel))
+            lines += [f"            {self.kernel[key]}" for key in ("fault", "end") if self.kernel.get(key)]
+        if self.submission:
+            lines.append("submission  {ref}  {status}".format(**self.submission))
+            for key, name in (
+                ("public_score", "public score"),
+                ("private_score", "private score"),
+                ("error", "reason"),
+            ):
+                if self.submission.get(key):
+                    lines.append(f"            {name} {self.submission[key]}")
+        if self.log_tail:
+            lines += ["the end of the log:", *(f"  | {line}" for line in self.log_tail)]
+        return [*lines, f"{self.state}: {self.next}"]
+
+    def headline(self) -> str:
+        """Return the report in one line, for while it is watched."""
+        of = self.submission or self.kernel or self.dataset
+        name = (
+            "submission"
+            if self.submission
+            else "run of version {version}".format(**self.kernel)
+            if self.kernel
+            else "data set"
+        )
+        return f"{name} {of.get('status', '')}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for scripts."""
+        return asdict(self)
+
+
+class Watcher:
+    """Looks at one target; what has ended is not asked for again."""
+
+    def __init__(self, kaggle: Kaggle, target: Target, dist: Path) -> None:
+        self.kaggle, self.target = kaggle, target
+        self.record = read_record(dist)
+        self.version = recorded_target(self.record, target)
+        self._verdict: Verdict | None = None
+        self._dataset: dict[str, Any] | None = None
+
+    def look(self) -> Report:
+        """Return what the service says now."""
+        report = Report(dataset=self._look_at_dataset())
+        if not self.version:
+            found = self.kaggle.kernel(self.target.owner, self.target.kernel)
+            if found is None:
+                report.next = f"there is no kernel {self.target.kernel_ref}; `make push` publishes it"
+                return report
+            self.version = found.version
+        verdict = self._look_at_run()
+        report.kernel = {
+            "ref": self.target.kernel_ref,
+            "version": self.version,
+            "status": verdict.status,
+            "fault": verdict.fault,
+            "end": describe_end(verdict.end) if verdict.end else "",
+            "url": f"https://www.kaggle.com/code/{self.target.kernel_ref}",
+        }
+        submission = self._look_at_submission(verdict)
+        if submission is not None:
+            self._judge_submission(report, submission)
+        elif not verdict.ended:
+            report.state, report.next = WORKING, "Kaggle is at work on the run"
+        elif verdict.fault:
+            report.state, report.log_tail = FAILED, verdict.log_tail
+            report.next = f"see {report.kernel['url']}; mend it, then `make push`"
+        else:
+            report.state, report.next = COMPLETE, "`make output` brings its files, `make submit` submits it"
+        return report
+
+    def _look_at_dataset(self) -> dict[str, Any]:
+        if self._dataset is None or self._dataset["status"] != "READY":
+            found = self.kaggle.dataset(self.target.owner, self.target.dataset)
+            if found is None:
+                return {}
+            self._dataset = {"ref": found.ref, "version": found.version, "status": found.status}
+        return self._dataset
+
+    def _look_at_run(self) -> Verdict:
+        if self._verdict is None or not self._verdict.ended:
+            tree = (
+                self.record.get("dataset", {}).get("tree_sha256") if recorded_target(self.record, self.target) else None
+            )
+            self._verdict = judge_run(self.kaggle, self.target, self.version, tree)
+        return self._verdict
+
+    def _look_at_submission(self, verdict: Verdict) -> Submission | None:
+        known = self.record.get("submission")
+        if known and known.get("kernel_version") == self.version and recorded_target(self.record, self.target):
+            return self.kaggle.submission(int(known["ref"]))
+        if not verdict.ended or verdict.fault:
+            return None
+        try:
+            made = find_submissions(self.kaggle, self.target.competition, self.target.kernel_ref, self.version)
+        except ServiceError as error:
+            if error.status not in (401, 403, 404):
+                raise
+            return None  # not in the competition: nothing can have been submitted
+        return made[0] if made else None
+
+    def _judge_submission(self, report: Report, submission: Submission) -> None:
+        url = submission.url if submission.url.startswith("http") else "https://www.kaggle.com" + submission.url
+        page = url if submission.url else f"https://www.kaggle.com/competitions/{self.target.competition}/submissions"
+        report.submission = {
+            "ref": submission.ref,
+            "status": submission.status,
+            "public_score": submission.public_score,
+            "private_score": submission.private_score,
+            "error": submission.error,
+            "url": page,
+        }
+        if submission.status == "PENDING":
+            report.state, report.next = WORKING, "Kaggle is scoring the submission"
+        elif submission.status == "COMPLETE" and (submission.public_score or submission.private_score):
+            report.state, report.next = SCORED, f"see {page}"
+        elif submission.status == "COMPLETE":
+            report.state, report.next = WORKING, "the submission is complete; its score does not show yet"
+        else:
+            report.submission["error"] = submission.error or "Kaggle gives no reason"
+            report.state, report.next = FAILED, f"the page may say more: {page}"
+
+
+def watch(watcher: Watcher, screen: Screen, *, until_run: bool = False) -> Report:
+    """Look again and again, at growing and bounded intervals, until nothing more will change.
+
+    With `until_run` the end of the run is enough.
+    """
+    started, told, lost = time.monotonic(), "", 0
+    for pause in watcher.kaggle.pace.pauses():
+        try:
+            report = watcher.look()
+            lost = 0
+        except ServiceError as error:
+            lost += 1
+            if not error.transient or lost >= LOST_LOOKS:
+                raise
+            screen.say(f"{error.said}; still watching")
+            screen.wait(pause, "Kaggle does not answer", started)
+            continue
+        if report.state != WORKING:
+            return report
+        headline = report.headline()
+        if headline != told:
+            screen.say(headline)
+            told = headline
+        screen.wait(pause, headline, started)
+    raise AssertionError("unreachable")
