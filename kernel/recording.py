@@ -9,6 +9,7 @@ recording is padded, there is the channel's median, which is zero, since every c
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,20 +45,35 @@ def read_electrodes(path: Path) -> np.ndarray:
     try:
         with pq.ParquetFile(path) as file:
             present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
-            table = file.read(columns=present, use_threads=False)
+            columns = _read_columns(file, present)
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); copy it again"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a readable parquet file ({reason}); copy it again") from error
     if not present:
         raise ValueError(f"{path}: no electrode columns; expected {', '.join(EEG_ELECTRODES[:3])}, ...")
-    if table.num_rows == 0:
+    n_times = max(len(column) for column in columns.values())
+    if n_times == 0:
         raise ValueError(f"{path}: no samples; expected {WINDOW_SAMPLES} rows at {SFREQ} Hz")
-    electrodes = np.full((len(EEG_ELECTRODES), table.num_rows), np.nan, np.float32)
-    for name in present:
-        electrodes[EEG_ELECTRODES.index(name)] = _read_numbers(table.column(name))
+    electrodes = np.full((len(EEG_ELECTRODES), n_times), np.nan, np.float32)
+    for name, column in columns.items():
+        electrodes[EEG_ELECTRODES.index(name), : len(column)] = _read_numbers(column)
     electrodes[np.isinf(electrodes)] = np.nan
     return electrodes
+
+
+def _read_columns(file: pq.ParquetFile, names: list[str]) -> dict[str, pa.ChunkedArray]:
+    """Read columns at once, or, where that fails, those that can be read one by one: damage may spare some."""
+    try:
+        table = file.read(columns=names, use_threads=False)
+        return {name: table.column(name) for name in names}
+    except (pa.ArrowException, OSError):
+        columns = {}
+        for name in names:
+            with suppress(pa.ArrowException, OSError):
+                columns[name] = file.read(columns=[name], use_threads=False).column(name)
+        if not columns:
+            raise
+        return columns
 
 
 def _read_numbers(column: pa.ChunkedArray) -> np.ndarray:
