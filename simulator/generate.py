@@ -1,23 +1,36 @@
 """Draws labelled EEG: one 50 s window for training on the fly, or one recording of a data set with its windows.
 
-Called by `simulator.dataset` (files) and by `training` (windows drawn while a network fits). Everything is
-deterministic from the seed, the stream and the index, so any worker may draw any of them in any order.
+Called by `simulator.dataset` (files), `simulator.gallery` and `simulator.compare` (pictures, figures), and by `training`
+(windows drawn while a network fits). Everything is deterministic from the seed, the stream and the index, so any worker
+may draw any of them in any order.
 
-This is a first version: 1/f background mixed over the scalp and one plain form of each of the six patterns.
+The order of making is that of nature: a brain, a pattern as salient over it as the raters are to find it, the body,
+the electrodes, the amplifier; then the pattern is measured in the labelled 10 s and the raters vote on what it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from kernel.constants import CLASS_NAMES, ELECTRODES, SFREQ, WINDOW_SAMPLES
+from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SAMPLES, WINDOW_SECONDS
+from kernel.montage import build_montage
+from simulator.amplifier import amplify
+from simulator.artefacts import add_body, add_electrodes, add_gaps, draw_heart, make_unreadable
+from simulator.background import draw_brain, draw_slow_noise, render_background
+from simulator.patterns import Played, play_pattern
+from simulator.plan import Plan, draw_plan
+from simulator.population import Population, draw_n_votes, draw_population, draw_scores
+from simulator.voters import Properties, cast_votes, expected_votes, score
 
-Population = Literal["many", "few"]
-LEFT, RIGHT = (0, 1, 2, 3, 4, 5, 6, 7), (11, 12, 13, 14, 15, 16, 17, 18)
 STREAMS = {"window": 0, "recording": 1, "test": 2}
+UNREADABLE = Properties(0.0, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5)
+QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
+SECONDS_AT = (50, 50, 50, 58, 84, 130, 318, 900)
+ROWS_AT = (1, 1, 1, 3, 6, 13, 51, 80)
+"""The competition's quantiles of seconds and of labelled rows per recording, the longest recordings left out."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +51,183 @@ class Recording:
     labels: list[tuple[int, np.ndarray, dict[str, Any]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording with one pattern: samples from `start` to `stop`, labelled within `centre`."""
+
+    start: int
+    stop: int
+    centre: tuple[int, int]
+    scores: np.ndarray
+
+
 def simulate_window(seed: int, index: int, population: Population | None = None, stream: str = "window") -> Window:
     """Draw one fresh labelled 50 s window, the same for the same arguments wherever it is drawn."""
     rng = np.random.default_rng([seed, STREAMS[stream], index])
-    samples, votes, truth = _draw(rng, WINDOW_SAMPLES, population)
+    chosen = population or draw_population(rng)
+    first, last = (s * SFREQ for s in LABEL_SECONDS)
+    scores = draw_scores(rng, chosen, 3)
+    segments = [Segment(0, WINDOW_SAMPLES, (first, last), scores[0])]
+    if rng.random() < 0.2:  # something else before or after
+        cut = int(rng.uniform(4, 19) * SFREQ)
+        if rng.random() < 0.5:
+            cut = WINDOW_SAMPLES - cut
+            segments = [replace(segments[0], stop=cut), Segment(cut, WINDOW_SAMPLES, (cut, WINDOW_SAMPLES), scores[1])]
+        else:
+            segments = [replace(segments[0], start=cut), Segment(0, cut, (0, cut), scores[2])]
+    samples, scene = _compose(rng, rng, WINDOW_SAMPLES, segments)
+    votes, truth = _label(rng, scene, segments[0], 0, chosen)
     return Window(samples, votes, truth)
 
 
 def simulate_recording(seed: int, index: int) -> Recording:
     """Draw one recording of a training set with its overlapping labelled windows."""
     rng = np.random.default_rng([seed, STREAMS["recording"], index])
-    extra = int(rng.choice([0, 8, 20, 60, 200]))
-    samples, votes, truth = _draw(rng, WINDOW_SAMPLES + extra * SFREQ, None)
-    offsets = sorted({int(o) for o in rng.integers(0, extra // 2 + 1, 1 + extra // 6) * 2})
-    return Recording(samples, index // 3, [(o, votes, truth) for o in offsets])
+    patient = _patient_of(seed, index)
+    chosen = draw_population(rng)
+    u = rng.random()
+    n_rows = int(np.interp(np.clip(u + rng.normal(0, 0.1), 0, 1), QUANTILES, ROWS_AT))
+    seconds = int(max(np.interp(u, QUANTILES, SECONDS_AT), WINDOW_SECONDS + 2 * (n_rows - 1)))
+    n_times = seconds * SFREQ
+    count = 1 + rng.poisson((seconds - WINDOW_SECONDS) / 120)
+    first, last = (s * SFREQ for s in LABEL_SECONDS)
+    cuts = np.sort(rng.integers(first, max(first + 1, n_times - (WINDOW_SAMPLES - last)), count - 1))
+    edges = [0, *[int(c) for c in cuts], n_times]
+    segments = [
+        Segment(a, b, (max(a, first), min(b, n_times - (WINDOW_SAMPLES - last))), s)
+        for a, b, s in zip(edges[:-1], edges[1:], draw_scores(rng, chosen, count), strict=True)
+    ]
+    segments = [s for s in segments if s.centre[1] - s.centre[0] >= last - first] or [
+        replace(segments[0], start=0, stop=n_times, centre=(first, n_times - (WINDOW_SAMPLES - last)))
+    ]
+    samples, scene = _compose(np.random.default_rng([seed, 9, patient]), rng, n_times, segments)
+    places = [
+        (offset, segment)
+        for segment in segments
+        for offset in range(0, seconds - WINDOW_SECONDS + 1, 2)
+        if segment.centre[0] <= offset * SFREQ + first and offset * SFREQ + last <= segment.centre[1]
+    ]
+    picked = np.sort(rng.choice(len(places), min(n_rows, len(places)), replace=False))
+    labels = []
+    for i in picked:
+        offset, segment = places[i]
+        votes, truth = _label(rng, scene, segment, offset * SFREQ, chosen)
+        labels.append((offset, votes, truth))
+    return Recording(samples, patient, labels)
 
 
-def _draw(
-    rng: np.random.Generator, n_times: int, population: Population | None
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    many = population == "many" or (population is None and rng.random() < 0.374)
-    c = int(rng.integers(6))
-    freqs = np.fft.rfftfreq(n_times, 1 / SFREQ)
-    spectrum = rng.standard_normal((20, len(freqs))) + 1j * rng.standard_normal((20, len(freqs)))
-    background = np.fft.irfft(spectrum / np.maximum(freqs, 0.5) ** rng.uniform(0.6, 1.1), n_times, axis=1)
-    mixing = 0.6 + 0.4 * np.eye(20)
-    x = mixing @ (background / background.std()) * rng.lognormal(2.7, 0.5)
-    t = np.arange(n_times) / SFREQ
-    rate = rng.uniform(2.5, 4.5) if c == 0 else rng.uniform(0.7, 2.2)
-    phase = 2 * np.pi * rate * t + np.cumsum(rng.standard_normal(n_times)) * 0.01
-    wave = np.exp(8 * (np.cos(phase) - 1)) - 0.4 * np.exp(3 * (np.cos(phase - 0.9) - 1))
-    if c in (3, 4):
-        wave = np.sin(phase) + 0.3 * np.sin(2 * phase + 1)
-    gain = np.zeros(20) if c == 5 else rng.normal(1, 0.6, 20)
-    if c in (1, 3):
-        gain[list(LEFT if rng.random() < 0.5 else RIGHT)] *= 0.1
-    x += np.outer(gain, wave) * rng.uniform(25, 120)
-    x[ELECTRODES.index("EKG")] = 300 * np.exp(200 * (np.cos(np.pi * rng.uniform(1, 1.8) * t) - 1))
-    expected = np.full(6, 0.04 if many else 0.01)
-    expected[c] += 1 - expected.sum()
-    votes = rng.multinomial(int(rng.integers(10, 18)) if many else 3, expected)
-    truth = {"pattern": CLASS_NAMES[c], "population": "many" if many else "few", "expected": expected, "rate": rate}
-    return x.astype(np.float32), votes, truth
+@dataclass(frozen=True)
+class _Scene:
+    """What labels are read from: the background's channels (18, n), and per segment its plan, pattern and channels."""
+
+    background: np.ndarray
+    parts: dict[int, tuple[Plan, Played, np.ndarray]]
+    unreadable: bool
+
+
+def _compose(
+    patient: np.random.Generator, rng: np.random.Generator, n_times: int, segments: list[Segment]
+) -> tuple[np.ndarray, _Scene]:
+    """Return samples (20, n_times) and what labels are read from; `patient` draws what recordings of one share."""
+    brain = draw_brain(patient)
+    x = render_background(rng, brain, n_times)
+    channels = build_montage(x)
+    parts = {}
+    for segment in segments:
+        plan = draw_plan(rng, segment.scores)
+        length = segment.stop - segment.start
+        centre = (segment.centre[0] - segment.start, segment.centre[1] - segment.start)
+        played = play_pattern(rng, plan, length, centre)
+        edge = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / (rng.uniform(0.2, 2) * SFREQ))
+        if len(segments) == 1:
+            edge = np.ones(length)
+        signal = played.signal * edge.astype(np.float32)
+        pattern = build_montage(signal)
+        ratio = _measure_salience(channels[:, segment.start : segment.stop], pattern, played.on, centre)
+        size = np.float32(plan.properties.salience / max(ratio, 1e-9))
+        if plan.seizure:
+            x[:, segment.start : segment.stop] *= _postictal(rng, played.on)
+        x[:, segment.start : segment.stop] += signal * size
+        parts[segment.start] = (plan, played, pattern * size)
+    heart = draw_heart(rng, n_times)
+    add_body(rng, x, heart)
+    unreadable = bool(max(s.scores[0] for s in segments) < -2.4 and rng.random() < 0.1)
+    if unreadable:
+        make_unreadable(rng, x)
+    add_electrodes(rng, x)
+    ekg = heart * np.float32(rng.lognormal(np.log(250), 1.0) * rng.choice([-1, 1]))
+    ekg += draw_slow_noise(rng, 1, n_times, 1.0)[0] * np.float32(rng.lognormal(np.log(8), 1.0))
+    if rng.random() < 0.1:
+        ekg = draw_slow_noise(rng, 1, n_times, 3.0)[0] * np.float32(rng.lognormal(np.log(30), 1.5))
+    samples = amplify(rng, np.concatenate([x, ekg[None]]))
+    add_gaps(rng, samples)
+    return samples, _Scene(channels, parts, unreadable)
+
+
+def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
+    """Return the 98th percentile of the pattern over twice the background, mean of the four strongest channels."""
+    inside = slice(*centre)
+    active = on[inside] > 0.5
+    if active.sum() < 40:
+        return 0.0
+    peaks = np.percentile(np.abs(pattern[:, inside][:, active][:, ::4]), 98, axis=1)
+    level = np.sqrt((background[:, inside] ** 2).mean(axis=1)) + 1.5
+    strongest = np.argsort(peaks)[-4:]
+    return float((peaks[strongest] / (2 * level[strongest])).mean())
+
+
+def _label(
+    rng: np.random.Generator, scene: _Scene, segment: Segment, start: int, population: Population
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Measure the pattern in the central 10 s of the window that starts at `start`, and let the raters vote."""
+    plan, played, pattern = scene.parts[segment.start]
+    first, last = (start + s * SFREQ - segment.start for s in LABEL_SECONDS)
+    inside = slice(first, last)
+    on = played.on[inside]
+    background = scene.background[:, segment.start : segment.stop]
+    found = replace(
+        plan.properties,
+        salience=_measure_salience(background, pattern, played.on, (first, last)),
+        prevalence=float(on.mean()),
+        rate=float(played.rate[inside][on > 0.5].mean()) if on.any() else plan.properties.rate,
+    )
+    if scene.unreadable:
+        found = UNREADABLE
+    scores = score(found)
+    panel = population == "few"
+    votes = cast_votes(rng, scores, draw_n_votes(rng, population, 1)[0], panel)
+    expected = expected_votes(scores, panel)
+    begins = np.flatnonzero(np.diff(played.on) > 0)
+    truth = {
+        "pattern": CLASS_NAMES[int(expected.argmax())],
+        "population": population,
+        "hemisphere": "left" if plan.side < 0 else "right",
+        "onset_seconds": float((begins[0] + segment.start - start) / SFREQ) if len(begins) else float("nan"),
+        "seizure": plan.seizure,
+        "bilateral_independent": plan.bilateral,
+        "unreadable": scene.unreadable,
+        **{name: float(getattr(found, name)) for name in Properties.__dataclass_fields__},
+        **{f"score_{n}": float(s) for n, s in zip(("pattern", "ictal", "periodic", "lateral"), scores, strict=True)},
+        "expected": expected,
+    }
+    return votes, truth
+
+
+def _postictal(rng: np.random.Generator, on: np.ndarray) -> np.ndarray:
+    """Return what is left of the background (n_times,) once a seizure has stopped: attenuation that recovers."""
+    ends = np.flatnonzero(np.diff(on) < 0)
+    left = np.ones(len(on), dtype=np.float32)
+    if len(ends) and rng.random() < 0.6:
+        after = np.arange(len(on) - ends[-1]) / SFREQ
+        left[ends[-1] :] = 1 - rng.uniform(0.3, 0.85) * np.exp(-after / rng.uniform(5, 40))
+    return left
+
+
+def _patient_of(seed: int, index: int) -> int:
+    """Return the patient of a recording: groups of 1 to 19 of a block of 30 recordings share one."""
+    block, within = divmod(index, 30)
+    rng = np.random.default_rng([seed, 8, block])
+    sizes = rng.choice([1, 1, 1, 2, 3, 4, 6, 10, 19], 30)
+    return int(block * 30 + np.searchsorted(np.cumsum(sizes), within, side="right"))
+
+

@@ -1,0 +1,232 @@
+"""The ongoing EEG of a patient: 1/f activity, rhythms, slowing, attenuation, bursts, sleep, asymmetry, sensor noise.
+
+`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it; `simulator.generate`
+calls both. Ranges follow Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology
+(background section); spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import fft
+
+from kernel.constants import EEG_ELECTRODES, SFREQ
+from kernel.montage import build_montage
+from simulator.head import build_topography, cortex, place
+
+N_SLOW, N_FAST = 12, 10
+
+
+@dataclass(frozen=True)
+class Brain:
+    """What a patient's ongoing EEG is like; amplitudes relative to the power-law activity unless said otherwise."""
+
+    microvolts: float  # median root mean square of the bipolar channels
+    exponent: float  # of power over frequency
+    knee: float  # hertz
+    slow_hz: float
+    slow_width: float
+    slow: float  # diffuse delta and theta
+    fast_share: float
+    alpha_hz: float
+    alpha: float
+    beta_hz: float
+    beta: float
+    spindles: float  # per minute, with vertex waves
+    burst_share: float  # share of time that is not suppressed; 1: continuous
+    suppression: float  # what is left of the amplitude while suppressed
+    unrest: float  # how much amplitudes wander
+    transients: float  # per second, benign sharp transients
+    weak_side: float  # amplitude of the weaker hemisphere
+    side: int  # -1 the left is injured, 1 the right
+    lesion: tuple[float, float]  # place of focal slowing or breach
+    lesion_slow: float
+    breach: float
+    sensor: float  # microvolts of each electrode's own noise
+
+
+def draw_brain(rng: np.random.Generator) -> Brain:
+    """Draw a patient: wider than what is met in intensive care, so that what is met lies inside."""
+
+    def chance(p: float, low: float, high: float) -> float:
+        value = rng.uniform(low, high)
+        return value if rng.random() < p else 0.0
+
+    bursting = rng.random() < 0.09
+    side = 1 if rng.random() < 0.5 else -1
+    return Brain(
+        microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
+        exponent=rng.uniform(1.6, 3.4),
+        knee=rng.uniform(0.3, 4.0),
+        slow_hz=rng.choice([rng.uniform(0.7, 3), rng.uniform(2, 7)]),
+        slow_width=rng.uniform(0.4, 2.5),
+        slow=chance(0.6, 0.2, 2.0),
+        fast_share=rng.lognormal(-0.9, 0.7),
+        alpha_hz=rng.uniform(6.5, 11),
+        alpha=chance(0.22, 0.2, 1.5),
+        beta_hz=rng.uniform(14, 26),
+        beta=chance(0.3, 0.05, 0.7),
+        spindles=chance(0.12, 2, 10),
+        burst_share=rng.uniform(0.15, 0.75) if bursting else 1.0,
+        suppression=rng.uniform(0.05, 0.35),
+        unrest=rng.uniform(0.15, 0.7),
+        transients=chance(0.35, 0.05, 1.2),
+        weak_side=rng.uniform(0.3, 0.95) if rng.random() < 0.35 else rng.uniform(0.9, 1.0),
+        side=side,
+        lesion=(side * rng.uniform(0.25, 0.95), rng.uniform(-0.8, 0.9)),
+        lesion_slow=chance(0.3, 0.5, 2.5),
+        breach=chance(0.06, 0.5, 2.0),
+        sensor=float(rng.lognormal(-0.4, 0.8)),
+    )
+
+
+def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:
+    """Return microvolts (19, n_times) float32 of the patient's ongoing EEG."""
+    n_fft = fft.next_fast_len(n_times + 400, real=True)
+    freqs = fft.rfftfreq(n_fft, 1 / SFREQ).astype(np.float32)
+    power = (freqs**2 + np.float32(brain.knee**2)) ** np.float32(-brain.exponent / 2)
+    power *= _highpass(freqs, rng.uniform(0.1, 0.7))
+    low = freqs < 13
+    power /= power[low].sum()
+    slow = _bump(freqs, brain.slow_hz, brain.slow_width)
+    flat = _flat(freqs, brain.exponent) * brain.fast_share**2
+    extra = [
+        (3, _bump(freqs, brain.alpha_hz, 0.6), brain.alpha),
+        (2, _bump(freqs, brain.beta_hz, 3.0), brain.beta),
+        (1, _bump(freqs, rng.uniform(0.7, 2.2), 0.6), brain.lesion_slow * 3),
+        (1, _bump(freqs, rng.uniform(12, 22), 5.0), brain.breach * 3),
+    ]
+    rows = [np.sqrt(power + slow * brain.slow**2)] * N_SLOW + [np.sqrt(flat)] * N_FAST
+    rows += [np.sqrt(bump) * size for count, bump, size in extra if size for _ in range(count)]
+    sources = _shape_noise(rng, np.stack(rows).astype(np.float32), n_fft)[:, :n_times]
+    sources *= _wander(rng, len(sources), n_times, brain.unrest)
+    if brain.alpha:
+        sources[N_SLOW + N_FAST : N_SLOW + N_FAST + 3] *= _wander(rng, 3, n_times, 0.9, hertz=0.15)
+    fields = _draw_fields(rng, brain)
+    x = (fields @ sources).astype(np.float32)
+    if brain.burst_share < 1:
+        x *= _burst_envelope(rng, brain, n_times)
+    weak = electrodes_of_side(-brain.side if rng.random() < 0.2 else brain.side)
+    x[weak] *= np.float32(brain.weak_side)
+    _add_transients(rng, brain, x)
+    _add_spindles(rng, brain, x)
+    x *= np.float32(brain.microvolts / max(1e-6, float(np.median(build_montage(x).std(axis=1)))))
+    own = rng.standard_normal(x.shape, dtype=np.float32)
+    own[:, 1:] = own[:, 1:] * np.float32(0.6) + own[:, :-1] * np.float32(0.6)
+    x += own * (brain.sensor * rng.lognormal(0, 0.4, (len(x), 1))).astype(np.float32)
+    return x
+
+
+@cache
+def electrodes_of_side(side: int) -> list[int]:
+    """Return rows of the left (-1, odd numbers) or right (1, even numbers) electrodes."""
+    return [i for i, name in enumerate(EEG_ELECTRODES) if name[-1].isdigit() and int(name[-1]) % 2 == (side < 0)]
+
+
+def draw_slow_noise(rng: np.random.Generator, n_rows: int, n_times: int, hertz: float) -> np.ndarray:
+    """Return (n_rows, n_times) float32 of smooth noise with deviation 1 that changes `hertz` times a second."""
+    n_knots = max(4, int(np.ceil(n_times / SFREQ * hertz)) + 3)
+    knots = rng.standard_normal((n_rows, n_knots)).astype(np.float32)
+    at = np.linspace(0, n_knots - 1.001, n_times, dtype=np.float32)
+    left = at.astype(np.int32)
+    part = at - left
+    part = part * part * (3 - 2 * part)
+    return knots[:, left] * (1 - part) + knots[:, left + 1] * part
+
+
+def _wander(rng: np.random.Generator, n_rows: int, n_times: int, spread: float, hertz: float = 0.3) -> np.ndarray:
+    """Return positive gains (n_rows, n_times) that wander, partly together; 40 steps a second are smooth enough."""
+    n_steps = -(-n_times // 5)
+    common = draw_slow_noise(rng, 1, n_steps, 0.05 * 5) * np.float32(spread * 0.5)
+    gains = np.exp(draw_slow_noise(rng, n_rows, n_steps, hertz * 5) * np.float32(spread) + common)
+    return np.repeat(gains, 5, axis=1)[:, :n_times]
+
+
+def _shape_noise(rng: np.random.Generator, amplitude: np.ndarray, n_fft: int) -> np.ndarray:
+    """Return noise (n, n_fft) whose spectrum has the shape `amplitude` (n, n_fft // 2 + 1), bins beyond 60 Hz left."""
+    used = min(amplitude.shape[1], int(60 / SFREQ * n_fft))
+    spectrum = np.zeros(amplitude.shape, dtype=np.complex64)
+    parts = rng.standard_normal((len(amplitude), used, 2), dtype=np.float32)
+    spectrum[:, :used] = parts.view(np.complex64)[..., 0] * amplitude[:, :used]
+    return fft.irfft(spectrum, n_fft, axis=1) * np.float32(n_fft / 2)
+
+
+def _highpass(freqs: np.ndarray, corner: float) -> np.ndarray:
+    return (freqs / corner) ** 4 / (1 + (freqs / corner) ** 4)
+
+
+def _bump(freqs: np.ndarray, centre: float, width: float) -> np.ndarray:
+    bump = np.exp(-0.5 * ((freqs - centre) / width) ** 2) * _highpass(freqs, 0.4)
+    return bump / bump.sum()
+
+
+def _flat(freqs: np.ndarray, exponent: float) -> np.ndarray:
+    """Return the faster activity: a flatter power law above the theta range, which the slow one does not reach."""
+    power = (freqs**2 + 36) ** np.float32(-min(exponent, 2.0) / 2) * _highpass(freqs, 3.0)
+    return 0.15 * power / power.sum()
+
+
+def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
+    directions, _ = cortex()
+    chosen = directions[rng.choice(len(directions), N_SLOW + N_FAST, replace=False)]
+    columns = [
+        build_topography(c, rng.uniform(0.3, 0.9) if i < N_SLOW else rng.uniform(0.15, 0.5), rng, rng.uniform(0, 0.7))
+        * rng.lognormal(0, 0.4)
+        for i, c in enumerate(chosen)
+    ]
+    if brain.alpha:
+        columns += [build_topography(place(x, -0.75), 0.4, rng, 0.3) for x in (-0.35, 0.0, 0.35)]
+    if brain.beta:
+        columns += [build_topography(place(x, rng.uniform(0, 0.7)), 0.6, rng, 0.3) for x in (-0.35, 0.35)]
+    lesion = place(*brain.lesion)
+    if brain.lesion_slow:
+        columns.append(build_topography(lesion, rng.uniform(0.3, 0.6)))
+    if brain.breach:
+        columns.append(build_topography(lesion, 0.2))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _burst_envelope(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:
+    cycle = rng.uniform(2, 12)
+    n = int(n_times / SFREQ / cycle * 3) + 6
+    bursts = cycle * brain.burst_share * rng.lognormal(0, 0.3, n)
+    gaps = cycle * (1 - brain.burst_share) * rng.lognormal(0, 0.4, n)
+    edges = np.cumsum(np.stack([bursts, gaps], axis=1).ravel()) - rng.uniform(0, cycle * 2)
+    t = np.arange(n_times) / SFREQ
+    on = np.searchsorted(edges, t) % 2 == 0
+    smooth = np.convolve(on, np.ones(60) / 60, mode="same")
+    return (brain.suppression + (1 - brain.suppression) * smooth).astype(np.float32)
+
+
+def _add_transients(rng: np.random.Generator, brain: Brain, x: np.ndarray) -> None:
+    n_times = x.shape[1]
+    count = rng.poisson(brain.transients * n_times / SFREQ)
+    if not count:
+        return
+    directions, _ = cortex()
+    level = float(build_montage(x).std())
+    fields = [build_topography(directions[i], rng.uniform(0.2, 0.7)) for i in rng.integers(len(directions), size=4)]
+    for at in rng.integers(0, n_times, count):
+        width = rng.uniform(0.02, 0.25) * SFREQ
+        k = np.arange(max(0, int(at - 4 * width)), min(n_times, int(at + 4 * width)))
+        u = (k - at) / width
+        wave = np.exp(-0.5 * u**2) * np.cos(u * rng.uniform(0.5, 2.5) + rng.uniform(0, 6.3))
+        field = fields[rng.integers(4)] * (level * rng.uniform(1, 4))
+        x[:, k] += np.outer(field, wave).astype(np.float32)
+
+
+def _add_spindles(rng: np.random.Generator, brain: Brain, x: np.ndarray) -> None:
+    n_times = x.shape[1]
+    level = float(build_montage(x).std())
+    hertz = rng.uniform(11.5, 14.5)
+    spindle, vertex = build_topography(place(0, 0.3), 0.6), build_topography(place(0, 0.05), 0.35)
+    for at in rng.integers(0, n_times, rng.poisson(brain.spindles * n_times / SFREQ / 60)):
+        k = np.arange(max(0, at - 200), min(n_times, at + 200))
+        u = (k - at) / SFREQ
+        wave = np.exp(-0.5 * (u / rng.uniform(0.2, 0.5)) ** 2) * np.sin(2 * np.pi * hertz * u)
+        sharp = np.exp(-0.5 * ((u + 0.6) / 0.07) ** 2) - 0.6 * np.exp(-0.5 * ((u + 0.35) / 0.16) ** 2)
+        x[:, k] += np.outer(spindle * level * rng.uniform(0.5, 1.5), wave).astype(np.float32)
+        x[:, k] -= np.outer(vertex * level * rng.uniform(0, 4), sharp).astype(np.float32)

@@ -1,0 +1,172 @@
+"""Chooses the windows of `population.npz` by the published figures of the real votes; run by hand when voters change.
+
+`python -m simulator.calibrate ../shared/facts/votes.json` draws windows of every kind, lets raters vote on them, and
+finds the weights nearest to equal (maximum entropy: Csiszar, Ann Probab 1975;3:146) under which all published figures
+hold; each is a mean of something computed row by row, so the problem is convex. The library is drawn by these weights.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+from kernel.constants import VOTES
+from simulator.population import LIBRARY, Population, draw_n_votes
+from simulator.voters import cast_votes
+
+FIGURES = {"few": "votes_lt_10", "many": "votes_ge_10"}
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+SLACK = 3e-5
+N_VOTINGS = 100
+"""How often each window is voted on: too few, and the weights would favour windows that were lucky."""
+Figures = dict[str, np.ndarray]
+
+
+def describe_votes(votes: np.ndarray) -> Figures:
+    """Return the published figures of `votes` (n, 6): majority share, co-votes, agreement, quantiles, entropy."""
+    shares = votes / votes.sum(axis=1, keepdims=True)
+    majority, top = shares.argmax(axis=1), shares.max(axis=1)
+    groups = [majority == c for c in range(6)]
+    return {
+        "majority_share": np.array([g.mean() for g in groups]),
+        "co_vote": np.array([shares[g].mean(axis=0) for g in groups]),
+        "unanimous_share_by_class": np.array([(top[g] > 0.999).mean() for g in groups]),
+        "top_share_quantiles_by_class": np.array([np.quantile(top[g], QUANTILES) for g in groups]),
+        "mean_entropy_nats": np.array(_entropy(shares).mean()),
+        "mean_soft_label": shares.mean(axis=0),
+    }
+
+
+def read_figures(path: Path, population: Population) -> Figures:
+    """Return the published figures of one population under the names of `describe_votes`."""
+    found: dict[str, Any] = dict(json.loads(path.read_text())[FIGURES[population]])
+    quantiles = found["top_share_quantiles_by_class"]
+    found["top_share_quantiles_by_class"] = [quantiles[vote] for vote in VOTES]
+    return {key: np.asarray(value) for key, value in found.items() if key != "rows"}
+
+
+def compare_figures(real: Figures, simulated: Figures) -> list[tuple[str, float, float]]:
+    """Return (name, real, simulated) of every published figure."""
+    return [
+        (f"{key}{list(index) if index else ''}", float(want[index]), float(simulated[key][index]))
+        for key, want in real.items()
+        for index in np.ndindex(want.shape)
+    ]
+
+
+def choose_library(target: Figures, population: Population, size: int = 16_384) -> np.ndarray:
+    """Return the scores (size, 4) of windows whose votes have the figures `target`."""
+    rng = np.random.default_rng(7)
+    scores = _propose(rng, target, 20_000)
+    features: np.ndarray = np.zeros(())
+    for _ in range(N_VOTINGS):
+        votes = cast_votes(rng, scores, draw_n_votes(rng, population, len(scores)), population == "few")
+        features = features + _features(votes, target, population) / N_VOTINGS
+
+    weights = _balance(features)
+    print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
+    places = (np.arange(size) + rng.random()) / size
+    return scores[np.minimum(np.searchsorted(np.cumsum(weights), places), len(scores) - 1)]
+
+
+def _balance(features: np.ndarray) -> np.ndarray:
+    """Return weights (n,) under which all features (n, k) have nearly mean 0.
+
+    Damped Newton steps on the dual; the slack allowed to a mean starts wide and narrows, each solution the next start.
+    """
+    multipliers = np.zeros(features.shape[1])
+
+    def value(at: np.ndarray, slack: float) -> float:
+        return float(logsumexp(features @ at) + slack * at @ at)
+
+    for slack in np.geomspace(1.0, SLACK, 16):
+        for _ in range(25):
+            weights = softmax(features @ multipliers)
+            mean = weights @ features
+            gradient = mean + 2 * slack * multipliers
+            curvature = (features * weights[:, None]).T @ features - np.outer(mean, mean)
+            step = np.linalg.solve(curvature + 2 * slack * np.eye(len(mean)), gradient)
+            start, slope, size = value(multipliers, slack), gradient @ step, 1.0
+            while value(multipliers - size * step, slack) > start - 0.1 * size * slope and size > 1e-6:
+                size /= 3
+            if size <= 1e-6 or slope < 1e-7:
+                break
+            multipliers -= size * step
+        print(f"slack {slack:.1e}: furthest figure {np.abs(mean).max():.3f}, {1 / (weights**2).sum():.0f} effective")
+    return softmax(features @ multipliers)
+
+
+def _propose(rng: np.random.Generator, target: Figures, size: int) -> np.ndarray:
+    """Draw windows of every kind: a leading class, any certainty, a rest near the published co-votes."""
+    leader = rng.choice(6, size=size, p=target["majority_share"] / target["majority_share"].sum())
+    certainty = np.where(rng.random(size) < 0.4, rng.beta(8, 0.5, size), rng.uniform(0.2, 1, size))
+    others = (target["co_vote"] * (1 - np.eye(6)))[leader] + 1e-4
+    others /= others.sum(axis=1, keepdims=True)
+    rest = rng.standard_gamma(others * rng.choice([1.0, 4.0, 20.0], size)[:, None]) + 1e-7
+    p = rest / rest.sum(axis=1, keepdims=True) * (1 - certainty)[:, None]
+    p[np.arange(size), leader] += certainty
+    periodic, rhythmic = p[:, 1] + p[:, 2], p[:, 3] + p[:, 4]
+    lateral = np.where(periodic > rhythmic, np.log(p[:, 1] / p[:, 2]), np.log(p[:, 3] / p[:, 4]))
+    calm = periodic + rhythmic
+    scores = np.stack(
+        [np.log((p[:, 0] + calm) / p[:, 5]), np.log(p[:, 0] / calm), np.log(periodic / rhythmic), lateral], axis=1
+    )
+    # The raters' own thresholds flatten a decision; other spreads than the average rater's make up for it.
+    scores = scores * rng.uniform(0.5, 1.5, scores.shape) + rng.normal(0, 0.7, scores.shape)
+    # One decision near the raters' thresholds, so that every kind of split is among the windows.
+    near = rng.random(scores.shape) < np.array([0.25, 0.25, 0.25, 0.25]) * (rng.random((size, 1)) < 0.6)
+    scores[near] = rng.uniform(-2.8, 2.8, near.sum())
+    return np.clip(scores, (-6.8, -9, -5.8, -5.3), (6.8, 9, 5.8, 5.3))
+
+
+def _features(votes: np.ndarray, target: Figures, population: Population) -> np.ndarray:
+    """Return (n, k): what has mean 0 where the figures hold, scaled so that 1 is as far off as the figure is large."""
+    shares = votes / votes.sum(axis=1, keepdims=True)
+    majority, top = shares.argmax(axis=1), shares.max(axis=1)
+    columns = []
+    for c in range(6):
+        mine = (majority == c).astype(np.float64)
+        share = target["majority_share"][c]
+        columns.append(mine / share - 1)
+        columns.extend(mine * (shares[:, j] / target["co_vote"][c, j] - 1) / share for j in range(6))
+        agree = max(target["unanimous_share_by_class"][c], 0.01)
+        columns.append(mine * ((top > 0.999) - target["unanimous_share_by_class"][c]) / agree / share)
+        levels: dict[float, list[float]] = {}
+        for u, value in zip(QUANTILES, target["top_share_quantiles_by_class"][c], strict=True):
+            if value < 0.999 and population == "many":
+                levels.setdefault(float(value), []).append(u)
+        for value, us in levels.items():
+            below, upto = top < value - 0.002, top < value + 0.002
+            columns.append(mine * (0.5 * below + 0.5 * upto - np.mean(us)) / share)
+    columns.append(_entropy(shares) / target["mean_entropy_nats"] - 1)
+    columns.extend(shares[:, j] / target["mean_soft_label"][j] - 1 for j in range(6))
+    return np.stack(columns, axis=1)
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
+
+
+def main() -> None:
+    """Choose both libraries, write them, and print every figure that is still further off than a tenth."""
+    chosen: dict[Population, np.ndarray] = {}
+    names: tuple[Population, Population] = ("few", "many")
+    for name in names:
+        target = read_figures(Path(sys.argv[1]), name)
+        chosen[name] = choose_library(target, name).astype(np.float16)
+        rng = np.random.default_rng(1000)
+        scores = chosen[name][rng.integers(len(chosen[name]), size=200_000)].astype(np.float64)
+        votes = cast_votes(rng, scores, draw_n_votes(rng, name, len(scores)), name == "few")
+        for figure, real, simulated in compare_figures(target, describe_votes(votes)):
+            if abs(simulated - real) > 0.1 * real:
+                print(f"{name} {figure}: real {real:.4f}, simulated {simulated:.4f}")
+    np.savez_compressed(LIBRARY, **chosen)
+
+
+if __name__ == "__main__":
+    main()

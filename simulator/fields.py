@@ -1,0 +1,59 @@
+"""Where a pattern lies: topographies of its components, balanced to a laterality. Called by `simulator.patterns`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernel.montage import MONTAGE, build_montage
+from simulator.head import build_topography, place
+
+
+def _of_side(odd: int) -> np.ndarray:
+    return np.array([name[0][-1].isdigit() and int(name[0][-1]) % 2 == odd for name in MONTAGE])
+
+
+LEFT, RIGHT = _of_side(1), _of_side(0)
+"""Which of the 18 channels are on the left and on the right."""
+
+
+def compute_laterality(channels: np.ndarray) -> float:
+    """Return (E - e) / (E + e) of the energy of `channels` (18, ...) over the hemispheres; signed, right positive."""
+    energy = (np.asarray(channels, dtype=np.float64) ** 2).reshape(18, -1).sum(axis=1)
+    right, left = energy[RIGHT].sum(), energy[LEFT].sum()
+    return float((right - left) / max(right + left, 1e-12))
+
+
+def draw_fields(
+    rng: np.random.Generator, laterality: float, side: int, rhythmic: float, weights: np.ndarray
+) -> np.ndarray:
+    """Return fields (n_components, 19) whose weighted energy has about the `laterality`, larger on `side`.
+
+    A pattern is a pair of homologous patches, the second weaker; a generalised one may add a midline patch. Rhythmic
+    delta is mostly frontal (ACNS 2021, modifier "frontally predominant"), discharges are anywhere.
+    """
+    wide = laterality < 0.35
+    frontal = rng.normal(0.45, 0.4) if rng.random() < 0.35 + 0.3 * rhythmic else rng.uniform(-0.85, 0.9)
+    lateral = rng.uniform(0.2, 0.9)
+    spread = rng.uniform(0.35, 1.1) if wide else rng.uniform(0.15, 0.65)
+    near, far = [], []
+    for k in range(len(weights)):
+        shift = 0.0 if k == 0 else rng.normal(0, 0.3)
+        y = float(np.clip(frontal + shift, -0.95, 0.95))
+        x = float(np.clip(lateral + (0.0 if k == 0 else rng.normal(0, 0.2)), 0.08, 0.95))
+        s = spread * rng.uniform(0.8, 1.5)
+        folding = rng.uniform(0, 0.6)
+        state = rng.integers(2**31)
+        near.append(build_topography(place(side * x, y), s, np.random.default_rng(state), folding))
+        # the homologous patch folds its own way
+        far.append(build_topography(place(-side * x, y), s * rng.uniform(0.85, 1.2), rng, folding))
+        if wide and rng.random() < 0.5:
+            middle = build_topography(place(0, y), s, rng, folding * 0.5) * rng.uniform(0.3, 2)
+            near[-1] = near[-1] + middle / 2
+            far[-1] = far[-1] + middle / 2
+    a, b = np.stack(near), np.stack(far)
+    gains = np.linspace(0.0, 1.0, 11)
+    found = [
+        side * compute_laterality(build_montage(((a + g * b) * weights[:, None]).T)) for g in gains
+    ]  # falls from about 1 towards 0
+    best = int(np.argmin(np.abs(np.array(found) - laterality)))
+    return a + gains[best] * b

@@ -1,0 +1,185 @@
+"""Plays a planned pattern: discharges or a rhythm, their timing, where they lie and how they change.
+
+Called by `simulator.generate`. Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic
+discharges have a quantifiable interval between them, rhythmic delta has none; +F is superimposed fast activity;
+intervals of a regular pattern vary by less than half. Seizures slow down or speed up, spread and grow, then stop
+(Niedermeyer, 7th ed., ch. 30).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernel.constants import SFREQ
+from simulator.background import draw_slow_noise
+from simulator.fields import draw_fields
+from simulator.plan import Plan
+from simulator.waves import CYCLE_POINTS, draw_cycles, draw_discharge
+
+
+@dataclass(frozen=True)
+class Played:
+    """A pattern as played: unscaled signal (19, n_times), where it is on (n_times,), its rate in hertz (n_times,)."""
+
+    signal: np.ndarray
+    on: np.ndarray
+    rate: np.ndarray
+
+
+def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> Played:
+    """Play `plan` for `n_times` samples so that it has its properties between the samples of `centre`."""
+    on = _draw_runs(rng, plan, n_times, centre)
+    progress = _draw_progress(rng, plan, on, centre)
+    p = plan.properties
+    rate = p.rate * (1 + 0.55 * p.evolution * progress) * np.exp(0.06 * draw_slow_noise(rng, 1, n_times, 0.1)[0])
+    if plan.bilateral:
+        near = _play_train(rng, plan, on, rate, progress, 1.0, plan.side)
+        far = _play_train(rng, plan, on, rate * rng.uniform(0.7, 1.3), progress, 1.0, -plan.side)
+        scale = np.sqrt((near**2).sum() / max(1e-9, (far**2).sum()))
+        signal = near + far * scale * np.sqrt((1 - p.laterality) / (1 + p.laterality))
+    else:
+        signal = _play_train(rng, plan, on, rate, progress, p.laterality, plan.side)
+    return Played(signal.astype(np.float32), on, rate)
+
+
+def _play_train(
+    rng: np.random.Generator,
+    plan: Plan,
+    on: np.ndarray,
+    rate: np.ndarray,
+    progress: np.ndarray,
+    laterality: float,
+    side: int,
+) -> np.ndarray:
+    p = plan.properties
+    n_times, unrest = len(on), 1 - p.regularity
+    # 1 a rhythm, 0 discharges; between them both at once: sharply contoured waves
+    rhythmic = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
+    weights = np.array([1.0, rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
+    fields = draw_fields(rng, laterality, side, rhythmic, weights)
+    events, phase = _draw_events(rng, rate, unrest)
+    swing = np.exp(rng.uniform(0.05, 0.25) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.05, 0.4))[0])
+    if plan.seizure:
+        swing *= np.clip(1 - progress * rng.uniform(0, 0.8), 0.2, None)
+    lag = rng.uniform(-0.12, 0.12) if rng.random() < 0.4 else rng.uniform(-0.02, 0.02)
+    out = np.zeros((19, n_times))
+    spread = rng.uniform(0, 1) * p.evolution
+    kinds = _draw_kinds(rng, float(rate.mean()))
+    seconds = _draw_duration(rng, p.sharpness, float(np.median(rate)))
+    for k, (field, weight) in enumerate(zip(fields, weights, strict=True)):
+        wave = np.zeros(n_times)
+        each = rng.lognormal(0, 0.06 + 0.5 * unrest + (0.1 + 0.8 * unrest) * (k > 0), len(events) + 2)
+        shift = lag * k + (rng.normal(0, 0.015) if k else 0)
+        if rhythmic > 0:
+            wave += rhythmic * _play_cycles(rng, p.sharpness, unrest, phase - shift * rate, each)
+        if rhythmic < 1:
+            made = draw_discharge(rng, kinds[min(k, 1)], seconds * rng.uniform(0.85, 1.2), 6, unrest)
+            wave += (1 - rhythmic) * _play_discharges(rng, made, events + shift * SFREQ, each, n_times)
+        gain = 1 - spread * (k > 0) * progress  # the other places join as it evolves
+        out += np.outer(field * weight, wave * gain)
+    envelope = np.convolve(on, np.ones(31) / 31, mode="same")
+    out *= swing * envelope
+    if rng.random() < 0.15:  # +F
+        hertz = rng.uniform(10, 30)
+        fast = np.sin(2 * np.pi * hertz * np.arange(n_times) / SFREQ + 2 * draw_slow_noise(rng, 1, n_times, 2)[0])
+        carrier = np.abs(out).max(axis=0)
+        out += np.outer(fields[0], fast * carrier * rng.uniform(0.08, 0.4))
+    return out * (-1 if rng.random() < 0.2 else 1)
+
+
+def _draw_events(rng: np.random.Generator, rate: np.ndarray, unrest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the samples at which waves begin, and the phase (n_times,) in cycles that runs through them."""
+    turns = np.cumsum(rate) / SFREQ
+    steps = rng.lognormal(0, 0.03 + rng.uniform(0, 0.1) + 0.55 * unrest, int(turns[-1] * 1.6) + 12)
+    marks = np.cumsum(steps / steps.mean()) - rng.uniform(0, 1) - 1
+    marks = marks[: np.searchsorted(marks, turns[-1]) + 2]
+    phase = np.interp(turns, marks, np.arange(len(marks)))
+    return np.interp(marks, turns, np.arange(len(rate)), left=-9e9, right=9e9), phase
+
+
+def _play_cycles(
+    rng: np.random.Generator, sharpness: float, unrest: float, phase: np.ndarray, each: np.ndarray
+) -> np.ndarray:
+    cycles = draw_cycles(rng, sharpness, 4, unrest)
+    number = np.clip(np.floor(phase).astype(int), 0, len(each) - 2)
+    part = phase - np.floor(phase)
+    shape = rng.integers(0, 4, len(each))
+    at = (part * CYCLE_POINTS).astype(int) % CYCLE_POINTS
+    size = each[number] * (1 - part) + each[number + 1] * part
+    # the shape glides from one cycle's to the next one's
+    return size * (cycles[shape[number], at] * (1 - part) + cycles[shape[number + 1], at] * part)
+
+
+def _play_discharges(
+    rng: np.random.Generator, made: np.ndarray, events: np.ndarray, each: np.ndarray, n_times: int
+) -> np.ndarray:
+    wave = np.zeros(n_times + 2 * made.shape[1])
+    length = made.shape[1]
+    chosen = rng.integers(0, len(made), len(events))
+    for event, shape, size in zip(events, chosen, each, strict=False):
+        start = int(event) + length
+        if 0 <= start < n_times + length:
+            wave[start : start + length] += made[shape] * size
+    return wave[length : length + n_times]
+
+
+def _draw_kinds(rng: np.random.Generator, rate: float) -> list[str]:
+    kinds = ["sharp", "slow_complex", "triphasic", "polyphasic", "blunt"]
+    shares = [0.2, 0.5, 0.1, 0.15, 0.05] if rate > 2.2 else [0.27, 0.25, 0.2, 0.18, 0.1]
+    first = str(rng.choice(kinds, p=shares))
+    return [first, first if rng.random() < 0.6 else str(rng.choice(kinds, p=shares))]
+
+
+def _draw_duration(rng: np.random.Generator, sharpness: float, rate: float) -> float:
+    """Return the seconds of one discharge: the sharper the pattern, the smaller its part of the period."""
+    share = float(np.interp(sharpness, [0.4, 0.62, 1.0], [1.0, 0.8, 0.4])) * rng.uniform(0.75, 1.05)
+    return float(np.clip(share / rate, 0.15, rng.uniform(0.4, 0.9)))
+
+
+def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> np.ndarray:
+    """Return where the pattern is on (n_times,), `prevalence` of the centre."""
+    start, stop = centre
+    share = plan.properties.prevalence
+    on = np.zeros(n_times, dtype=np.float32)
+    length = stop - start
+    if share >= 1:
+        on[start:stop] = 1
+    elif plan.seizure or rng.random() < 0.5:  # begins or ends inside
+        part = int(length * share)
+        if rng.random() < 0.5:
+            on[start : start + part] = 1
+        else:
+            on[stop - part : stop] = 1
+    else:  # runs of it
+        count = int(rng.integers(1, 4))
+        cuts = np.sort(rng.uniform(0, 1 - share, count))
+        parts = rng.dirichlet(np.full(count, 3.0)) * share
+        for at, before, part in zip(cuts, np.concatenate([[0], np.cumsum(parts)[:-1]]), parts, strict=True):
+            a = start + int((at + before) * length)
+            on[a : a + max(1, int(part * length))] = 1
+    for first, last, step in ((start, 0, -1), (stop, n_times, 1)):
+        state = on[start] if step < 0 else on[stop - 1]
+        at = first
+        steady = rng.random() < (0.25 if plan.seizure else 0.6)
+        while (at > last) if step < 0 else (at < last):
+            if steady and (state or share < 1):
+                run = n_times
+            elif plan.seizure:
+                run = int(rng.uniform(3, 25) * SFREQ) if state else n_times
+            else:
+                run = int(rng.lognormal(np.log(6 if state else 6 * (1.05 - min(share, 1))), 0.7) * SFREQ) + 40
+            a, b = (max(0, at - run), at) if step < 0 else (at, min(n_times, at + run))
+            on[a:b] = state
+            at = a if step < 0 else b
+            state = 1 - state
+    return on
+
+
+def _draw_progress(rng: np.random.Generator, plan: Plan, on: np.ndarray, centre: tuple[int, int]) -> np.ndarray:
+    """Return how far the pattern has evolved: 1 at its beginning, -1 at its end, near 0 amid the centre."""
+    middle = (centre[0] + centre[1]) / 2
+    half = rng.uniform(8, 30) * SFREQ
+    progress = np.clip((middle - np.arange(len(on))) / half, -1, 1)
+    return progress if rng.random() < 0.8 else -progress

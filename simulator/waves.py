@@ -1,0 +1,70 @@
+"""The shapes of single waves: discharges (sharp, multiphasic, triphasic, spike and wave) and cycles of a rhythm.
+
+Called by `simulator.patterns`. Durations follow ACNS 2021: spikes last 20-70 ms, sharp waves 70-200 ms, blunt ones
+more; a discharge has up to three phases or lasts up to half a second. Triphasic: each phase longer than the one before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernel.constants import SFREQ
+
+CYCLE_POINTS = 128
+
+
+def draw_discharge(rng: np.random.Generator, kind: str, seconds: float, variants: int, unrest: float) -> np.ndarray:
+    """Return `variants` (n, n_times) of one discharge of about `seconds`, peak 1, which differ by `unrest`.
+
+    Kinds: sharp, slow_complex (sharp and slow wave), triphasic, polyphasic (several peaks), blunt.
+    """
+    if kind == "triphasic":
+        size = np.array([-0.5, 1.0, -0.6]) * rng.uniform(0.7, 1.3, 3)
+        width = np.array([0.08, 0.14, 0.28]) * rng.uniform(0.8, 1.2, 3)
+        at = np.array([0.15, 0.36, 0.7])
+    elif kind == "slow_complex":
+        size = np.array([rng.uniform(0.0, 0.4), -1.0, rng.uniform(0.2, 0.9), rng.uniform(-0.2, 0.2)])
+        width = np.array([0.03, rng.uniform(0.025, 0.07), rng.uniform(0.14, 0.24), 0.2])
+        at = np.array([0.08, 0.16, rng.uniform(0.45, 0.6), 0.85])
+    elif kind == "polyphasic":
+        n = int(rng.integers(3, 8))
+        size = rng.uniform(0.3, 1, n) * np.where(np.arange(n) % 2, 1, -1)
+        width = rng.uniform(0.03, 0.1, n)
+        at = np.sort(rng.uniform(0.05, 0.9, n))
+    elif kind == "blunt":
+        size = np.array([-1.0, rng.uniform(0.1, 0.8)])
+        width = np.array([rng.uniform(0.14, 0.25), 0.22])
+        at = np.array([0.35, 0.75])
+    else:
+        size = np.array([rng.uniform(0, 0.5), -1.0, rng.uniform(0, 0.7)])
+        width = np.array([rng.uniform(0.05, 0.15), rng.uniform(0.06, 0.16), rng.uniform(0.1, 0.3)])
+        at = np.array([0.2, 0.4, 0.65])
+    t = np.arange(-0.15, 1.3, 1 / SFREQ / seconds)
+    waves = []
+    for _ in range(variants):
+        s = size * rng.lognormal(0, 0.1 + 0.6 * unrest, len(size))
+        w = width * rng.lognormal(0, 0.05 + 0.3 * unrest, len(size))
+        a = at + rng.normal(0, 0.01 + 0.05 * unrest, len(size))
+        rise = np.where(t[:, None] < a, 0.85, 1.2)  # waves rise faster than they fall
+        waves.append((s * np.exp(-0.5 * ((t[:, None] - a) / (w * rise)) ** 2)).sum(axis=1))
+    made = np.stack(waves)
+    made -= made[:, :1]
+    fade = np.minimum(1, np.arange(made.shape[1])[::-1] / (0.15 / seconds * SFREQ * seconds))
+    return made * fade / np.abs(made).max()
+
+
+def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unrest: float) -> np.ndarray:
+    """Return `variants` (n, 128) of one cycle of a rhythm: a sinusoid with harmonics that grow with `sharpness`."""
+    phase = np.arange(CYCLE_POINTS) * 2 * np.pi / CYCLE_POINTS
+    order = np.arange(1, 6)
+    tilt = rng.uniform(1.4, 2.6) - 1.2 * sharpness
+    size = order ** -(1.0 + tilt)
+    size[1:] *= rng.uniform(0.3, 1.3)
+    angle = rng.uniform(0, 2 * np.pi) * np.ones(5) + rng.normal(0, 0.3, 5) + (order - 1) * rng.uniform(-1.6, 1.6)
+    made = []
+    for _ in range(variants):
+        s = size * rng.lognormal(0, 0.1 + 0.5 * unrest, 5)
+        turn = angle + rng.normal(0, 0.05 + 0.4 * unrest, 5) * (order > 1)
+        made.append((s * np.cos(order * phase[:, None] + turn)).sum(axis=1))
+    cycles = np.stack(made)
+    return cycles / np.abs(cycles).max()
