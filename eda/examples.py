@@ -1,0 +1,135 @@
+"""Example pages for the report: of each class the window the experts agreed on most, and the one they disputed most.
+
+Called by `report.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from eda.page import draw_page, draw_scalograms, microvolt_limits
+from eda.section import Example, Picture, Section, render
+from eda.style import new_figure, percent
+from kernel.constants import CLASS_NAMES, SFREQ, VOTES
+from kernel.recording import build_channels, cut_window, read_electrodes
+from kernel.scalogram import ScalogramConfig, build_magnitude
+
+TRIES = 20
+"""Candidates looked at for one example before it is given up."""
+
+MIN_KNOWN, MIN_ALIVE = 0.9, 15
+"""An example shows what experts saw: this share of its samples is there, and so many channels carry something."""
+
+PAGE_SECONDS = (15, 35)
+"""What the report's page shows: the labelled 10 s and 5 s either side, or a phone could not show the waves' shape."""
+
+PAGE_HEIGHT = 5.2
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One labelled window that is to be drawn."""
+
+    class_name: str
+    kind: str
+    row: pd.Series
+    channels: np.ndarray
+
+
+def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame:
+    """Return the rows of a class, the best example first, one row a recording.
+
+    `clearest`: the largest share for the class, then the most votes. `disputed`: rows with many votes first, since one
+    against one is no dispute, then the smallest share.
+    """
+    own = rows[(rows["consensus"] == class_name) & rows["eeg_label_offset_seconds"].notna()]
+    by, rising = {
+        "clearest": (["top_share", "n_votes", "eeg_id"], [False, False, True]),
+        "disputed": (["many", "top_share", "n_votes", "eeg_id"], [False, True, False, True]),
+    }[kind]
+    return own.sort_values(by, ascending=rising, kind="stable").drop_duplicates("eeg_id")
+
+
+def choose_examples(rows: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> list[Chosen]:
+    """Choose two windows a class that can be read and are whole enough, no recording twice."""
+    known = rows[rows["eeg_id"].isin(files.keys())]
+    wanted = [(name, kind) for name in CLASS_NAMES for kind in ("clearest", "disputed")]
+    chosen: list[Chosen] = []
+    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=not progress):
+        used = {int(one.row["eeg_id"]) for one in chosen}
+        ranked = rank_windows(known, class_name, kind)
+        for _, row in ranked[~ranked["eeg_id"].isin(used)].head(TRIES).iterrows():
+            channels = _read_whole(files[int(row["eeg_id"])], int(row["eeg_label_offset_seconds"] * SFREQ))
+            if channels is not None:
+                chosen.append(Chosen(class_name, kind, row, channels))
+                break
+    return chosen
+
+
+def _read_whole(path: Path, start: int) -> np.ndarray | None:
+    """Return a window's channels, None where it cannot be read or too little of it is there."""
+    try:
+        electrodes = read_electrodes(path)
+        channels = build_channels(electrodes, start)
+    except (ValueError, OSError):
+        return None
+    known = np.isfinite(cut_window(electrodes, start)).mean()
+    return channels if known >= MIN_KNOWN and (channels.std(axis=1) > 1).sum() >= MIN_ALIVE else None
+
+
+def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progress: bool = True) -> Section:
+    """Draw the chosen windows; all scalograms share one colour scale, so that they can be compared."""
+    section = Section("examples", "Example pages")
+    if not chosen:
+        section.text = ["No labelled window could be read from a file: no examples."]
+        return section
+    magnitudes = [build_magnitude(one.channels, config) for one in chosen]
+    limits = microvolt_limits(magnitudes)
+    section.text = [
+        "Of each class the window on which the experts agreed most and the one they disputed most. First the clinical "
+        f"page: {PAGE_SECONDS[1] - PAGE_SECONDS[0]} s of the window, 0.5 to 40 Hz, negative up, the labelled 10 s "
+        "marked. Then the scalogram of each channel over the whole 50 s, left side beside right; dashed, the labelled "
+        "10 s; pale, the cone of influence, where the window's ends reach in. All scalograms share one colour scale.",
+    ]
+    pairs = zip(chosen, magnitudes, strict=True)
+    for one, magnitude in tqdm(pairs, desc="drawing", unit="page", total=len(chosen), disable=not progress):
+        section.examples.append(_draw_example(one, magnitude, config, limits))
+    missing = [name for name in CLASS_NAMES if name not in {one.class_name for one in chosen}]
+    if missing:
+        section.text.append(f"No window of {', '.join(missing)} could be shown.")
+    return section
+
+
+def _draw_example(one: Chosen, magnitude: np.ndarray, config: ScalogramConfig, limits: tuple[float, float]) -> Example:
+    row = one.row
+    counts = [0 if pd.isna(row[vote]) else int(row[vote]) for vote in VOTES]
+    votes = sorted(zip(CLASS_NAMES, counts, strict=True), key=lambda vote: -vote[1])
+    votes = [(name, n) for name, n in votes if n]
+    listed = ", ".join(f"{name} {n}" for name, n in votes)
+    eeg_id, offset = int(row["eeg_id"]), row["eeg_label_offset_seconds"]
+    title = f"{one.class_name}, {'the clearest' if one.kind == 'clearest' else 'the most disputed'}"
+    note = f"Recording {eeg_id}, window from {offset:g} s; {percent(row['top_share'])} agree."
+    stem = f"example_{one.class_name.lower()}_{one.kind}"
+    pictures: list[Picture] = []
+    figure = new_figure(PAGE_HEIGHT)
+    draw_page(figure, one.channels, PAGE_SECONDS)
+    alt = (
+        f"Clinical page of recording {eeg_id}, {title}: 18 bipolar channels from left to right, the "
+        f"labelled seconds 20 to 30 marked. Votes: {listed}."
+    )
+    pictures.append(render(figure, f"{stem}_page", f"{title}: clinical page", alt, kind="webp"))
+    figure = new_figure(PAGE_HEIGHT)
+    draw_scalograms(figure, magnitude, config, limits)
+    strongest = int(magnitude[:, :, 250:375].max(axis=(1, 2)).argmax())
+    peak = config.freqs[np.unravel_index(magnitude[strongest, :, 250:375].argmax(), (config.n_freqs, 125))[0]]
+    alt = (
+        f"Scalograms of the 18 channels of recording {eeg_id}, {config.f_min:g} to {config.f_max:g} Hz over "
+        f"50 s, microvolts in colour. In the labelled 10 s the largest magnitude is at {peak:.1f} Hz."
+    )
+    pictures.append(render(figure, f"{stem}_scalograms", f"{title}: scalograms", alt, kind="webp"))
+    return Example(title, note, votes, pictures)

@@ -1,0 +1,188 @@
+"""One window as a neurologist reads it: the clinical page of 18 channels, and the scalogram of each beside it.
+
+Called by `examples.py` for the report and by `show.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure, SubFigure
+from scipy.signal import butter, sosfiltfilt
+
+from eda.style import INK, MARK, MICROVOLT_COLOURS, SOFT
+from kernel.constants import LABEL_SECONDS, SFREQ, WINDOW_SECONDS
+from kernel.montage import CHAINS, CHANNELS
+from kernel.scalogram import ScalogramConfig
+
+CHAIN_NAMES = {
+    "LL": "left temporal",
+    "LP": "left parasagittal",
+    "midline": "midline",
+    "RP": "right parasagittal",
+    "RL": "right temporal",
+}
+"""The chains from the left ear to the right one, as pages are read."""
+
+DISPLAY_HZ = (0.5, 40.0)
+"""The band that is drawn: the scalogram's."""
+
+GAINS = (20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000)
+"""Microvolts between two traces; the smallest that most of the signal fits into is taken."""
+
+CHAIN_GAP = 0.55
+"""Space between two chains, in traces."""
+
+
+def chain_rows(chain: str) -> list[int]:
+    """Return the rows of `CHANNELS` that form a chain, front to back."""
+    return [CHANNELS.index(f"{a}-{b}") for a, b in itertools.pairwise(CHAINS[chain])]
+
+
+def choose_gain(channels: np.ndarray) -> int:
+    """Choose the microvolts between two traces of (n_channels, n_times): most channels' 1-99% ranges fit into them."""
+    spread = np.ptp(np.quantile(channels, (0.01, 0.99), axis=1), axis=0)
+    alive = spread[spread > 1]
+    wanted = float(np.quantile(alive, 0.7)) if len(alive) else 0.0
+    return next((gain for gain in GAINS if gain >= wanted), GAINS[-1])
+
+
+def filter_for_display(channels: np.ndarray) -> np.ndarray:
+    """Band-pass (n_channels, n_times) to `DISPLAY_HZ` without phase shift, second-order Butterworth, microvolts."""
+    sections = butter(2, DISPLAY_HZ, "bandpass", fs=SFREQ, output="sos")
+    return sosfiltfilt(sections, channels, axis=1)
+
+
+def draw_page(figure: Figure | SubFigure, channels: np.ndarray, seconds: tuple[float, float] = (0, 50)) -> None:
+    """Draw the clinical page of one window: chains from left to right, negative up, the labelled 10 s marked.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure
+        Empty.
+    channels : ndarray, shape (18, 10000), float32
+        Repaired microvolts, rows as in `CHANNELS`.
+    seconds : (float, float)
+        The part of the window that is drawn.
+    """
+    first, last = (int(s * SFREQ) for s in seconds)
+    shown = filter_for_display(channels)[:, first:last]
+    times = np.arange(first, last) / SFREQ
+    gain = choose_gain(shown)
+    axes = figure.subplots()
+    axes.axvspan(*LABEL_SECONDS, color=MARK, linewidth=0)
+    places, level = [], 0.0
+    for chain, name in CHAIN_NAMES.items():
+        axes.text(times[0], level - 0.62, name, fontsize=7, color=SOFT, va="bottom")
+        for row in chain_rows(chain):
+            # Negative is up on a clinical page; a channel far beyond its neighbours is cut, or it would cover them.
+            trace = np.clip(shown[row] / gain, -1.3, 1.3)
+            axes.plot(times, level + trace, color=INK, linewidth=0.5, solid_joinstyle="round")
+            places.append((level, CHANNELS[row]))
+            level += 1
+        level += CHAIN_GAP
+    axes.set_yticks([p for p, _ in places], [name for _, name in places])
+    axes.set(xlim=(times[0], seconds[1]), ylim=(level - CHAIN_GAP + 0.25, -1.25), xlabel="seconds of the window")
+    axes.tick_params(axis="y", length=0, labelsize=7.5)
+    axes.spines["left"].set_visible(False)
+    step = 1 if seconds[1] - seconds[0] <= 20 else 5
+    ticks = np.arange(np.ceil(seconds[0]), seconds[1] + 1e-9, step)
+    axes.set_xticks(ticks, [f"{t:g}" if t % 5 == 0 else "" for t in ticks])
+    axes.grid(axis="x")
+    _draw_scale(axes, gain, seconds[1])
+    axes.text(
+        sum(LABEL_SECONDS) / 2, 1.005, "labelled by the experts", transform=axes.get_xaxis_transform(),
+        ha="center", va="bottom", fontsize=7.5, color=SOFT,
+    )  # fmt: skip
+
+
+def _draw_scale(axes: Axes, gain: int, right: float) -> None:
+    """Draw a bar as high as the space between two traces, and its microvolts."""
+    axes.plot([right, right], [-0.05, -1.05], color=INK, linewidth=2.2, clip_on=False, solid_capstyle="butt")
+    axes.annotate(
+        f"{gain} µV", (right, -0.55), (-5, 0), textcoords="offset points", ha="right", va="center", fontsize=7.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
+    )  # fmt: skip
+
+
+def cone_of_influence(config: ScalogramConfig) -> np.ndarray:
+    """Return how far, in seconds, an edge of the window reaches into each row of the scalogram: shape (n_freqs,).
+
+    The e-folding time sqrt(2) s of the Morlet wavelet (Torrence & Compo 1998, table 1), s = w0 / (2 pi f).
+    """
+    return np.sqrt(2) * config.w0 / (2 * np.pi * config.freqs)
+
+
+def microvolt_limits(magnitudes: list[np.ndarray]) -> tuple[float, float]:
+    """Return the limits of the colour scale: what nearly all of the given magnitudes lie between, microvolts."""
+    values = np.concatenate([m[:, ::4, ::8].ravel() for m in magnitudes])
+    low, high = np.quantile(values, (0.1, 0.998))
+    return max(0.5, float(low)), max(5.0, float(high))
+
+
+def draw_scalograms(
+    figure: Figure | SubFigure,
+    magnitude: np.ndarray,
+    config: ScalogramConfig,
+    limits: tuple[float, float],
+    columns: int = 2,
+) -> None:
+    """Draw the scalogram of every channel with its axes, the cone of influence and a colour bar in microvolts.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure
+        Empty.
+    magnitude : ndarray, shape (18, n_freqs, n_frames), float32
+        `kernel.scalogram.build_magnitude` of the window: microvolts, not compressed.
+    config : ScalogramConfig
+        What it was computed with.
+    limits : (float, float)
+        Ends of the colour scale, microvolts.
+    columns : int
+        2 puts homologous channels, left and right, side by side.
+    """
+    n_rows = len(CHANNELS) // columns
+    # Placed by hand, in inches: constrained layout takes seconds over 18 panels that all have the same labels.
+    width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
+    place = {"left": 0.42 / width, "right": 1 - 0.1 / width, "bottom": 0.42 / height, "top": 1 - 0.62 / height}
+    figure.set_layout_engine("none") if isinstance(figure, Figure) else None
+    grid = figure.subplots(
+        n_rows, columns, sharex=True, sharey=True, gridspec_kw={**place, "hspace": 0.52, "wspace": 0.1}
+    )
+    # The temporal chain's pairs, the parasagittal chain's pairs, the midline: the order of `CHANNELS` itself.
+    image: Any = None
+    seconds = magnitude.shape[2] * config.stride / SFREQ
+    # Rows are drawn at equal heights, which is the frequency axis whatever the spacing once its ticks are placed.
+    rows = np.arange(config.n_freqs)
+    reach = cone_of_influence(config)
+    for axes, name, one in zip(grid.flat, CHANNELS, magnitude, strict=True):
+        image = axes.imshow(
+            np.maximum(one, 1e-3), norm=LogNorm(*limits), cmap=MICROVOLT_COLOURS, aspect="auto", origin="lower",
+            extent=(0, seconds, -0.5, config.n_freqs - 0.5),
+        )  # fmt: skip
+        for edge, inwards in ((0.0, reach), (WINDOW_SECONDS, -reach)):
+            axes.fill_betweenx(rows, edge, edge + inwards, color="white", alpha=0.55, linewidth=0)
+            axes.plot(edge + inwards, rows, color="white", linewidth=0.8)
+        for second in LABEL_SECONDS:
+            axes.axvline(second, color="white", linewidth=0.8, linestyle=(0, (3, 2)))
+        axes.set_title(name, fontsize=7.5, loc="left", pad=1.5)
+        axes.set(xlim=(0, WINDOW_SECONDS), ylim=(-0.5, config.n_freqs - 0.5))
+        axes.tick_params(labelsize=7, length=2, pad=1.5)
+        axes.spines[:].set_visible(False)
+    ticks = [f for f in (1, 4, 16) if config.f_min < f < config.f_max]
+    grid.flat[0].set_yticks(np.interp(ticks, config.freqs, rows), [f"{f:g}" for f in ticks])
+    grid.flat[0].set_xticks(range(0, WINDOW_SECONDS + 1, 10))
+    figure.text((place["left"] + place["right"]) / 2, 0.05 / height, "seconds of the window", ha="center")
+    middle = (place["bottom"] + place["top"]) / 2
+    figure.text(0.03 / width, middle, "frequency, Hz", va="center", rotation=90)
+    bar_axes = figure.add_axes((place["left"], 1 - 0.36 / height, place["right"] - place["left"], 0.09 / height))
+    bar = figure.colorbar(image, cax=bar_axes, orientation="horizontal", ticklocation="top")
+    marks = [v for v in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if limits[0] <= v <= limits[1]]
+    bar.set_ticks(marks, labels=[f"{v:g} µV" for v in marks])
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=7.5, length=2, pad=1)

@@ -1,0 +1,177 @@
+"""Draws one recording on one sheet: the clinical page, its scalograms, the votes, and what the models predict.
+
+Called by `build.py show`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eda.page import draw_page, draw_scalograms, microvolt_limits
+from eda.rows import RECORDING_FOLDERS, count_votes, read_rows
+from eda.style import CLASS_COLOURS, INK, SOFT, drawing, percent
+from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
+from kernel.recording import build_channels, cut_window, read_electrodes
+from kernel.scalogram import ScalogramConfig, build_magnitude
+
+SHEET = (16.5, 10.2)
+"""Inches."""
+
+
+def find_recording(data: Path, eeg_id: int) -> Path:
+    """Return a recording's file, from `train_eegs` or `test_eegs`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither has it.
+    """
+    for folder in RECORDING_FOLDERS:
+        path = data / folder / f"{eeg_id}.parquet"
+        if path.is_file():
+            return path
+    looked = " or ".join(f"{data / folder}" for folder in RECORDING_FOLDERS)
+    raise FileNotFoundError(f"{eeg_id}.parquet: no such recording in {looked}; check the id and --data")
+
+
+def choose_row(data: Path, eeg_id: int, offset: float | None) -> pd.Series | None:
+    """Return the recording's row of train.csv: that at `offset`, or the one with the most votes; None without rows.
+
+    Raises
+    ------
+    ValueError
+        If train.csv is damaged, or knows the recording but no window at `offset`.
+    """
+    if not (data / "train.csv").is_file():
+        return None
+    rows = read_rows(data)
+    own = rows[(rows["eeg_id"] == eeg_id) & rows["eeg_label_offset_seconds"].notna()]
+    if own.empty:
+        return None
+    if offset is None:
+        return own.sort_values("n_votes", ascending=False, kind="stable").iloc[0]
+    at = own[own["eeg_label_offset_seconds"] == offset]
+    if at.empty:
+        known = ", ".join(f"{value:g}" for value in sorted(own["eeg_label_offset_seconds"].unique())[:12])
+        raise ValueError(f"{eeg_id}: no labelled window at {offset:g} s; labelled windows start at {known} s")
+    return at.iloc[0]
+
+
+def predict_window(electrodes: np.ndarray, start: int | None, weights: Path) -> np.ndarray:
+    """Return what the ensemble in `weights` answers to one window: (6,), the kernel's own numbers.
+
+    The window goes through a file, because the kernel's answer to a file is what a submission will hold.
+    """
+    from kernel.ensemble import load_ensemble
+    from kernel.predict import predict_recording
+
+    window = cut_window(electrodes, start)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "window.parquet"
+        pq.write_table(pa.table(dict(zip(EEG_ELECTRODES, window, strict=True))), path)
+        return predict_recording(path, load_ensemble(weights))
+
+
+def show_recording(
+    data: Path, eeg_id: int, out: Path, *, offset: float | None = None, weights: Path | None = None
+) -> list[str]:
+    """Draw a recording's window to `out`, and return in lines what the sheet says in words.
+
+    Parameters
+    ----------
+    data : Path
+        A folder in the competition's layout.
+    eeg_id : int
+        Which recording.
+    out : Path
+        The picture; its suffix decides the format (png, pdf, svg).
+    offset : float, optional
+        Start of the labelled window in seconds; None takes the one with the most votes, the centre without labels.
+    weights : Path, optional
+        Folder of models; without a model in it the prediction is left out, and a line says so.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the recording or train.csv cannot be read, there is no such window, or no such format.
+    """
+    formats = Figure().canvas.get_supported_filetypes()
+    if out.suffix.lstrip(".").lower() not in formats:
+        raise ValueError(f"{out}: unknown format {out.suffix!r}; choose one of .{', .'.join(sorted(formats))}")
+    path = find_recording(data, eeg_id)
+    row = choose_row(data, eeg_id, offset)
+    electrodes = read_electrodes(path)
+    seconds = row["eeg_label_offset_seconds"] if row is not None else offset
+    start = None if seconds is None else int(seconds * SFREQ)
+    channels = build_channels(electrodes, start)
+    first = start if start is not None else max(0, (electrodes.shape[1] - WINDOW_SAMPLES) // 2)
+    known = float(np.isfinite(cut_window(electrodes, start)).mean())
+    lines = [
+        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first / SFREQ:g} s, "
+        f"{percent(known)} of its samples are there"
+    ]
+    bars: list[tuple[str, np.ndarray]] = []
+    if row is not None and row["n_votes"] > 0:
+        votes = count_votes(row.to_frame().T.infer_objects())[0]
+        lines.append("votes: " + ", ".join(f"{n} {v}" for n, v in zip(CLASS_NAMES, votes, strict=True) if v))
+        bars.append((f"{votes.sum()} votes", votes / votes.sum()))
+    else:
+        lines.append("votes: none for this window")
+    if weights is not None and any(weights.glob("*/*.weights.h5")):
+        probabilities = predict_window(electrodes, start, weights)
+        listed = ", ".join(f"{n} {p:.3f}" for n, p in zip(CLASS_NAMES, probabilities, strict=True))
+        lines.append(f"prediction: {listed}")
+        bars.append(("predicted", probabilities))
+    else:
+        lines.append(
+            f"prediction: left out, no model has weights in {weights}" if weights else "prediction: not asked for"
+        )
+    title = f"Recording {eeg_id}, {first / SFREQ:g} to {(first + WINDOW_SAMPLES) / SFREQ:g} s"
+    with drawing():
+        figure = draw_sheet(channels, title, bars)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=150)
+    return lines
+
+
+def draw_sheet(channels: np.ndarray, title: str, bars: list[tuple[str, np.ndarray]]) -> Figure:
+    """Draw the page of the whole window, its scalograms beside it, and shares of the classes (name, (6,)) above."""
+    config = ScalogramConfig()
+    figure = Figure(figsize=SHEET)
+    height = SHEET[1]
+    top = 0.45 + 0.34 * len(bars) + 0.3 * bool(bars)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(top, height - top), hspace=0)
+    upper.text(0.012, 1 - 0.14 / top, title, fontsize=14, fontweight="bold", va="top")
+    if bars:
+        _draw_shares(upper.add_axes((0.075, 0.02, 0.9, 0.34 * len(bars) / top)), bars)
+    left, right = lower.subfigures(1, 2, width_ratios=(1.5, 1), wspace=0)
+    draw_page(left, channels)
+    left.subplots_adjust(left=0.085, right=0.985, bottom=0.06, top=0.965)
+    magnitude = build_magnitude(channels, config)
+    draw_scalograms(right, magnitude, config, microvolt_limits([magnitude]))
+    return figure
+
+
+def _draw_shares(axes: Axes, bars: list[tuple[str, np.ndarray]]) -> None:
+    for place, (_, share) in enumerate(bars):
+        begin = 0.0
+        for (name, colour), value in zip(CLASS_COLOURS.items(), share, strict=True):
+            axes.barh(place, value, left=begin, color=colour, height=0.78)
+            if value >= 0.07:
+                axes.text(
+                    begin + value / 2, place, f"{name} {percent(float(value))}", ha="center", va="center", color=INK,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 1.5},
+                )  # fmt: skip
+            begin += float(value)
+    axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=[])
+    axes.set_yticks(range(len(bars)), [name for name, _ in bars])
+    axes.tick_params(length=0, colors=SOFT)
+    axes.spines[:].set_visible(False)
