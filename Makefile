@@ -4,7 +4,7 @@ BUILD = .venv/bin/python build.py
 KAGGLE = $(if $(OWNER),--owner $(OWNER)) $(if $(DATASET),--dataset $(DATASET)) $(if $(KERNEL),--kernel $(KERNEL))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse simulate bundle push status submit output doctor bench test check format clean
+.PHONY: help setup rehearse simulate eda show cache bundle push status submit output doctor bench test check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,15 @@ rehearse: setup  ## run the kernel on a hidden test with the network cut  [INPUT
 
 simulate: setup  ## write a simulated data set in the competition's layout  [OUT=DIR RECORDINGS=N SEED=S]
 	$(BUILD) simulate $(if $(OUT),--out $(OUT)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(SEED),--seed $(SEED))
+
+eda: setup  ## write the report on a training set  DATA=DIR [OUT=report.html SAMPLE=N]
+	$(BUILD) eda --data $(DATA) $(if $(OUT),--out $(OUT)) $(if $(SAMPLE),--sample $(SAMPLE))
+
+show: setup  ## draw one recording  EEG_ID=N DATA=DIR [OUT=picture.png]
+	$(BUILD) show $(EEG_ID) --data $(DATA) $(if $(OUT),--out $(OUT))
+
+cache: setup  ## store the inputs of every labelled window for training  DATA=DIR [OUT=DIR MODEL=name SCHEDULER=tcp://...]
+	$(BUILD) cache --data $(DATA) $(if $(OUT),--out $(OUT)) $(if $(MODEL),--model $(MODEL)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset
 	$(BUILD) bundle

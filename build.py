@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,179 @@ def run_simulate(args: argparse.Namespace) -> int:
         workers=args.workers,
     )
     print(f"{args.out}: {args.recordings} simulated recordings, seed {args.seed}")
+    return 0
+
+
+@command(
+    "eda",
+    argument("--data", type=Path, required=True, help="folder with train.csv, and train_eegs/ where there is one"),
+    argument("--out", type=Path, default=ROOT / "dist" / "report.html", help="page to write [%(default)s]"),
+    argument("--sample", type=int, default=600, metavar="N", help="recordings to read, 0 for none [%(default)s]"),
+    argument("--seed", type=int, default=0, help="which recordings those are [%(default)s]"),
+    argument("--ideal", type=float, default=0.9, help="ideal: one class has more than this share [%(default)s]"),
+    argument("--half", type=float, default=0.45, help="proto, edge: two have at least this share [%(default)s]"),
+)
+def run_eda(args: argparse.Namespace) -> int:
+    """Write the report on a training set: one page, its pictures and tables in a folder beside it."""
+    from eda.cases import CaseThresholds
+    from eda.report import ReportConfig, write_report
+
+    config = ReportConfig(args.sample, args.seed, CaseThresholds(args.ideal, args.half))
+    folder = write_report(args.data, args.out, config)
+    print(f"{args.out}: the report; pictures and tables in {folder}")
+    return 0
+
+
+@command(
+    "show",
+    argument("eeg_id", type=int, metavar="EEG_ID", help="the recording"),
+    argument("--data", type=Path, required=True, help="folder with train_eegs/ or test_eegs/"),
+    argument("--offset", type=float, metavar="S", help="start of the window [the most voted, or the centre]"),
+    argument("--weights", type=Path, default=ROOT / "weights", help="models for the prediction [%(default)s]"),
+    argument("--out", type=Path, help="picture to write: .png, .pdf, .svg, ... [dist/show/EEG_ID.png]"),
+)
+def run_show(args: argparse.Namespace) -> int:
+    """Draw one recording: the clinical page, its scalograms, the votes, the prediction."""
+    from eda.show import show_recording
+
+    out = args.out or ROOT / "dist" / "show" / f"{args.eeg_id}.png"
+    for line in show_recording(args.data, args.eeg_id, out, offset=args.offset, weights=args.weights):
+        print(line)
+    print(out)
+    return 0
+
+
+@command(
+    "train",
+    argument(
+        "--model", required=True, help="a recipe of training/recipes, a JSON file, or ensemble (a blend of models)"
+    ),
+    argument("--data", type=Path, help="folder with train.csv and train_eegs/"),
+    argument("--draw", type=int, metavar="N", help="instead of --data: N simulated windows an epoch, none seen twice"),
+    argument("--seed", type=int, default=0, help="of the simulated windows [%(default)s]"),
+    argument("--store", type=Path, help="draw the N windows once and keep them here, for every epoch and model"),
+    argument("--workers", type=int, default=1, help="processes that fill the store [%(default)s]"),
+    argument(
+        "--votes",
+        choices=("cast", "expected"),
+        default="cast",
+        help="of simulated windows: the raters' votes, or the mean of all raters [%(default)s]",
+    ),
+    argument("--fold", default="all", help="a fold's number, several with commas, or all [%(default)s]"),
+    argument("--out", type=Path, help="folder to write [weights/MODEL]"),
+    argument("--set", action="append", dest="changes", metavar="FIELD=VALUE", help="such as recipe.batch_size=64"),
+    argument("--start-from", type=Path, help="a weights file of the same model, or a folder with one per fold"),
+    argument("--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder"),
+)
+def run_train(args: argparse.Namespace) -> int:
+    """Train a model's folds; run again to go on with an interrupted one."""
+    from training.recipe import read_recipe
+
+    if args.model == "ensemble":
+        from training.blending import fit_ensemble
+
+        for model, weight in fit_ensemble(args.out or ROOT / "weights").items():
+            print(f"{model:20} {weight:.3f}")
+        return 0
+    from training.cross_validation import Data, DrawnData, FolderData, train_model
+    from training.evaluation import print_summary
+    from training.store import fill_store
+
+    if (args.data is None) == (args.draw is None):
+        raise ValueError("give either --data DIR or --draw N, the data to train on")
+    config, recipe = read_recipe(args.model, args.changes)
+    origin, draw = f"the simulator, seed {args.seed}, {args.votes} votes", partial(draw_window, args.seed, args.votes)
+    data: Data
+    if args.data:
+        data = FolderData(args.data)
+    elif args.store:
+        data = fill_store(args.store, draw, args.draw, origin, args.workers)
+    else:
+        data = DrawnData(draw, args.draw, origin)
+    folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",")]
+    out = args.out or ROOT / "weights" / Path(args.model).stem
+    metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
+    print(f"{out}: folds {', '.join(metrics['folds'])}; out of fold:")
+    print_summary(metrics["out_of_fold"])
+    return 0
+
+
+def draw_window(seed: int, votes: str, index: int, many: bool = False) -> Any:
+    """Draw window number `index` from the simulator: electrodes and votes, cast or expected."""
+    from simulator.generate import simulate_window
+
+    window = simulate_window(seed, index, population="many" if many else None)
+    return window.samples, window.votes if votes == "cast" else window.truth["expected"] * window.votes.sum()
+
+
+@command(
+    "evaluate",
+    argument("--model", required=True, help="a folder of weights/, or ensemble"),
+    argument("--data", type=Path, required=True, help="folder with train.csv and its recordings"),
+    argument("--weights", type=Path, default=ROOT / "weights", help="where the models lie [%(default)s]"),
+    argument("--min-votes", type=int, default=10, help="score rows with as many votes or more [%(default)s]"),
+    argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]"),
+    argument("--table", type=Path, help="write every row's prediction here, as CSV"),
+)
+def run_evaluate(args: argparse.Namespace) -> int:
+    """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability."""
+    from kernel.constants import VOTES, WINDOW_SECONDS
+    from training.evaluation import PREDICTED, describe, print_summary, write_reliability
+    from training.scoring import predict_folder
+
+    table = predict_folder(args.data, args.weights, args.model, args.min_votes)
+    for title, part in (
+        (f"recordings of {WINDOW_SECONDS} s and more", table[table.seconds >= WINDOW_SECONDS]),
+        ("shorter recordings", table[table.seconds < WINDOW_SECONDS]),
+    ):
+        if len(part):
+            summary = describe(
+                part[list(VOTES)].to_numpy(), part[list(PREDICTED)].to_numpy(), part.patient_id.to_numpy()
+            )
+            print(f"{title}:")
+            print_summary(summary)
+            if part.seconds.max() >= WINDOW_SECONDS or len(part) == len(table):
+                picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                write_reliability(summary, picture)
+    print(f"reliability diagram: {picture}")
+    if args.table:
+        table.to_csv(args.table, index=False)
+    return 0
+
+
+@command(
+    "cache",
+    argument("--data", type=Path, required=True, help="folder with train.csv and train_eegs/"),
+    argument("--out", type=Path, help="folder of the stores, one for each kind of input [DATA/cache]"),
+    argument("--model", help="store the inputs of this recipe (default: the standard scalogram)"),
+    argument("--per-pattern", type=int, metavar="N", help="keep N windows of each recording and vote pattern [all]"),
+    argument("--jobs", type=int, default=-1, help="processes; -1 for one a core [%(default)s]"),
+    argument("--scheduler", metavar="tcp://HOST:8786", help="run on this Dask cluster, whose workers see the folders"),
+)
+def run_cache(args: argparse.Namespace) -> int:
+    """Store the inputs of every labelled window, for training to read instead of computing.
+
+    Run again it checks everything, goes on with what is missing, adds new recordings, redoes those whose file changed
+    and mends what is damaged. One window is 0.46 MB as a scalogram.
+    """
+    from dataset_builder.cache import build_cache, choose_folder
+    from kernel.scalogram import ScalogramConfig
+
+    inputs: list[Any] = [ScalogramConfig()]
+    if args.model:
+        from training.recipe import read_recipe
+
+        inputs = list(dict.fromkeys(read_recipe(args.model)[0].inputs))
+    for config in inputs:
+        folder = choose_folder(args.out or args.data / "cache", config)
+        made = build_cache(
+            args.data, folder, config, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler
+        )
+        print(
+            f"{made.folder}: {made.windows} windows of {made.recordings} recordings, {made.size / 1e6:.1f} MB; "
+            f"{made.written} of {made.shards} shards written, the others were up to date"
+        )
     return 0
 
 
