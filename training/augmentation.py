@@ -1,0 +1,140 @@
+"""Changes to a training window that leave its label true, or change it knowingly; each has a name a recipe can give.
+
+Called by `training.batches` for every window of an epoch. All of them work on the 18 channels in microvolts, before any
+network's input is built, so every network learns from the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.fft
+
+from kernel.constants import LABEL_SECONDS, SFREQ
+from kernel.montage import MIRROR
+
+Labelled = tuple[np.ndarray, np.ndarray]
+"""Channels, shape (18, n_times), float32, microvolts; and vote shares, shape (6,)."""
+Augment = Callable[[np.random.Generator, Labelled, Callable[[], Labelled]], Labelled]
+"""(generator, window, a function that draws another window) -> window."""
+
+
+def augment(
+    rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled], chances: dict[str, float]
+) -> Labelled:
+    """Apply each named augmentation with its probability.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Decides everything; the same state gives the same window.
+    window : tuple of ndarray
+        Channels (18, n_times), float32, microvolts, and vote shares (6,). Not overwritten.
+    another : callable
+        Draws another labelled window, for those augmentations that need two.
+    chances : dict
+        Probability by name in `AUGMENTATIONS`, applied in that table's order whatever the dictionary's.
+
+    Returns
+    -------
+    window : tuple of ndarray
+        Of the same shapes.
+    """
+    for name, change in AUGMENTATIONS.items():
+        if name in chances and rng.random() < chances[name]:
+            window = change(rng, window, another)
+    return window
+
+
+def _mirror(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Swap left and right."""
+    return window[0][MIRROR], window[1]
+
+
+def _sign(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Swap up and down, as a montage with anode and cathode exchanged would."""
+    return -window[0], window[1]
+
+
+def _time_reversal(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Run backwards: the labelled seconds stay in the centre."""
+    return window[0][:, ::-1], window[1]
+
+
+def _gain(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Scale the whole head by up to about 2, and each channel by a few per cent of its own."""
+    channels = window[0]
+    gains = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.1, (len(channels), 1)))
+    return channels * gains.astype(np.float32), window[1]
+
+
+def _channel_dropout(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Silence one to four channels."""
+    channels = window[0].copy()
+    channels[rng.choice(len(channels), int(rng.integers(1, 5)), replace=False)] = 0
+    return channels, window[1]
+
+
+def _band_stop(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Take away a band of a third of an octave somewhere between 0.5 and 40 Hz."""
+    channels = window[0]
+    centre = np.exp(rng.uniform(np.log(0.5), np.log(40)))
+    spectrum = scipy.fft.rfft(channels)
+    freqs = np.fft.rfftfreq(channels.shape[1], 1 / SFREQ)
+    spectrum[:, np.abs(np.log2(np.maximum(freqs, 1e-9) / centre)) < 1 / 6] = 0
+    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
+
+
+def _noise(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Add what electrodes add: hum of the mains everywhere or muscle in places, and sometimes one that is loose."""
+    channels, shares = window
+    n_channels, n_times = channels.shape
+    size = rng.lognormal(np.log(8), 1.0)
+    if rng.random() < 0.5:
+        times = np.arange(n_times) / SFREQ
+        hum = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * times + rng.uniform(0, 2 * np.pi))
+        added = np.outer(rng.exponential(2 * size, n_channels), hum)
+    else:
+        spectrum = scipy.fft.rfft(rng.standard_normal((n_channels, n_times)))
+        freqs = np.fft.rfftfreq(n_times, 1 / SFREQ)
+        muscle = scipy.fft.irfft(spectrum * np.clip((freqs - 10) / 20, 0, 1), n_times)
+        added = muscle * rng.exponential(size, (n_channels, 1)) * (rng.random((n_channels, 1)) < 0.4)
+    if rng.random() < 0.3:
+        loose = rng.choice(n_channels, 2, replace=False)
+        wander = np.cumsum(rng.standard_normal(n_times)) + 20 * rng.standard_normal(n_times)
+        added[loose] += wander * rng.lognormal(0, 1)
+    return channels + added.astype(np.float32), shares
+
+
+def _crop_and_concatenate(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Keep the labelled seconds and some around them, between the surroundings of another window."""
+    channels, shares = window
+    surroundings, _ = another()
+    times = np.arange(channels.shape[1]) / SFREQ
+    start, stop = LABEL_SECONDS[0] - rng.uniform(1, 15), LABEL_SECONDS[1] + rng.uniform(1, 15)
+    # A cross-fade of half a second, so that the seams are no discharges.
+    kept = np.clip((times - start) / 0.5, 0, 1) * np.clip((stop - times) / 0.5, 0, 1)
+    kept = kept.astype(np.float32)
+    return channels * kept + surroundings * (1 - kept), shares
+
+
+def _mixup(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Superpose two windows, and mix their shares alike (Zhang et al. 2018, with a Beta(0.4, 0.4))."""
+    other, shares = another()
+    share = rng.beta(0.4, 0.4)
+    return window[0] * np.float32(share) + other * np.float32(1 - share), window[1] * share + shares * (1 - share)
+
+
+AUGMENTATIONS: dict[str, Augment] = {
+    "crop_and_concatenate": _crop_and_concatenate,
+    "mixup": _mixup,
+    "mirror": _mirror,
+    "time_reversal": _time_reversal,
+    "sign": _sign,
+    "gain": _gain,
+    "band_stop": _band_stop,
+    "noise": _noise,
+    "channel_dropout": _channel_dropout,
+}
+"""Every augmentation by name, in the order in which they are applied."""

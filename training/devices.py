@@ -1,0 +1,34 @@
+"""The devices a training runs on: the only place in this room that knows which backend Keras has.
+
+Called by `training.fitting`. With one device, or another backend than TensorFlow, Keras' own choice stands.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import keras
+
+
+def spread_over_devices() -> AbstractContextManager[object]:
+    """Return a scope in which a model is built to train on every GPU, or on every logical CPU where there are several.
+
+    `tf.distribute.MirroredStrategy` splits each batch among the devices and sums their gradients.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext()
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        return nullcontext()
+    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
+
+
+def compiles_fast() -> bool:
+    """Return whether XLA helps: on a GPU it does, on a CPU it gives up the vendor's kernels and is slower."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    return len(tf.config.list_logical_devices("GPU")) == 1

@@ -1,0 +1,136 @@
+"""What predictions are worth: KL with an interval, by class, confusion of soft votes, reliability; and their pictures.
+
+Called by `training.cross_validation` for out-of-fold predictions and by `training.scoring` for any data with votes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from kernel.constants import CLASS_NAMES, VOTES
+from training.metric import kl_per_row
+
+PREDICTED = tuple(name.replace("_vote", "_predicted") for name in VOTES)
+"""Columns of predictions beside the votes' in `out_of_fold.csv`."""
+
+
+def describe(
+    shares: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None, resamples: int = 1000
+) -> dict[str, Any]:
+    """Sum up predictions.
+
+    Parameters
+    ----------
+    shares, probabilities : ndarray, shape (n, 6), float
+        Votes' shares, and what was predicted.
+    groups : ndarray, shape (n,), optional
+        Patients: the bootstrap draws them, not rows, since rows of one patient are no independent evidence.
+    resamples : int
+        Draws of the bootstrap.
+
+    Returns
+    -------
+    summary : dict
+        rows, kl, interval (95%, percentiles of the bootstrap), uniform_kl, top1 (share of rows whose leading classes
+        agree), by_class {name: {rows, kl}} by leading vote, confusion (6 x 6: of the votes of a class, where the
+        predicted probability went), reliability (bins: mean predicted, mean voted, number).
+    """
+    kl = kl_per_row(shares, probabilities)
+    leading = shares.argmax(axis=1)
+    by_class = {
+        name: {"rows": int((leading == c).sum()), "kl": round(float(kl[leading == c].mean()), 4)}
+        for c, name in enumerate(CLASS_NAMES)
+        if (leading == c).any()
+    }
+    voted = shares.sum(axis=0)[:, None]
+    confusion = np.divide(shares.T @ probabilities, voted, out=np.zeros((6, 6)), where=voted > 0)
+    return {
+        "rows": len(kl),
+        "kl": round(float(kl.mean()), 4),
+        "interval": [round(float(edge), 4) for edge in _bootstrap(kl, groups, resamples)],
+        "uniform_kl": round(float(kl_per_row(shares, np.full_like(shares, 1 / 6, dtype=float)).mean()), 4),
+        "top1": round(float((probabilities.argmax(axis=1) == leading).mean()), 4),
+        "by_class": by_class,
+        "confusion": confusion.round(4).tolist(),
+        "reliability": _reliability(shares, probabilities),
+    }
+
+
+def _bootstrap(kl: np.ndarray, groups: np.ndarray | None, resamples: int) -> np.ndarray:
+    """Return the 2.5th and 97.5th percentile of the mean over resampled groups (Efron 1979)."""
+    _, group = np.unique(np.arange(len(kl)) if groups is None else groups, return_inverse=True)
+    sums, counts = np.bincount(group, kl), np.bincount(group)
+    drawn = np.random.default_rng(0).integers(0, len(sums), (resamples, len(sums)))
+    return np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+
+
+def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """Return, for each tenth of the scale, the mean prediction and the mean share of the votes it met."""
+    place = np.minimum((probabilities * bins).astype(int), bins - 1).ravel()
+    found = []
+    for one in range(bins):
+        inside = place == one
+        if inside.any():
+            means = float(probabilities.ravel()[inside].mean()), float(shares.ravel()[inside].mean())
+            found.append({"predicted": round(means[0], 4), "voted": round(means[1], 4), "number": int(inside.sum())})
+    return found
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print a summary as a person reads it."""
+    low, high = summary["interval"]
+    print(f"KL {summary['kl']:.4f}, 95% interval {low:.4f} to {high:.4f}, over {summary['rows']} rows")
+    print(f"uniform {summary['uniform_kl']:.4f}; leading class right in {summary['top1']:.0%}")
+    for name, one in summary["by_class"].items():
+        print(f"  {name:8} {one['kl']:.4f}  ({one['rows']} rows)")
+    print("of the votes for (row), the predicted probability went to:")
+    print("          " + "".join(f"{name:>9}" for name in CLASS_NAMES))
+    for name, row in zip(CLASS_NAMES, summary["confusion"], strict=True):
+        print(f"  {name:8}" + "".join(f"{value:9.3f}" for value in row))
+
+
+def write_reliability(summary: dict[str, Any], path: Path) -> None:
+    """Draw predicted against voted shares, and the confusion of soft votes."""
+    plt = _pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    bins = summary["reliability"]
+    left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    left.plot([b["predicted"] for b in bins], [b["voted"] for b in bins], marker="o")
+    left.set(xlabel="predicted probability", ylabel="share of the votes", title=f"KL {summary['kl']:.3f}")
+    image = right.imshow(np.array(summary["confusion"]), vmin=0, vmax=1, cmap="Blues")
+    right.set_xticks(range(6), CLASS_NAMES, rotation=45)
+    right.set_yticks(range(6), CLASS_NAMES)
+    right.set(xlabel="predicted", ylabel="voted")
+    figure.colorbar(image, ax=right)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def write_curves(folds: dict[str, Any], path: Path) -> None:
+    """Draw loss and validation KL of each fold over the epochs; a line marks where a stage begins."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for fold, result in sorted(folds.items()):
+        history = result["history"]
+        epochs = range(1, len(history) + 1)
+        for axis, name in zip(axes, ("loss", "kl"), strict=True):
+            axis.plot(epochs, [entry[name] for entry in history], marker=".", label=f"fold {fold}")
+            for before, entry, epoch in zip(history, history[1:], epochs, strict=False):
+                if before["stage"] != entry["stage"]:
+                    axis.axvline(epoch + 0.5, color="0.8", linewidth=1)
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    axes[1].set(xlabel="epoch", ylabel="validation KL")
+    axes[1].legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _pyplot() -> Any:
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
