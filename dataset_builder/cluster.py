@@ -1,0 +1,62 @@
+"""Runs one function over many arguments on an existing Dask cluster, with this checkout's code.
+
+Called by `cache.py` where `--scheduler` is given, and only then is Dask imported. The workers get the rooms that the
+work needs as an archive, so that they run this very code; they must see the same folders under the same paths. Work
+that a lost worker had begun is given to another.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("kernel", "dataset_builder")
+SECONDS_TO_CONNECT, SECONDS_FOR_WORKERS = 5, 30
+
+
+def map_on_cluster(
+    address: str, function: Callable[[Argument], Result], arguments: Sequence[Argument]
+) -> Iterator[Result]:
+    """Yield the results as they come, in any order.
+
+    Raises
+    ------
+    ValueError
+        If no scheduler answers at `address`, or it has no workers.
+    """
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--scheduler {address}: no Dask scheduler answers there ({error}); is it running?") from None
+    with client, tempfile.TemporaryDirectory() as folder:
+        try:
+            client.wait_for_workers(1, timeout=SECONDS_FOR_WORKERS)
+        except TimeoutError:
+            raise ValueError(f"--scheduler {address}: no workers there; start `dask worker {address}`") from None
+        client.upload_file(str(pack_code(Path(folder))))
+        futures = client.map(function, arguments, pure=False)
+        try:
+            for future in as_completed(futures, loop=client.loop):
+                yield future.result()
+                future.release()
+        finally:
+            client.cancel(futures)
+
+
+def pack_code(folder: Path) -> Path:
+    """Write the rooms' modules into an archive that Python imports from."""
+    path = folder / "hms_rooms.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for room in ROOMS:
+            for module in sorted((ROOT / room).glob("*.py")):
+                archive.write(module, f"{room}/{module.name}")
+    return path
