@@ -137,6 +137,7 @@ def run_show(args: argparse.Namespace) -> int:
     argument("--set", action="append", dest="changes", metavar="FIELD=VALUE", help="such as recipe.batch_size=64"),
     argument("--start-from", type=Path, help="a weights file of the same model, or a folder with one per fold"),
     argument("--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder"),
+    argument("--cache", type=Path, help="inputs of --data, as `cache` stored them [DATA/cache]"),
 )
 def run_train(args: argparse.Namespace) -> int:
     """Train a model's folds; run again to go on with an interrupted one."""
@@ -148,6 +149,7 @@ def run_train(args: argparse.Namespace) -> int:
         for model, weight in fit_ensemble(args.out or ROOT / "weights").items():
             print(f"{model:20} {weight:.3f}")
         return 0
+    from training.cached import find_caches
     from training.cross_validation import Data, DrawnData, FolderData, train_model
     from training.evaluation import print_summary
     from training.store import fill_store
@@ -158,7 +160,7 @@ def run_train(args: argparse.Namespace) -> int:
     origin, draw = f"the simulator, seed {args.seed}, {args.votes} votes", partial(draw_window, args.seed, args.votes)
     data: Data
     if args.data:
-        data = FolderData(args.data)
+        data = FolderData(args.data, find_caches(args.cache or args.data / "cache", config.inputs))
     elif args.store:
         data = fill_store(args.store, draw, args.draw, origin, args.workers)
     else:

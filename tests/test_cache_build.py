@@ -56,7 +56,8 @@ def write_data(folder: Path, recordings: Iterable[int], windows: int = 40, gap_s
         if not path.exists():
             write_recording(path, make_eeg(10_000 + int(windows * gap_seconds * SFREQ), seed=eeg_id))
         votes = dict(zip(VOTES, np.random.default_rng(eeg_id).integers(1, 5, 6).tolist(), strict=True))
-        rows += [{"eeg_id": eeg_id, "eeg_label_offset_seconds": i * gap_seconds, **votes} for i in range(windows)]
+        first = {"eeg_id": eeg_id, "patient_id": eeg_id // 2, **votes}
+        rows += [{**first, "eeg_label_offset_seconds": i * gap_seconds} for i in range(windows)]
     pd.DataFrame(rows).to_csv(folder / "train.csv", index=False)
     return folder
 

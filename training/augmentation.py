@@ -20,10 +20,13 @@ Augment = Callable[[np.random.Generator, Labelled, Callable[[], Labelled]], Labe
 """(generator, window, a function that draws another window) -> window."""
 
 
-def augment(
-    rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled], chances: dict[str, float]
-) -> Labelled:
-    """Apply each named augmentation with its probability.
+def choose(rng: np.random.Generator, chances: dict[str, float]) -> list[str]:
+    """Draw which augmentations a window gets, each with its probability; in the order of `AUGMENTATIONS`."""
+    return [name for name in AUGMENTATIONS if name in chances and rng.random() < chances[name]]
+
+
+def augment(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled], names: list[str]) -> Labelled:
+    """Apply augmentations, one after the other.
 
     Parameters
     ----------
@@ -33,17 +36,16 @@ def augment(
         Channels (18, n_times), float32, microvolts, and vote shares (6,). Not overwritten.
     another : callable
         Draws another labelled window, for those augmentations that need two.
-    chances : dict
-        Probability by name in `AUGMENTATIONS`, applied in that table's order whatever the dictionary's.
+    names : list of str
+        What `choose` drew.
 
     Returns
     -------
     window : tuple of ndarray
         Of the same shapes.
     """
-    for name, change in AUGMENTATIONS.items():
-        if name in chances and rng.random() < chances[name]:
-            window = change(rng, window, another)
+    for name in names:
+        window = AUGMENTATIONS[name](rng, window, another)
     return window
 
 
@@ -64,16 +66,24 @@ def _time_reversal(rng: np.random.Generator, window: Labelled, another: Callable
 
 def _gain(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Scale the whole head by up to about 2, and each channel by a few per cent of its own."""
-    channels = window[0]
-    gains = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.1, (len(channels), 1)))
-    return channels * gains.astype(np.float32), window[1]
+    return window[0] * draw_gains(rng, len(window[0])), window[1]
+
+
+def draw_gains(rng: np.random.Generator, n_channels: int) -> np.ndarray:
+    """Draw each channel's gain, shape (n_channels, 1), float32."""
+    return np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.1, (n_channels, 1))).astype(np.float32)
 
 
 def _channel_dropout(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Silence one to four channels."""
     channels = window[0].copy()
-    channels[rng.choice(len(channels), int(rng.integers(1, 5)), replace=False)] = 0
+    channels[draw_dropped(rng, len(channels))] = 0
     return channels, window[1]
+
+
+def draw_dropped(rng: np.random.Generator, n_channels: int) -> np.ndarray:
+    """Draw which channels fall silent."""
+    return rng.choice(n_channels, int(rng.integers(1, 5)), replace=False)
 
 
 def _band_stop(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:

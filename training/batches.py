@@ -11,7 +11,8 @@ import numpy as np
 
 from kernel.constants import PRIOR
 from kernel.inputs import InputConfig, build_input
-from training.augmentation import augment
+from training.augmentation import augment, choose
+from training.cached import CachedWindows, augment_inputs
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
 
@@ -42,22 +43,32 @@ class TrainingBatches(keras.utils.PyDataset):
         """Return (inputs, shares, weights) of a batch."""
         size = self.recipe.batch_size
         windows = [self._read(place) for place in range(index * size, (index + 1) * size)]
-        arrays = tuple(np.stack([build_input(w[0], config) for w in windows]) for config in self.inputs)
+        arrays = tuple(np.stack([window[0][i] for window in windows]) for i in range(len(self.inputs)))
         shares, weights = (np.array([w[i] for w in windows], np.float32) for i in (1, 2))
         return (arrays if len(arrays) > 1 else arrays[0]), shares, weights
 
-    def _read(self, place: int) -> tuple[np.ndarray, np.ndarray, float]:
+    def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray, float]:
+        """Return the inputs, the smoothed shares and the weight of one window."""
         rng = np.random.default_rng([self.recipe.seed, self.epoch, place, 1])
-        channels, votes = self.source.read(int(self.order[place]), self.epoch)
+        index = int(self.order[place])
+        names = choose(rng, self.recipe.augmentation)
+        stored = self.source.read_inputs(index, self.epoch, names) if isinstance(self.source, CachedWindows) else None
+        if stored is not None:
+            arrays = augment_inputs(rng, stored[0], tuple(self.inputs), names)
+            return arrays, smooth(stored[1], self.recipe.prior_votes), self._weigh(stored[1])
+        channels, votes = self.source.read(index, self.epoch)
 
         def another() -> tuple[np.ndarray, np.ndarray]:
             other, other_votes = self.source.read(int(rng.choice(self.order)), self.epoch)
             return other, smooth(other_votes, self.recipe.prior_votes)
 
         window = (channels, smooth(votes, self.recipe.prior_votes))
-        channels, shares = augment(rng, window, another, self.recipe.augmentation)
-        weight = min(votes.sum(), FULL_WEIGHT_VOTES) / FULL_WEIGHT_VOTES if self.stage.weight_by_votes else 1.0
-        return np.ascontiguousarray(channels), shares, float(weight)
+        channels, shares = augment(rng, window, another, names)
+        channels = np.ascontiguousarray(channels)
+        return [build_input(channels, config) for config in self.inputs], shares, self._weigh(votes)
+
+    def _weigh(self, votes: np.ndarray) -> float:
+        return float(min(votes.sum() / FULL_WEIGHT_VOTES, 1.0)) if self.stage.weight_by_votes else 1.0
 
 
 class FixedBatches(keras.utils.PyDataset):
@@ -74,10 +85,17 @@ class FixedBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Any:
         """Return a batch's inputs as a tuple of one element, which is how Keras tells inputs from targets."""
         places = range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.source)))
-        windows = [self.source.read(place, 0) for place in places]
+        windows = [self._read(place) for place in places]
         self.votes[list(places)] = [votes for _, votes in windows]
-        arrays = tuple(np.stack([build_input(channels, config) for channels, _ in windows]) for config in self.inputs)
+        arrays = tuple(np.stack([window[i] for window, _ in windows]) for i in range(len(self.inputs)))
         return (arrays if len(arrays) > 1 else arrays[0],)
+
+    def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray]:
+        stored = self.source.read_inputs(place, 0, []) if isinstance(self.source, CachedWindows) else None
+        if stored is not None:
+            return stored
+        channels, votes = self.source.read(place, 0)
+        return [build_input(channels, config) for config in self.inputs], votes
 
 
 def smooth(votes: np.ndarray, prior_votes: float) -> np.ndarray:

@@ -22,8 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from kernel.cache import Cache
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, read_config, write_config, write_weights
+from training.cached import CachedWindows
 from training.evaluation import PREDICTED, describe, write_curves
 from training.fitting import Progress, fit_fold, predict
 from training.folds import assign_folds
@@ -50,6 +52,8 @@ class FolderData:
     """A folder in the competition's layout."""
 
     folder: Path
+    caches: tuple[Cache, ...] = ()
+    """Where each input of the model is stored (`training.cached.find_caches`); none to compute them."""
 
     @property
     def description(self) -> str:
@@ -68,8 +72,11 @@ class FolderData:
             )
         if recipe.validation_windows is not None and len(held_out) > recipe.validation_windows:
             held_out = held_out.sample(recipe.validation_windows, random_state=recipe.seed).sort_index()
-        training = FolderWindows(rows[folds != fold], recipe.seed, recipe.shift_seconds)
-        return training, FolderWindows(held_out), held_out
+        training = FolderWindows(rows[folds != fold], recipe.seed, 0 if self.caches else recipe.shift_seconds)
+        validation = FolderWindows(held_out)
+        if self.caches:
+            return CachedWindows(training, self.caches), CachedWindows(validation, self.caches), held_out
+        return training, validation, held_out
 
 
 @dataclass(frozen=True)

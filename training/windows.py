@@ -97,14 +97,17 @@ class FolderWindows:
         row = self.rows.iloc[index]
         electrodes = read_electrodes(row["path"])
         last = max(0, electrodes.shape[1] - WINDOW_SAMPLES)
-        starts = row["starts"]
+        start = min(max(0, self.choose_start(index, epoch)), last)
+        return build_channels(electrodes, start), row[list(VOTES)].to_numpy(np.float64)
+
+    def choose_start(self, index: int, epoch: int) -> int:
+        """Return the first sample of the window that an epoch sees of a row, before it is held inside the recording."""
+        starts = self.rows.iloc[index]["starts"]
         if self.shift_seconds is None:
-            start = starts[len(starts) // 2]
-        else:
-            rng = np.random.default_rng([self.seed, epoch, index])
-            shift = int(self.shift_seconds * SFREQ)
-            start = int(rng.choice(starts)) + int(rng.integers(-shift, shift + 1))
-        return build_channels(electrodes, min(max(0, start), last)), row[list(VOTES)].to_numpy(np.float64)
+            return int(starts[len(starts) // 2])
+        rng = np.random.default_rng([self.seed, epoch, index])
+        shift = int(self.shift_seconds * SFREQ)
+        return int(rng.choice(starts)) + int(rng.integers(-shift, shift + 1))
 
     def choose(self, stage: Stage) -> FolderWindows:
         """Keep the rows with enough votes and enough agreement."""
