@@ -1,0 +1,230 @@
+"""The scalogram of one recording against the alternatives: time, memory, error; one thread, one run, as ratios.
+
+`python -m benchmarks.scalogram` (part of `make bench`). Methods are timed in turn, round after round, so that the
+machine's drift hits all alike. The error is the worst difference from the float64 closed form, in units of each row's
+maximum, after the best gain of the row (libraries differ in what they call amplitude): over all frames, and away from
+the edges. Memory is how far one more run lifts the peak of a process of its
+own (Linux only).
+"""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["SSQ_PARALLEL"] = "0"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pywt
+import scipy.fft
+
+from kernel.constants import SFREQ, WINDOW_SAMPLES
+from kernel.scalogram import ScalogramConfig, build_magnitude
+
+CONFIG = ScalogramConfig()
+STRIDE = CONFIG.stride
+Method = Callable[[np.ndarray], np.ndarray]
+"""Channels (18, 10000) float32 -> magnitude (18, 40, 625)."""
+
+
+def make_channels() -> np.ndarray:
+    """Return a 1/f signal of EEG's size, shape (18, 10000), float32."""
+    spectrum = scipy.fft.rfft(np.random.default_rng(0).standard_normal((18, WINDOW_SAMPLES)))
+    spectrum /= np.maximum(1, np.arange(spectrum.shape[1]) / 50)
+    channels = scipy.fft.irfft(spectrum)
+    return (30 * channels / channels.std()).astype(np.float32)
+
+
+def closed_form(channels: np.ndarray) -> np.ndarray:
+    """Compute the definition in float64: full-length transforms, every bin, so much padding that nothing wraps."""
+    n_long = 4 * WINDOW_SAMPLES
+    bins = scipy.fft.fftfreq(n_long, 1 / SFREQ)
+    spectrum = scipy.fft.fft(channels.astype(np.float64), n_long)
+    rows = []
+    for freq in CONFIG.freqs:
+        response = 2 * np.exp(-0.5 * ((bins - freq) * CONFIG.w0 / freq) ** 2) * (bins > 0)
+        rows.append(np.abs(scipy.fft.ifft(spectrum * response)[:, :WINDOW_SAMPLES:STRIDE]))
+    return np.stack(rows, axis=1)
+
+
+def use_ours() -> Method:
+    """Return the transform of this project."""
+    return lambda channels: build_magnitude(channels, CONFIG)
+
+
+def use_full_length() -> Method:
+    """Return the same filters without decimation: a full-length inverse FFT a row, in complex64."""
+    n_long = scipy.fft.next_fast_len(WINDOW_SAMPLES + int(5 * CONFIG.w0 / (2 * np.pi * CONFIG.f_min) * SFREQ))
+    bins = np.arange(n_long // 2 + 1) * SFREQ / n_long
+    rows = [2 * np.exp(-0.5 * ((bins - freq) * CONFIG.w0 / freq) ** 2) * (bins > 0) for freq in CONFIG.freqs]
+    responses = np.stack(rows).astype(np.float32)
+
+    def run(channels: np.ndarray) -> np.ndarray:
+        spectrum = scipy.fft.rfft(channels, n_long)
+        full = np.zeros((len(channels), CONFIG.n_freqs, n_long), np.complex64)
+        np.multiply(spectrum[:, None], responses, out=full[:, :, : len(bins)])
+        return np.abs(scipy.fft.ifft(full, overwrite_x=True)[:, :, :WINDOW_SAMPLES:STRIDE])
+
+    return run
+
+
+def use_pywavelets(method: str) -> Method:
+    """Return PyWavelets' transform with the same wavelet, by convolution or by FFT."""
+    wavelet = f"cmor{2 * (CONFIG.w0 / (2 * np.pi)) ** 2}-1"
+    scales = pywt.frequency2scale(wavelet, CONFIG.freqs / SFREQ)
+
+    def run(channels: np.ndarray) -> np.ndarray:
+        coefficients, _ = pywt.cwt(channels, scales, wavelet, method=method, axis=-1)
+        return np.abs(coefficients[:, :, ::STRIDE]).transpose(1, 0, 2)
+
+    return run
+
+
+def use_fcwt() -> Method:
+    """Return fCWT's transform, a channel at a time, as its interface takes them."""
+    fcwt = importlib.import_module("fcwt")
+    morlet = fcwt.Morlet(CONFIG.w0 / (2 * np.pi))
+    transform = fcwt.FCWT(morlet, 1, False, True)
+    scales = fcwt.Scales(morlet, fcwt.FCWT_LOGSCALES, SFREQ, CONFIG.f_min, CONFIG.f_max, CONFIG.n_freqs)
+
+    # The default argument keeps the wavelet alive: the library holds a bare pointer to it.
+    def run(channels: np.ndarray, _keep: object = morlet) -> np.ndarray:
+        rows = np.empty((len(channels), CONFIG.n_freqs, WINDOW_SAMPLES // STRIDE), np.float32)
+        output = np.zeros((CONFIG.n_freqs, WINDOW_SAMPLES), np.complex64)
+        for row, channel in zip(rows, channels, strict=True):
+            transform.cwt(channel, scales, output)
+            # Highest frequency first there.
+            row[...] = np.abs(output[::-1, ::STRIDE])
+        return rows
+
+    return run
+
+
+def use_ssqueezepy() -> Method:
+    """Return ssqueezepy's transform, zero-padded, all channels at once."""
+    ssqueezepy = importlib.import_module("ssqueezepy")
+    # Scales must rise there, so the highest frequency comes first.
+    scales = (CONFIG.w0 * SFREQ / (2 * np.pi * CONFIG.freqs[::-1])).astype(np.float32)
+    wavelet = ssqueezepy.Wavelet(("morlet", {"mu": CONFIG.w0, "dtype": "float32"}))
+
+    def run(channels: np.ndarray) -> np.ndarray:
+        coefficients = ssqueezepy.cwt(channels, wavelet, scales=scales, fs=SFREQ, padtype="zero")[0]
+        return np.abs(coefficients[:, ::-1, ::STRIDE])
+
+    return run
+
+
+def use_tensorflow() -> Method:
+    """Return a strided convolution in TensorFlow with sampled wavelets: a layer in front of the network."""
+    tf = importlib.import_module("tensorflow")
+    half = int(5 * CONFIG.w0 / (2 * np.pi * CONFIG.f_min) * SFREQ)
+    seconds = np.arange(-half, half + 1) / SFREQ
+    kernels = []
+    for freq in CONFIG.freqs:
+        gauss = np.exp(-0.5 * (2 * np.pi * freq * seconds / CONFIG.w0) ** 2) * np.sqrt(8 * np.pi) * freq / CONFIG.w0
+        kernels += [gauss * wave(2 * np.pi * freq * seconds) / SFREQ for wave in (np.cos, np.sin)]
+    filters = tf.constant(np.stack(kernels, axis=-1)[:, None], tf.float32)
+
+    @tf.function
+    def convolve(channels: object) -> object:
+        parts = tf.nn.conv1d(tf.pad(channels, [[0, 0], [half, half]])[:, :, None], filters, STRIDE, "VALID")
+        return tf.transpose(tf.sqrt(parts[:, :, 0::2] ** 2 + parts[:, :, 1::2] ** 2), [0, 2, 1])
+
+    return lambda channels: convolve(tf.constant(channels)).numpy()
+
+
+METHODS: dict[str, tuple[Callable[[], Method], int]] = {
+    "this project": (use_ours, 15),
+    "scipy, full-length ifft": (use_full_length, 5),
+    "fCWT": (use_fcwt, 5),
+    "ssqueezepy": (use_ssqueezepy, 5),
+    "pywt.cwt, fft": (lambda: use_pywavelets("fft"), 5),
+    "pywt.cwt, conv": (lambda: use_pywavelets("conv"), 1),
+    "TensorFlow, strided convolution": (use_tensorflow, 3),
+}
+"""Name -> (how to make it, runs a round)."""
+
+
+def measure_errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return the worst error over all frames, and over those 10 s from the edges, in units of a row's maximum."""
+    gain = (found * truth).sum(axis=(0, 2), keepdims=True) / (found * found).sum(axis=(0, 2), keepdims=True)
+    errors = np.abs(found * gain - truth) / truth.max(axis=2, keepdims=True)
+    return float(errors.max()), float(errors[:, :, 125:-125].max())
+
+
+def measure_memory(name: str) -> float | None:
+    """Return how many MB one run of a method needs, in a process of its own; None where it fails."""
+    command = [sys.executable, "-m", "benchmarks.scalogram", "--memory-of", name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+
+
+def print_memory(name: str) -> None:
+    """Run one method, and print how far this process's peak lies above what it held between two runs."""
+    channels = make_channels()
+    run = METHODS[name][0]()
+    run(channels)
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far.
+    before = read_status("VmRSS")
+    run(channels)
+    print(read_status("VmHWM") - before)
+
+
+def read_status(name: str) -> float:
+    """Return a memory figure of this process in MB, as Linux tells it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1e3
+    raise ValueError(f"/proc/self/status has no {name}")
+
+
+def main(rounds: int = 5) -> None:
+    """Measure and print the table."""
+    channels = make_channels()
+    truth = closed_form(channels)
+    methods: dict[str, Method] = {}
+    times: dict[str, list[float]] = {}
+    errors: dict[str, tuple[float, float]] = {}
+    for name, (make, _) in METHODS.items():
+        try:
+            methods[name] = make()
+            errors[name] = measure_errors(methods[name](channels).astype(np.float64), truth)
+            times[name] = []
+        except Exception as error:  # An alternative that is not installed, or broken here.
+            print(f"left out: {name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+    for _ in range(rounds):
+        for name, run in methods.items():
+            for _ in range(METHODS[name][1]):
+                started = time.perf_counter()
+                run(channels)
+                times[name].append(time.perf_counter() - started)
+    ours = float(np.median(times["this project"]))
+    print(f"\none recording, 18 x 10,000 -> 18 x 40 x 625, one thread, median of {rounds} rounds")
+    print(f"{'method':33s}{'ms':>9s}{'ratio':>8s}{'MB':>7s}{'error':>10s}{'inside':>10s}")
+    for name, seconds in sorted(times.items(), key=lambda item: float(np.median(item[1]))):
+        memory = measure_memory(name)
+        median = float(np.median(seconds))
+        everywhere, inside = errors[name]
+        shown = "?" if memory is None else f"{memory:.0f}"
+        print(f"{name:33s}{1e3 * median:9.2f}{median / ours:8.1f}{shown:>7s}{everywhere:10.1e}{inside:10.1e}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-of", choices=METHODS, help="print how many MB one run of a method needs")
+    args = parser.parse_args()
+    if args.memory_of:
+        print_memory(args.memory_of)
+    else:
+        main(args.rounds)
