@@ -50,8 +50,12 @@ output: setup  ## bring the run's outputs into dist/output, checked
 doctor: setup  ## check credentials, names, bundle before a push
 	$(BUILD) doctor $(KAGGLE)
 
-bench: setup  ## measure against the alternatives, as ratios
-	$(BUILD) bench
+bench: setup .venv/benchmarks  ## measure against the alternatives, as ratios  [NAMES="scalogram inference"]
+	$(BUILD) bench $(NAMES)
+
+.venv/benchmarks: benchmarks/requirements.txt
+	-@grep -v '^#' $< | while read -r line; do .venv/bin/python -m pip install --quiet --disable-pip-version-check "$$line" || echo "left out: $$line"; done
+	@touch $@
 
 test: setup  ## run every test
 	.venv/bin/python -m pytest

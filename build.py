@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -61,11 +62,18 @@ def build_parser() -> argparse.ArgumentParser:
     argument("--test-recordings", type=int, help="hidden test recordings [a tenth of them]"),
     argument("--seed", type=int, default=0, help="same seed, same bytes [%(default)s]"),
     argument("--workers", type=int, default=1, help="processes [%(default)s]"),
+    argument("--gallery", type=Path, metavar="FILE.png", help="draw pages of every class instead of writing data"),
+    argument("--compare", type=Path, metavar="DIR", help="print real and simulated figures (and draw both: --gallery)"),
 )
 def run_simulate(args: argparse.Namespace) -> int:
     """Write a simulated data set in the competition's layout; run again to go on with an interrupted one."""
     from simulator.dataset import write_data_set
 
+    if args.gallery or args.compare:
+        from simulator.gallery import show_gallery
+
+        show_gallery(args.gallery, args.compare, args.seed)
+        return 0
     write_data_set(
         args.out,
         recordings=args.recordings,
@@ -472,6 +480,26 @@ def run_doctor(args: argparse.Namespace) -> int:
         return doctor(lambda: _connect(args, screen), lambda owner: _target(args, owner), args.dist)
 
     return show(work, as_json=args.json)
+
+
+@command(
+    "bench",
+    argument("names", nargs="*", help="which of them, by file name in benchmarks/ (default: all)"),
+)
+def run_bench(args: argparse.Namespace) -> int:
+    """Measure speed and memory against the alternatives, as ratios.
+
+    Each measurement is a module of benchmarks/ and runs in a process of its own.
+    """
+    known = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+    unknown = [name for name in args.names if name not in known]
+    if unknown:
+        raise ValueError(f"no benchmark called {', '.join(unknown)}; there are {', '.join(known)}")
+    status = 0
+    for name in args.names or known:
+        print(f"\n== {name}", flush=True)
+        status |= subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT).returncode
+    return status
 
 
 if __name__ == "__main__":
