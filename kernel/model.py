@@ -103,7 +103,8 @@ def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
     with h5py.File(part, "w", track_order=True) as file:
         for index, variable in enumerate(model.weights):
             values = np.asarray(keras_array(variable))
-            stored = values.astype(dtype)
+            with np.errstate(over="ignore"):
+                stored = values.astype(dtype)
             if not np.isfinite(stored).all():
                 raise ValueError(f"{path}: {variable.path} does not fit into {dtype}; write float32")
             data = file.create_dataset(f"{index:04d}", data=stored)
