@@ -13,6 +13,8 @@ from typing import Any
 
 from keras import layers
 
+from kernel.constants import LABEL_SECONDS, WINDOW_SECONDS
+
 N_PAIRS = 8
 """Left/right pairs of channels at the head of the montage; what follows is the midline."""
 
@@ -38,20 +40,17 @@ class RawOptions:
 
 
 def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:
-    """Encode each channel, then each hemisphere, then the head; pool over time by mean and by maximum."""
+    """Encode each channel, then each hemisphere, then the head; pool over all and over the labelled seconds."""
     (raw,) = inputs
     n_channels, n_samples = raw.shape[1:]
     margin = max(0, n_samples - options.central_samples)
     x = layers.Reshape((n_channels, n_samples, 1))(raw)
     x = layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(x)
-    x = _normalise(
-        layers.Conv2D(options.filters[0], (1, 15), strides=(1, options.stem_stride), padding="same", use_bias=False)(x)
-    )
+    x = layers.ReLU()(_convolve(x, options.filters[0], 15, options.stem_stride))
     for filters in options.filters:
         x = _residual(x, filters, options.kernel, stride=2)
     x = _join_hemispheres_channels(x)
-    x = layers.Conv2D(options.width, (1, 1), use_bias=False)(x)
-    x = _normalise(x)
+    x = layers.ReLU()(_convolve(x, options.width, 1))
     for _ in range(options.depth):
         x = _residual(x, options.width, options.kernel)
     left, right = _row(x, 0), _row(x, 1)
@@ -59,10 +58,12 @@ def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:
     # The size of the difference, not its sign: max(d, -d).
     difference = layers.Maximum()([difference, layers.Subtract()([right, left])])
     x = layers.Concatenate()([layers.Average()([left, right]), difference])
-    x = _normalise(layers.Conv2D(options.width, (1, 1), use_bias=False)(x))
+    x = layers.ReLU()(_convolve(x, options.width, 1))
     for i in range(options.depth):
         x = _residual(x, options.width, options.kernel, stride=2 if i == 0 else 1)
-    pooled = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+    labelled = _cut_labelled(x, min(n_samples, options.central_samples) / n_samples)
+    pools = [layers.GlobalAveragePooling2D(), layers.GlobalAveragePooling2D(), layers.GlobalMaxPooling2D()]
+    pooled = layers.Concatenate()([pool(y) for pool, y in zip(pools, (x, labelled, labelled), strict=True)])
     return layers.Dense(6, name="logits")(layers.Dropout(options.dropout)(pooled))
 
 
@@ -82,24 +83,37 @@ def _join_hemispheres_channels(x: Any) -> Any:
     return layers.Concatenate()([pairs, layers.UpSampling2D((2, 1))(midline)])
 
 
+def _cut_labelled(x: Any, share: float) -> Any:
+    """Keep the steps of the labelled seconds; `share` is the part of the window that `x` spans, about its centre."""
+    n_times = x.shape[2]
+    labelled = round(n_times * (LABEL_SECONDS[1] - LABEL_SECONDS[0]) / (WINDOW_SECONDS * share))
+    margin = max(0, n_times - labelled)
+    return layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(x)
+
+
 def _row(x: Any, index: int) -> Any:
     rows = x.shape[1]
     return layers.Cropping2D(((index, rows - 1 - index), (0, 0)))(x)
 
 
-def _normalise(x: Any) -> Any:
-    # Synchronised: several devices then give one device's result.
-    return layers.Activation("silu")(layers.BatchNormalization(momentum=0.95, synchronized=True)(x))
+def _convolve(x: Any, filters: int, size: int, stride: int = 1, kernel_initializer: str = "he_normal") -> Any:
+    """Convolve along time."""
+    convolution = layers.Conv2D(
+        filters, (1, size), strides=(1, stride), padding="same", kernel_initializer=kernel_initializer
+    )
+    return convolution(x)
 
 
-def _residual(x: Any, filters: int, kernel: int, stride: int = 1) -> Any:
-    """Two convolutions along time beside a short cut, halving the samples where `stride` is 2."""
-    y = layers.Conv2D(filters, (1, kernel), strides=(1, stride), padding="same", use_bias=False)(x)
-    y = _normalise(y)
-    y = layers.Conv2D(filters, (1, kernel), padding="same", use_bias=False)(y)
-    y = layers.BatchNormalization(momentum=0.95, synchronized=True)(y)
+def _residual(x: Any, filters: int, size: int, stride: int = 1) -> Any:
+    """Two convolutions beside a short cut, halving the samples where `stride` is 2.
+
+    The second starts at zero, so that each block begins as its short cut and no normalisation is needed (Zhang et al.
+    2019, Fixup): nothing then depends on the batch, in training neither, and several devices give one device's result.
+    """
+    y = layers.ReLU()(_convolve(x, filters, size, stride))
+    y = _convolve(y, filters, size, kernel_initializer="zeros")
     if stride > 1:
         x = layers.AveragePooling2D((1, stride), padding="same")(x)
     if x.shape[-1] != filters:
         x = layers.Conv2D(filters, (1, 1), use_bias=False)(x)
-    return layers.Activation("silu")(layers.Add()([x, y]))
+    return layers.ReLU()(layers.Add()([x, y]))

@@ -1,0 +1,162 @@
+"""Every network of the registry builds, answers alone as in a batch, and has the layout its documentation promises."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from kernel.efficientnet import efficientnet_v2_b2, read_backbone_weights
+from kernel.inputs import RawConfig
+from kernel.model import ModelConfig, build_model, read_config, write_config
+from kernel.montage import MIRROR
+from kernel.networks import NETWORKS
+from kernel.picture_networks import MaxViTOptions, _attend, build_picture
+from kernel.scalogram import ScalogramConfig
+from training.recipe import read_recipe, recipe_names
+
+SMALL = ScalogramConfig(n_freqs=8, stride=400)
+ZOOM = ScalogramConfig(n_freqs=8, stride=40, seconds=(20, 30))
+PICTURE = {"pool_freqs": 2, "pool_frames": 1}
+CONFIGS = {
+    "raw_1d": ModelConfig(
+        "raw_1d", (RawConfig(),), {"filters": (4, 4), "width": 6, "central_samples": 400, "depth": 1}
+    ),
+    "scalogram_b2": ModelConfig("scalogram_b2", (SMALL,), PICTURE),
+    "scalogram_zoom_b2": ModelConfig("scalogram_zoom_b2", (SMALL, ZOOM), PICTURE),
+    "two_input_b2": ModelConfig("two_input_b2", (SMALL, ZOOM), PICTURE),
+    "seed_b2": ModelConfig("seed_b2", (SMALL,), {"size": 32}),
+    "scalogram_maxvit": ModelConfig(
+        "scalogram_maxvit", (SMALL,), {**PICTURE, "width": 8, "stages": 2, "window": 3, "head_size": 4}
+    ),
+}
+
+
+def draw_inputs(config, n, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.random((n, *one.shape(18, 10_000)), np.float32) for one in config.inputs]
+
+
+def randomise(model, seed=1):
+    """Give every array other values than the start's zeros and ones, so that nothing is switched off."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([np.abs(w) + 0.1 * rng.random(w.shape) if w.ndim < 2 else w for w in model.get_weights()])
+
+
+def test_every_network_has_a_case_and_a_recipe():
+    assert CONFIGS.keys() == NETWORKS.keys()
+    assert {read_recipe(name)[0].network for name in recipe_names()} == NETWORKS.keys()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_network_answers_with_probabilities_that_no_neighbour_changes(name, tmp_path):
+    config = CONFIGS[name]
+    model = build_model(config)
+    inputs = draw_inputs(config, 2)
+    together = np.asarray(model(inputs, training=False))
+    alone = np.asarray(model([x[1:] for x in inputs], training=False))
+    assert together.shape == (2, 6)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(together[1:], alone, atol=2e-6)
+    write_config(config, tmp_path / "config.json")
+    assert read_config(tmp_path / "config.json").to_json() == config.to_json()
+
+
+def test_the_raw_network_answers_alike_for_a_mirrored_head():
+    model = build_model(CONFIGS["raw_1d"])
+    randomise(model)
+    (raw,) = draw_inputs(CONFIGS["raw_1d"], 4)
+    answers, mirrored = (np.asarray(model([x], training=False)) for x in (raw, raw[:, MIRROR]))
+    np.testing.assert_allclose(mirrored, answers, atol=1e-6)
+    swapped = np.asarray(model([raw[:, np.roll(np.arange(18), 2)]], training=False))
+    assert np.abs(swapped - answers).max() > 1e-4  # and not because it ignores its channels
+
+
+def test_the_raw_network_looks_at_its_central_samples_only():
+    model = build_model(CONFIGS["raw_1d"])
+    randomise(model)
+    (raw,) = draw_inputs(CONFIGS["raw_1d"], 1)
+    outside, inside = raw.copy(), raw.copy()
+    outside[:, :, :2300], outside[:, :, 2700:] = 0, 0
+    inside[:, :, 2300:2700] = 0
+    answer = np.asarray(model([raw], training=False))
+    np.testing.assert_array_equal(np.asarray(model([outside], training=False)), answer)
+    assert np.abs(np.asarray(model([inside], training=False)) - answer).max() > 1e-5
+
+
+def test_the_raw_recipes_network_stays_under_a_million_parameters():
+    assert build_model(read_recipe("raw_1d")[0]).count_params() < 1_000_000
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_a_picture_has_each_channel_where_it_is_said_to_be(columns):
+    scalogram = np.random.default_rng(0).random((2, 18, 8, 25), np.float32)
+    picture = np.asarray(build_picture(keras.ops.convert_to_tensor(scalogram), columns, 2, 4))[..., 0]
+    means = scalogram[..., :24].reshape(2, 18, 4, 2, 6, 4).mean(axis=(3, 5))
+    assert picture.shape == (2, 18 // columns * 4, columns * 6)
+    for channel in range(18):
+        row, column = divmod(channel, columns)
+        tile = picture[:, row * 4 : row * 4 + 4, column * 6 : column * 6 + 6]
+        np.testing.assert_allclose(tile, means[:, channel], rtol=1e-5)
+
+
+def test_a_picture_that_does_not_divide_is_refused():
+    scalogram = keras.Input((18, 8, 25))
+    with pytest.raises(ValueError, match="18 channels cannot be laid out in 4 columns"):
+        build_picture(scalogram, 4, 2, 4)
+    with pytest.raises(ValueError, match="8 frequencies cannot be averaged by 3"):
+        build_picture(scalogram, 2, 3, 4)
+
+
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_maxvits_attention_reaches_a_block_or_a_grid(in_blocks):
+    entry = keras.Input((6, 6, 4))
+    model = keras.Model(entry, _attend(entry, MaxViTOptions(window=3, head_size=4), in_blocks))
+    image = np.random.default_rng(0).random((1, 6, 6, 4), np.float32)
+    changed = image.copy()
+    changed[0, 1, 1] = np.random.default_rng(1).random(4)
+    differs = np.abs(np.asarray(model(changed)) - np.asarray(model(image))).max(axis=-1)[0] > 0
+    expected = np.zeros((6, 6), bool)
+    if in_blocks:
+        expected[:3, :3] = True
+    else:
+        expected[1::2, 1::2] = True
+    np.testing.assert_array_equal(differs, expected)
+
+
+def test_both_efficientnets_hold_the_same_arrays_and_answer_alike(tmp_path):
+    pytest.importorskip("keras_cv")
+    theirs, own = (
+        efficientnet_v2_b2((32, 32, 3), use_keras_cv=True),
+        efficientnet_v2_b2((32, 32, 3), use_keras_cv=False),
+    )
+    assert [w.shape for w in theirs.weights] == [w.shape for w in own.weights]
+    own.set_weights(theirs.get_weights())
+    image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(np.asarray(own(image)), np.asarray(theirs(image)), atol=1e-5)
+
+    # A local file of either, or a preset's folder, starts a model; anything else is refused by name.
+    model = build_model(CONFIGS["scalogram_b2"])
+    backbone = next(layer for layer in model.layers if len(layer.weights) == 460)
+    theirs.save_weights(tmp_path / "model.weights.h5")
+    own.set_weights([w + 1 for w in own.get_weights()])
+    own.save_weights(tmp_path / "own.weights.h5")
+    for path, source in ((tmp_path / "own.weights.h5", own), (tmp_path, theirs)):
+        read_backbone_weights(model, path)
+        for found, expected in zip(backbone.get_weights(), source.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    with pytest.raises(FileNotFoundError, match=r"absent\.h5"):
+        read_backbone_weights(model, tmp_path / "absent.h5")
+    with pytest.raises(ValueError, match="has no EfficientNetV2-B2"):
+        read_backbone_weights(build_model(CONFIGS["raw_1d"]), tmp_path)
+
+
+def test_a_configuration_of_other_fields_is_refused_by_name(tmp_path):
+    path = tmp_path / "config.json"
+    write_config(CONFIGS["raw_1d"], path)
+    values = json.loads(path.read_text())
+    values["options"]["colour"] = 1
+    del values["options"]["width"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"config\.json.*lacks width, has unknown colour"):
+        read_config(path)
