@@ -377,10 +377,10 @@ def run_push(args: argparse.Namespace) -> int:
     """
     from dataset_builder.bundle import build_bundle
     from publisher.push import push
+    from publisher.record import read_record
     from publisher.rehearse import rehearse
     from publisher.screen import Screen, show
-    from publisher.status import Watcher, watch
-    from publisher.submit import submit
+    from publisher.submit import submit_when_complete
 
     def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
         def rehearse_bundle(bundle: Path, code_file: Path) -> None:
@@ -394,7 +394,7 @@ def run_push(args: argparse.Namespace) -> int:
 
         kaggle = _connect(args, screen)
         target = _target(args, kaggle.credential.username)
-        record = push(
+        push(
             kaggle,
             target,
             args.dist,
@@ -402,14 +402,13 @@ def run_push(args: argparse.Namespace) -> int:
             rehearse_bundle=rehearse_bundle,
             force=args.force,
         )
-        lines = [f"{args.dist / 'published.json'} says which version is which; `make status` follows the run"]
-        if not args.submit:
-            return record, lines, 0
-        report = watch(Watcher(kaggle, target, args.dist), screen)
-        if report.state == "complete":
-            record["submission"] = submit(kaggle, target, args.dist, force=args.force)
-            return record, [f"submitted as {record['submission']['submission']}; `make status` shows its score"], 0
-        return record, report.lines(), 0 if report.state == "scored" else 1
+        lines, status = (
+            [f"{args.dist / 'published.json'} says which version is which; `make status` follows the run"],
+            0,
+        )
+        if args.submit:
+            lines, status = submit_when_complete(kaggle, target, args.dist, screen)
+        return read_record(args.dist), lines, status
 
     return show(work, as_json=args.json)
 

@@ -43,9 +43,11 @@ class DatasetPublisher:
             sent = {"before": known - 1, "action": "unchanged"}
         if state is not None:
             self._refuse_deleted(state)
-            if self._served_tree(state) == self.tree and self._is_whole(state.version, force):
-                self._done()
-                return state.version, sent["action"] if sent else "unchanged"
+            if state.status == "READY" and self._served_tree(state) == self.tree:
+                if self._is_whole(state.version, force):
+                    self._done()
+                    return state.version, sent["action"] if sent else "unchanged"
+                sent = None  # what was sent before has arrived in part: a whole version goes over it
             if not state.private:
                 self.kaggle.say(f"note: the data set {self.ref} is public: everyone can read what is published there")
             self._refuse_foreign(state, force)

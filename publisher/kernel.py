@@ -72,6 +72,16 @@ class KernelPublisher:
         (folder / "kernel-metadata.json").write_text(json.dumps(self.metadata, indent=2) + "\n", encoding="utf-8")
         return folder / self.metadata["code_file"]
 
+    def refuse_foreign(self) -> None:
+        """Raise if the kernel of this name was written or changed elsewhere."""
+        state = self._state()
+        if state is not None and not is_stamped(state.source):
+            raise ServiceError(
+                f"pushing the kernel {self.target.kernel_ref}",
+                f"version {state.version} there is not what this project published (written or changed elsewhere)",
+                "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
+            )
+
     def publish(self, dist: Path, *, known: int = 0, force: bool = False) -> Pushed:
         """Push the written folder; return the version that runs our code.
 
@@ -85,12 +95,6 @@ class KernelPublisher:
                 return Pushed(known, self.sha256, "unchanged")  # the service shows an older state
             if state is not None and self._is_ours(state) and not force:
                 return Pushed(state.version, self.sha256, "unchanged")
-            if state is not None and not is_stamped(state.source) and not force:
-                raise ServiceError(
-                    f"pushing the kernel {self.target.kernel_ref}",
-                    f"version {state.version} there is not what this project published (written or changed elsewhere)",
-                    "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
-                )
         else:
             before = sent["before"]
             found = look_first(lambda: self._newer(before), self.kaggle.pace, self.kaggle.say)

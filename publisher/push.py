@@ -48,6 +48,8 @@ def push(
     if manifest.get("dirty"):
         say("note: the working tree has changes that are not committed; the record says so")
 
+    if not force:
+        kernel.refuse_foreign()
     known = record.get("dataset", {})
     same = known.get("ref") == target.dataset_ref and known.get("tree_sha256") == manifest["tree_sha256"]
     dataset = DatasetPublisher(kaggle, target, bundle, manifest, journal)

@@ -118,13 +118,12 @@ def explain(doing: str, error: Exception, to: object, redact: Redactor) -> Servi
         return ServiceError(doing, "Kaggle cannot be reached (no connection in time)", LATER, unsent=True)
     if isinstance(error, requests.exceptions.SSLError):
         return ServiceError(doing, "the secure connection failed", "Check the system's clock and any proxy", status=495)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return ServiceError(doing, "the proxy does not answer", "Check http_proxy and https_proxy", unsent=True)
     if isinstance(error, requests.exceptions.Timeout):
         return ServiceError(doing, "Kaggle took the call and did not answer in time", LATER)
     if isinstance(error, requests.exceptions.ConnectionError):
+        # A connection that breaks behind a proxy is called a ProxyError too: only this one never began.
         unsent = "NewConnectionError" in repr(error)
-        return ServiceError(
-            doing, "Kaggle cannot be reached" if unsent else "the connection was lost", LATER, unsent=unsent
-        )
+        proxy = " (through the proxy of http_proxy or https_proxy)" if "ProxyError" in repr(error) else ""
+        said = "Kaggle cannot be reached" if unsent else "the connection was lost"
+        return ServiceError(doing, said + proxy, LATER, unsent=unsent)
     return ServiceError(doing, f"the call failed ({type(error).__name__})", LATER)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataset_builder.metadata import Target
-from publisher.client import Kaggle
+from publisher.client import Kaggle, Submission
 from publisher.log import END, decode_log, find_marker, tail
 
 SUBMISSION = "submission.csv"
@@ -65,3 +65,9 @@ def describe_end(end: dict[str, Any] | None) -> str:
         "bundle": str(end.get("tree_sha256", ""))[:16] or None,
     }
     return "the run's end marker: " + ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+
+
+def find_submissions(kaggle: Kaggle, competition: str, kernel_ref: str, version: int) -> list[Submission]:
+    """Return the submissions of one kernel version, newest first, as their descriptions tell."""
+    prefix = f"{kernel_ref} v{version} "
+    return [item for item in kaggle.submissions(competition) if item.description.startswith(prefix)]

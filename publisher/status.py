@@ -15,9 +15,8 @@ from publisher.client import Kaggle, Submission
 from publisher.pace import ServiceError
 from publisher.push import recorded_target
 from publisher.record import read_record
-from publisher.run import Verdict, describe_end, judge_run
+from publisher.run import Verdict, describe_end, find_submissions, judge_run
 from publisher.screen import Screen
-from publisher.submit import find_submissions
 
 WORKING, COMPLETE, SCORED, FAILED, NOTHING = "working", "complete", "scored", "failed", "nothing"
 EXIT = {SCORED: 0, COMPLETE: 0, FAILED: 1, NOTHING: 1, WORKING: 3}
@@ -78,8 +77,8 @@ class Report:
 class Watcher:
     """Looks at one target; what has ended is not asked for again."""
 
-    def __init__(self, kaggle: Kaggle, target: Target, dist: Path) -> None:
-        self.kaggle, self.target = kaggle, target
+    def __init__(self, kaggle: Kaggle, target: Target, dist: Path, *, run_only: bool = False) -> None:
+        self.kaggle, self.target, self.run_only = kaggle, target, run_only
         self.record = read_record(dist)
         self.version = recorded_target(self.record, target)
         self._verdict: Verdict | None = None
@@ -103,7 +102,7 @@ class Watcher:
             "end": describe_end(verdict.end) if verdict.end else "",
             "url": f"https://www.kaggle.com/code/{self.target.kernel_ref}",
         }
-        submission = self._look_at_submission(verdict)
+        submission = None if self.run_only else self._look_at_submission(verdict)
         if submission is not None:
             self._judge_submission(report, submission)
         elif not verdict.ended:
@@ -167,11 +166,8 @@ class Watcher:
             report.state, report.next = FAILED, f"the page may say more: {page}"
 
 
-def watch(watcher: Watcher, screen: Screen, *, until_run: bool = False) -> Report:
-    """Look again and again, at growing and bounded intervals, until nothing more will change.
-
-    With `until_run` the end of the run is enough.
-    """
+def watch(watcher: Watcher, screen: Screen) -> Report:
+    """Look again and again, at growing and bounded intervals, until nothing more will change."""
     started, told, lost = time.monotonic(), "", 0
     for pause in watcher.kaggle.pace.pauses():
         try:

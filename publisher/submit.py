@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builder.metadata import Target
-from publisher.client import Kaggle, Submission
+from publisher.client import Kaggle
 from publisher.pace import ServiceError, do_once, look_first
 from publisher.push import recorded_target
 from publisher.record import Journal, read_record, write_record
-from publisher.run import SUBMISSION, describe_end, judge_run
+from publisher.run import SUBMISSION, describe_end, find_submissions, judge_run
+from publisher.screen import Screen
+from publisher.status import COMPLETE, Watcher, watch
 
 STEP = "submission"
 
@@ -23,12 +25,6 @@ def describe(record: dict[str, Any], version: int) -> str:
     """Return the description by which the submissions of one kernel version are known."""
     kernel, tree = record["kernel"], record["dataset"]["tree_sha256"]
     return f"{kernel['ref']} v{version} bundle {tree[:16]} commit {str(record.get('commit') or 'unknown')[:12]}"
-
-
-def find_submissions(kaggle: Kaggle, competition: str, kernel_ref: str, version: int) -> list[Submission]:
-    """Return the submissions of one kernel version, newest first, as their descriptions tell."""
-    prefix = f"{kernel_ref} v{version} "
-    return [item for item in kaggle.submissions(competition) if item.description.startswith(prefix)]
 
 
 def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -> dict[str, Any]:
@@ -82,6 +78,18 @@ def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -
     write_record(dist, record)
     journal.forget(STEP)
     return {"submission": ref, "kernel": target.kernel_ref, "version": version, "competition": target.competition}
+
+
+def submit_when_complete(kaggle: Kaggle, target: Target, dist: Path, screen: Screen) -> tuple[list[str], int]:
+    """Follow the run to its end and submit it if it ended well; return (lines for people, exit status)."""
+    report = watch(Watcher(kaggle, target, dist, run_only=True), screen)
+    if report.state != COMPLETE:
+        return report.lines(), 1
+    known = read_record(dist).get("submission")
+    if known:
+        return [f"submitted as {known['ref']} before; `make status` shows its score"], 0
+    answer = submit(kaggle, target, dist)
+    return [f"submitted as {answer['submission']}; `make status` shows its score"], 0
 
 
 def _send(kaggle: Kaggle, target: Target, version: int, description: str) -> int:

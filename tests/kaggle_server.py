@@ -7,6 +7,7 @@ that the client speaks: POST {service}/{Method} with JSON, resumable PUT uploads
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import os
@@ -138,6 +139,11 @@ class Kaggle:
     ) -> None:
         self.faults.append(Fault(name, play, times, before, skip))
 
+    def take_over(self, other: Kaggle) -> None:
+        """Hold what another server holds, and play what it plays."""
+        for name in ("datasets", "blobs", "kernels", "submissions", "lag", "run_polls"):
+            setattr(self, name, copy.deepcopy(getattr(other, name)))
+
     def state(self) -> dict[str, Any]:
         """Return what counts of the state: what was published, as often as it was."""
         return {
@@ -165,7 +171,8 @@ class Kaggle:
             number = len(self.calls)
             self.authorizations.add(request.headers.get("Authorization", ""))
             fault = self._take_fault(name)
-        self._kill(number, before=True)
+        if self._kill(number, before=True):
+            return Response("")
         if fault and fault.before:
             return fault.play(request)
         with self._lock:
@@ -187,9 +194,11 @@ class Kaggle:
                 return fault
         return None
 
-    def _kill(self, number: int, *, before: bool) -> None:
-        if self.victim is not None and self.kill_at == (number, before):
-            os.kill(self.victim(), signal.SIGKILL)
+    def _kill(self, number: int, *, before: bool) -> bool:
+        if self.victim is None or self.kill_at != (number, before):
+            return False
+        os.kill(self.victim(), signal.SIGKILL)
+        return True
 
     def _do(self, request: Request, name: str, body: bytes) -> Response:
         if request.method == "PUT":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -51,6 +52,16 @@ def main(source: Path, argv: list[str]) -> int:
     import build
 
     return build.main(argv)
+
+
+def serve(argv: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> None:
+    """Run one command in this process, made for it, as if it had been started with this environment."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for path, stream in ((out, sys.stdout), (err, sys.stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
+    sys.exit(main(Path(argv[0]), argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+"""What the tests of `publisher` share: a desk with a stand-in for Kaggle, a small bundle, and the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.kaggle_server import KEY, TOKEN, USER, Kaggle
+from tests.publish_quickly import serve
+
+FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+if os.name == "posix":
+    # What the commands import, but for `kaggle` itself, which reads the environment while it is imported.
+    FORKS.set_forkserver_preload(
+        [
+            *("requests", "tenacity", "tqdm.utils", "bleach", "dotenv", "slugify", "dateutil.relativedelta", "pandas"),
+            *("google.protobuf.field_mask_pb2", "packaging.version", "kagglesdk", "build", "kernel.submission"),
+            *("publisher.archive", "publisher.pace", "publisher.refusal", "publisher.log", "publisher.screen"),
+            *("dataset_builder.metadata", "tests.publish_quickly"),
+        ]
+    )
+QUICKLY = Path(__file__).with_name("publish_quickly.py")
+DATASET, KERNEL = f"{USER}/hms-scalogram-bundle", f"{USER}/hms-scalogram-inference"
+SECRETS = (KEY, TOKEN, base64.b64encode(f"{USER}:{KEY}".encode()).decode())
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+class Desk:
+    """One user's folder, home and server. Every run is looked through for credentials."""
+
+    def __init__(self, folder: Path, server: Kaggle) -> None:
+        self.folder, self.server = folder, server
+        self.home, self.dist, self.source = folder / "home", folder / "dist", folder / "source"
+        self.environment: dict[str, str] = {"VERBOSE": "1", "VERBOSE_OUTPUT": "1"}
+        (self.source / "kernel").mkdir(parents=True, exist_ok=True)
+        (self.source / "weights" / "b2").mkdir(parents=True, exist_ok=True)
+        (self.source / "kernel" / "predict.py").write_text("print('predict')\n")
+        (self.source / "weights" / "b2" / "config.json").write_text("{}")
+        self.change_weights("first")
+
+    def change_weights(self, name: str) -> None:
+        """Give the bundle another content."""
+        (self.source / "weights" / "b2" / "fold_0.weights.h5").write_bytes(name.encode() * 20_000)
+
+    def command(self, *argv: str) -> list[str]:
+        extra = ["--input", "."] if argv[0] == "push" else []
+        # A later --interval or --timeout overrides these.
+        pace = ["--interval", "0.02", "--timeout", "10", "--patience", "20"]
+        return [
+            sys.executable,
+            str(QUICKLY),
+            str(self.source),
+            argv[0],
+            "--dist",
+            str(self.dist),
+            *pace,
+            *extra,
+            *argv[1:],
+        ]
+
+    def whole_environment(self) -> dict[str, str]:
+        environment = self.server.environment(self.home) | self.environment
+        return {name: value for name, value in environment.items() if value != "-unset-"}
+
+    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command as a shell does."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = self.whole_environment()
+        return subprocess.Popen(self.command(*argv), env=environment, cwd=self.folder, **{**pipes, **options})
+
+    def spawn(self, *argv: str) -> tuple[Any, Path, Path]:
+        """Start a command in a process that has its imports behind it, and return it with its two outputs."""
+        out, err = self.folder / "stdout.txt", self.folder / "stderr.txt"
+        command = self.command(*argv)[2:]
+        process = FORKS.Process(
+            target=serve, args=(command, self.whole_environment(), str(self.folder), str(out), str(err))
+        )
+        process.start()
+        return process, out, err
+
+    def run(self, *argv: str) -> Result:
+        process, out, err = self.spawn(*argv)
+        process.join(60)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"{argv} does not end: {out.read_text()}{err.read_text()}")
+        result = Result(process.exitcode, out.read_text(), err.read_text())
+        assert "Traceback" not in result.text, result.text
+        self.look_for_secrets(result)
+        return result
+
+    def run_killed(self, number: int, before: bool, *argv: str) -> int:
+        """Run a command that is killed at its n-th request; return the exit status."""
+        pid: Future[int] = Future()
+        self.server.victim, self.server.kill_at = pid.result, (number + len(self.server.calls), before)
+        process, *_ = self.spawn(*argv)
+        pid.set_result(process.pid)
+        process.join(60)
+        self.server.victim = None
+        return process.exitcode
+
+    def json(self, *argv: str) -> tuple[int, dict[str, Any]]:
+        result = self.run(*argv, "--json")
+        return result.status, json.loads(result.out)
+
+    def record(self) -> dict[str, Any]:
+        path = self.dist / "published.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def look_for_secrets(self, result: Result) -> None:
+        """No credential may be in any output or file."""
+        given = {
+            self.folder / "home" / ".kaggle" / name for name in ("kaggle.json", "access_token", "credentials.json")
+        }
+        for secret in SECRETS:
+            assert secret not in result.text, "a credential was printed"
+            for folder, _, names in os.walk(self.folder):
+                for name in names:
+                    path = Path(folder, name)
+                    if path not in given:
+                        assert secret.encode() not in path.read_bytes(), f"a credential is in {path}"
+
+
+@contextmanager
+def open_desk(folder: Path) -> Iterator[Desk]:
+    """Yield a desk with a server of its own."""
+    server = Kaggle()
+    try:
+        yield Desk(folder, server)
+    finally:
+        server.close()

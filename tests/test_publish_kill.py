@@ -1,0 +1,77 @@
+"""A publisher that is killed at each of its requests in turn, before or after it is done, and run again.
+
+Whatever the moment: the second run ends in the state of an undisturbed one, on the server and in the record.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kaggle_server import Kaggle
+from tests.publishing import Desk, open_desk
+
+
+def prepare_first(desk: Desk) -> None:
+    """Nothing is published yet."""
+
+
+def prepare_next(desk: Desk) -> None:
+    """Another bundle is published, and new versions show late."""
+    desk.change_weights("before")
+    assert desk.run("push").status == 0
+    desk.change_weights("first")
+    desk.server.lag = 4
+
+
+def prepare_output(desk: Desk) -> None:
+    """A run has ended and left files."""
+    assert desk.run("push").status == 0
+    desk.server.run_polls = 0
+
+
+SCENARIOS: dict[str, tuple[Callable[[Desk], None], tuple[str, ...]]] = {
+    "the first push, through to the submission": (prepare_first, ("push", "--submit")),
+    "the next push": (prepare_next, ("push",)),
+    "the output": (prepare_output, ("output",)),
+}
+
+
+def outcome(desk: Desk) -> dict[str, Any]:
+    """Return what must not depend on a kill: the server's state, the record, the output."""
+    output = desk.dist / "output"
+    files = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    return {"server": desk.server.state(), "record": desk.record(), "output": files}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_killed_at_every_request_and_run_again(tmp_path: Path, name: str) -> None:
+    prepare, argv = SCENARIOS[name]
+    with open_desk(tmp_path / "whole") as desk:
+        prepare(desk)
+        shutil.copytree(desk.folder, tmp_path / "prepared")
+        prepared = Kaggle()
+        prepared.close()
+        prepared.take_over(desk.server)
+        desk.server.calls.clear()
+        assert desk.run(*argv).status == 0
+        wanted, calls = outcome(desk), list(desk.server.calls)
+    assert len(calls) >= 4
+    for number, call in enumerate(calls, 1):
+        for before in (True, False):
+            folder = tmp_path / f"{number}-{before}"
+            shutil.copytree(tmp_path / "prepared", folder)
+            with open_desk(folder) as desk:
+                desk.server.take_over(prepared)
+                where = f"killed at request {number} ({call}), {'before' if before else 'after'} it was done"
+                assert desk.run_killed(number, before, *argv) == -9, where
+                again = desk.run(*argv)
+                assert again.status == 0, f"{where}: {again.text}"
+                assert outcome(desk) == wanted, where
+                assert not (desk.dist / "publishing.json").exists(), where
+            shutil.rmtree(folder)
