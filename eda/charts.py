@@ -209,6 +209,8 @@ def draw_spectra(freqs: np.ndarray, log_powers: dict[str, np.ndarray], colours: 
     for name, power in log_powers.items():
         axes.plot(freqs, 10**power, color=colours[name], label=name, linewidth=1.5)
     axes.set(xscale="log", yscale="log", xlim=(0.5, 70), xlabel="frequency, Hz", ylabel="power, µV²/Hz")
+    seen = (freqs >= 0.5) & (freqs <= 45)
+    axes.set_ylim(bottom=10 ** min(power[seen].min() for power in log_powers.values()) / 3)
     axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
     axes.minorticks_off()
     axes.grid()

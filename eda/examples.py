@@ -15,7 +15,7 @@ from tqdm import tqdm
 from eda.page import draw_page, draw_scalograms, microvolt_limits
 from eda.section import Example, Picture, Section, render
 from eda.style import new_figure, percent
-from kernel.constants import CLASS_NAMES, SFREQ, VOTES
+from kernel.constants import CLASS_NAMES, SFREQ, VOTES, WINDOW_SECONDS
 from kernel.recording import build_channels, cut_window, read_electrodes
 from kernel.scalogram import ScalogramConfig, build_magnitude
 
@@ -39,6 +39,8 @@ class Chosen:
     kind: str
     row: pd.Series
     channels: np.ndarray
+    seconds: float
+    """Length of the recording."""
 
 
 def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame:
@@ -64,22 +66,24 @@ def choose_examples(rows: pd.DataFrame, files: dict[int, Path], progress: bool =
         used = {int(one.row["eeg_id"]) for one in chosen}
         ranked = rank_windows(known, class_name, kind)
         for _, row in ranked[~ranked["eeg_id"].isin(used)].head(TRIES).iterrows():
-            channels = _read_whole(files[int(row["eeg_id"])], int(row["eeg_label_offset_seconds"] * SFREQ))
-            if channels is not None:
-                chosen.append(Chosen(class_name, kind, row, channels))
+            window = _read_whole(files[int(row["eeg_id"])], int(row["eeg_label_offset_seconds"] * SFREQ))
+            if window is not None:
+                chosen.append(Chosen(class_name, kind, row, *window))
                 break
     return chosen
 
 
-def _read_whole(path: Path, start: int) -> np.ndarray | None:
-    """Return a window's channels, None where it cannot be read or too little of it is there."""
+def _read_whole(path: Path, start: int) -> tuple[np.ndarray, float] | None:
+    """Return a window's channels and its recording's seconds, None if unreadable or too little is there."""
     try:
         electrodes = read_electrodes(path)
         channels = build_channels(electrodes, start)
     except (ValueError, OSError):
         return None
     known = np.isfinite(cut_window(electrodes, start)).mean()
-    return channels if known >= MIN_KNOWN and (channels.std(axis=1) > 1).sum() >= MIN_ALIVE else None
+    if known < MIN_KNOWN or (channels.std(axis=1) > 1).sum() < MIN_ALIVE:
+        return None
+    return channels, electrodes.shape[1] / SFREQ
 
 
 def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progress: bool = True) -> Section:
@@ -114,6 +118,8 @@ def _draw_example(one: Chosen, magnitude: np.ndarray, config: ScalogramConfig, l
     eeg_id, offset = int(row["eeg_id"]), row["eeg_label_offset_seconds"]
     title = f"{one.class_name}, {'the clearest' if one.kind == 'clearest' else 'the most disputed'}"
     note = f"Recording {eeg_id}, window from {offset:g} s; {percent(row['top_share'])} agree."
+    if one.seconds < WINDOW_SECONDS:
+        note += f" The recording is {one.seconds:g} s long; what lies around it is empty."
     stem = f"example_{one.class_name.lower()}_{one.kind}"
     pictures: list[Picture] = []
     figure = new_figure(PAGE_HEIGHT)
@@ -123,7 +129,7 @@ def _draw_example(one: Chosen, magnitude: np.ndarray, config: ScalogramConfig, l
         f"labelled seconds 20 to 30 marked. Votes: {listed}."
     )
     pictures.append(render(figure, f"{stem}_page", f"{title}: clinical page", alt, kind="webp"))
-    figure = new_figure(PAGE_HEIGHT)
+    figure = new_figure(PAGE_HEIGHT, layout=None)
     draw_scalograms(figure, magnitude, config, limits)
     strongest = int(magnitude[:, :, 250:375].max(axis=(1, 2)).argmax())
     peak = config.freqs[np.unravel_index(magnitude[strongest, :, 250:375].argmax(), (config.n_freqs, 125))[0]]

@@ -75,12 +75,11 @@ def _find_files(shape: Shape) -> list[Finding]:
 def _find_noise(signals: Signals | None) -> list[Finding]:
     if signals is None or signals.recordings.empty:
         return []
-    noisy = float((signals.recordings["line_ratio"] > NOISY_LINE).mean())
+    noisy = float((signals.recordings["line"] > NOISY_LINE).mean())
     if noisy <= 0.05:
         return []
     text = (
-        f"In {percent(noisy)} of the recordings read, the mains stand more than {NOISY_LINE:g} times above their "
-        "surroundings."
+        f"In {percent(noisy)} of the recordings read, the mains add more than {NOISY_LINE:g} µV to the median channel."
     )
     return [Finding(False, "Line noise", text, "Scalograms end at 40 Hz; on the raw signal, filter first.")]
 

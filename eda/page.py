@@ -136,7 +136,7 @@ def draw_scalograms(
     Parameters
     ----------
     figure : Figure or SubFigure
-        Empty.
+        Empty, without a layout engine: everything is placed here.
     magnitude : ndarray, shape (18, n_freqs, n_frames), float32
         `kernel.scalogram.build_magnitude` of the window: microvolts, not compressed.
     config : ScalogramConfig
@@ -150,7 +150,6 @@ def draw_scalograms(
     # Placed by hand, in inches: constrained layout takes seconds over 18 panels that all have the same labels.
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
     place = {"left": 0.42 / width, "right": 1 - 0.1 / width, "bottom": 0.42 / height, "top": 1 - 0.62 / height}
-    figure.set_layout_engine("none") if isinstance(figure, Figure) else None
     grid = figure.subplots(
         n_rows, columns, sharex=True, sharey=True, gridspec_kw={**place, "hspace": 0.52, "wspace": 0.1}
     )

@@ -50,6 +50,8 @@ class Shape:
     without_row: list[int]
     without_file: list[int]
     lengths: pd.Series
+    at_least: pd.Series
+    """Seconds from each recording's start to the end of its last window: what train.csv alone says of its length."""
     unreadable: dict[int, str]
     past_end: list[int]
     """Recordings with a window that reaches past their end."""
@@ -92,6 +94,7 @@ def measure_shape(rows: pd.DataFrame, files: dict[int, Path], progress: bool = T
         without_row=sorted(files.keys() - named),
         without_file=sorted(named - files.keys()),
         lengths=lengths,
+        at_least=ends,
         unreadable=unreadable,
         past_end=[int(eeg_id) for eeg_id in past_end],
     )
@@ -118,8 +121,13 @@ def build_shape_section(shape: Shape) -> Section:
     single = int((sizes == 1).sum())
     hours, covered = totals["rows"] * WINDOW_SECONDS / 3600, shape.covered_seconds / 3600
     section.text = [
-        f"A row of train.csv is one labelled window of {WINDOW_SECONDS} s. Windows overlap: laid end to end they would "
-        f"last {number(hours, 1)} h, but they cover {number(covered, 1)} h of distinct EEG.",
+        f"A row of train.csv is one labelled window of {WINDOW_SECONDS} s. "
+        + (
+            f"Windows overlap: laid end to end they would last {number(hours, 1)} h, but they cover "
+            f"{number(covered, 1)} h of distinct EEG."
+            if covered < hours - 0.05
+            else f"They cover {number(hours, 1)} h of EEG and hardly overlap."
+        ),
         f"{count(single, 'recording has', 'recordings have')} one row ({percent(single / max(1, len(sizes)))}); the "
         f"median has {number(float(np.median(sizes)))}, the largest {number(sizes.max())}."
         if len(sizes)
@@ -202,8 +210,8 @@ def _draw_counts(section: Section, shape: Shape) -> None:
             labels, [(f"share of {groups}", of_groups, BAR), (f"share of their {parts}", of_parts, OTHER_BAR)],
             f"{parts} of a {groups[:-1]}", "share",
         )  # fmt: skip
-        top = values >= np.quantile(values, 0.99)
-        held = percent(values[top].sum() / max(1, values.sum()))
+        top = np.sort(values)[-max(1, round(0.01 * len(values))) :]
+        held = percent(top.sum() / max(1, values.sum()))
         summary = (
             f"The median is {np.median(values):g}, the maximum {number(values.max())}; the largest 1% of the {groups} "
             f"hold {held} of the {parts}."
@@ -215,18 +223,18 @@ def _draw_counts(section: Section, shape: Shape) -> None:
 
 
 def _draw_lengths(section: Section, shape: Shape) -> None:
-    values = shape.lengths.to_numpy()
+    real = len(shape.lengths) > 0
+    values = (shape.lengths if real else shape.at_least).to_numpy()
     if not len(values):
-        section.text.append("The recordings' lengths need their files, which are not here: left out.")
         return
     labels = [f"<{LENGTH_BINS[1]}", "50", *bin_labels(LENGTH_BINS[2:], whole=False)]
     share = bin_counts(values, LENGTH_BINS) / len(values)
+    title = "Lengths of the recordings" if real else "Lengths of the recordings, at least"
     figure = draw_columns(labels, [("", share, BAR)], "length in seconds", "share of recordings")
+    known = "" if real else " at least: only the last labelled window of each is known without its file"
     summary = (
-        f"{number(len(values))} files, {number(values.sum() / 3600, 1)} h; the median lasts {np.median(values):g} s, "
-        f"the longest {number(values.max())} s."
+        f"{number(len(values))} recordings, {number(values.sum() / 3600, 1)} h{known}; the median lasts "
+        f"{np.median(values):g} s, the longest {number(values.max())} s."
     )
-    section.pictures.append(
-        render(figure, "lengths", "Lengths of the recordings", f"Column chart of the lengths. {summary}", summary)
-    )
-    section.tables.append(Table("lengths", "Lengths", pd.DataFrame({"seconds": labels, "share": share})))
+    section.pictures.append(render(figure, "lengths", title, f"Column chart of the lengths. {summary}", summary))
+    section.tables.append(Table("lengths", title, pd.DataFrame({"seconds": labels, "share": share})))

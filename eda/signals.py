@@ -32,8 +32,8 @@ SEGMENT = 4 * SFREQ
 EXPONENT_HZ = (2.0, 40.0)
 """Where the power law is fitted: above the drifts, below the mains."""
 
-LINE_HZ, NOISY_LINE = (50, 60), 10.0
-"""Mains frequencies, and how many times its surroundings' power a line must have to count as noise."""
+LINE_HZ, NOISY_LINE = (50, 60), 5.0
+"""Mains frequencies, and from how many microvolts (root mean square) on a line counts as noise."""
 
 PLACES = ("start", "inside", "end")
 
@@ -109,9 +109,10 @@ def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, flo
     -------
     row : dict
         `nan_start`, `nan_inside`, `nan_end`: share of the recording's samples; `flat`, `saturated`: number of
-        electrodes; `amplitude`: median over the channels of the 5-95% range, microvolts; `largest`: the same range of
-        the largest channel; `line_ratio`: the larger mains line over its surroundings, median over the channels;
-        `exponent`: of the power law, median over the channels. NaN where no channel is alive.
+        electrodes; `seconds`: the recording's length; `amplitude`: median over the channels of the 5-95% range,
+        microvolts; `largest`: the same range of the largest channel; `line`: the stronger mains line's root mean
+        square, median over the channels, microvolts; `exponent`: of the power law, median over the channels. NaN
+        where no channel is alive.
     per_electrode : ndarray, shape (3, 19)
         1 where flat, 1 where saturated, share of samples missing.
     log_power : ndarray, shape (401,), or None
@@ -132,14 +133,14 @@ def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, flo
     row |= {"flat": int(flat.sum()), "saturated": int(saturated.sum()), "seconds": electrodes.shape[1] / SFREQ}
     per_electrode = np.array([flat, saturated, np.isnan(electrodes).mean(axis=1)], float)
     if not alive.any() or channels.shape[1] < SEGMENT:
-        empty = dict.fromkeys(("amplitude", "largest", "line_ratio", "exponent"), np.nan)
+        empty = dict.fromkeys(("amplitude", "largest", "line", "exponent"), np.nan)
         return row | empty, per_electrode, None
     freqs, power = welch(channels[alive].astype(np.float64), SFREQ, nperseg=SEGMENT, axis=1)
     log_power = np.log10(np.maximum(power, 1e-12))
     row |= {
         "amplitude": float(np.median(spread[alive])),
         "largest": float(spread.max()),
-        "line_ratio": max(float(np.median(line_ratio(freqs, power, hertz))) for hertz in LINE_HZ),
+        "line": max(float(np.median(measure_line(freqs, power, hertz))) for hertz in LINE_HZ),
         "exponent": float(np.median(fit_exponent(freqs, log_power))),
     }
     return row, per_electrode, np.median(log_power, axis=0)
@@ -172,11 +173,16 @@ def place_gaps(electrodes: np.ndarray) -> np.ndarray:
     return np.array([first, (~known).sum(axis=1) - first - after, after]) / n_times
 
 
-def line_ratio(freqs: np.ndarray, power: np.ndarray, hertz: float) -> np.ndarray:
-    """Return the power at a mains line over the median of its surroundings, 2 to 5 Hz away: shape (n_channels,)."""
+def measure_line(freqs: np.ndarray, power: np.ndarray, hertz: float) -> np.ndarray:
+    """Return a mains line's root mean square in microvolts, its surroundings taken away: shape (n_channels,).
+
+    `power` is the spectral density (n_channels, n_freqs); the line is what stands out within 1 Hz, the surroundings
+    are the median from 2 to 5 Hz away.
+    """
     distance = np.abs(freqs - hertz)
-    around = np.median(power[:, (distance >= 2) & (distance <= 5)], axis=1)
-    return power[:, distance <= 0.5].max(axis=1) / np.maximum(around, 1e-12)
+    around = np.median(power[:, (distance >= 2) & (distance <= 5)], axis=1, keepdims=True)
+    excess = (power[:, distance <= 1] - around).sum(axis=1) * (freqs[1] - freqs[0])
+    return np.sqrt(np.maximum(excess, 0))
 
 
 def fit_exponent(freqs: np.ndarray, log_power: np.ndarray) -> np.ndarray:
@@ -217,11 +223,11 @@ def build_signals_section(signals: Signals, available: int) -> Section:
 
 def _draw_by_class(section: Section, frame: pd.DataFrame) -> None:
     alive = frame.dropna(subset=["amplitude"])
-    noisy = float((alive["line_ratio"] > NOISY_LINE).mean()) if len(alive) else 0.0
+    noisy = float((alive["line"] > NOISY_LINE).mean()) if len(alive) else 0.0
     for column, title, xlabel, log, caption in (
         ("amplitude", "Amplitude by class", "5–95% range of the median channel, µV", True, "Of the repaired window."),
-        ("line_ratio", "Line noise by class", "power at 50 or 60 Hz over its surroundings", True,
-         f"1 is none. {percent(noisy)} of the recordings have more than {NOISY_LINE:g} times their surroundings."),
+        ("line", "Line noise by class", "50 or 60 Hz, median channel, µV (root mean square)", False,
+         f"{percent(noisy)} of the recordings have more than {NOISY_LINE:g} µV."),
         ("exponent", "Spectral exponent by class", f"exponent, {EXPONENT_HZ[0]:g} to {EXPONENT_HZ[1]:g} Hz", False,
          "Power falls as 1 / frequency to this exponent: the higher, the slower the EEG."),
     ):  # fmt: skip

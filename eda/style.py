@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -67,9 +68,9 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, width: float = CARD_WIDTH) -> Figure:
-    """Return an empty figure, its parts laid out so that no label is cut off; no global state, nothing to close."""
-    return Figure(figsize=(width, height), layout="constrained")
+def new_figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """Return an empty figure of a card's width, its parts laid out so that no label is cut off, or by their drawer."""
+    return Figure(figsize=(CARD_WIDTH, height), layout=layout)
 
 
 def number(value: float, digits: int = 0) -> str:

@@ -1,0 +1,105 @@
+"""The report's time and memory on a train.csv of the competition's size, without signals: 20 s and 1 GB are the bound.
+
+Run as `python -m benchmarks.report`; `build.py bench` may call `measure_report`. The table is drawn to the published
+figures of the real one: rows, recordings, patients, rows per recording, votes per row, shares of the classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kernel.constants import CLASS_NAMES, VOTES
+
+ROWS, RECORDINGS, SPECTROGRAMS, PATIENTS = 106_800, 17_089, 11_138, 1_950
+BOUND_SECONDS, BOUND_MB = 20, 1000
+
+FEW = np.array([0.3042, 0.1109, 0.0991, 0.1557, 0.2016, 0.1285])
+MANY = np.array([0.0149, 0.1863, 0.2523, 0.1560, 0.1348, 0.2558])
+"""Share of the rows with each class on top, among rows with under 10 votes and with 10 or more."""
+
+SHARE_MANY = 39_946 / 106_800
+
+
+def draw_train_table(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
+    """Draw a train.csv with the real one's numbers of rows, recordings, spectrograms and patients, scaled to `rows`."""
+    rng = np.random.default_rng(seed)
+    scale = rows / ROWS
+    recordings, spectrograms, patients = (max(1, round(n * scale)) for n in (RECORDINGS, SPECTROGRAMS, PATIENTS))
+    # A log-normal has the real table's median of 3 rows, 1% above 50, and single recordings with hundreds.
+    sizes = np.maximum(1, np.round(rng.lognormal(1.05, 1.2, recordings))).astype(int)
+    sizes = np.maximum(1, np.round(sizes * rows / sizes.sum())).astype(int)
+    while (missing := rows - sizes.sum()) != 0:
+        chosen = rng.choice(recordings, min(abs(missing), recordings), replace=False)
+        sizes[chosen] = np.maximum(1, sizes[chosen] + np.sign(missing))
+    owners = np.concatenate(
+        [np.arange(patients), rng.choice(patients, recordings - patients, p=_skewed(patients, rng))]
+    )
+    spectrogram = np.concatenate([np.arange(spectrograms), rng.integers(0, spectrograms, recordings - spectrograms)])
+    eeg = np.repeat(np.arange(recordings), sizes)
+    sub = np.concatenate([np.arange(n) for n in sizes])
+    many = (rng.random(recordings) < SHARE_MANY)[eeg]
+    top = np.where(
+        many, rng.choice(6, recordings, p=MANY / MANY.sum())[eeg], rng.choice(6, recordings, p=FEW / FEW.sum())[eeg]
+    )
+    agreement = np.where(many, 0.68, 0.88)
+    chances = np.repeat(((1 - agreement) / 5)[:, None], 6, axis=1)
+    chances[np.arange(rows), top] = agreement
+    votes = rng.multinomial(np.where(many, rng.integers(10, 18, rows), 3), chances)
+    frame = pd.DataFrame(
+        {
+            "eeg_id": 100_000 + 37 * eeg,
+            "eeg_sub_id": sub,
+            "eeg_label_offset_seconds": 2.0 * sub,
+            "spectrogram_id": 500_000 + 11 * spectrogram[eeg],
+            "spectrogram_sub_id": sub,
+            "spectrogram_label_offset_seconds": 2.0 * sub,
+            "label_id": np.arange(rows) + 1_000_000,
+            "patient_id": owners[eeg],
+            "expert_consensus": np.array(CLASS_NAMES)[votes.argmax(axis=1)],
+        }
+    )
+    frame[list(VOTES)] = votes
+    return frame
+
+
+def _skewed(patients: int, rng: np.random.Generator) -> np.ndarray:
+    weights = rng.lognormal(0, 1.5, patients)
+    return weights / weights.sum()
+
+
+def measure_report(rows: int = ROWS) -> tuple[float, float]:
+    """Run `build.py eda` on a table of `rows` rows in a process of its own: seconds, and its peak memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        draw_train_table(rows).to_csv(Path(folder) / "train.csv", index=False)
+        before = time.perf_counter()
+        build = Path(__file__).resolve().parents[1] / "build.py"
+        page = Path(folder) / "report.html"
+        subprocess.run(
+            [sys.executable, str(build), "eda", "--data", folder, "--out", str(page)], check=True, capture_output=True
+        )
+        seconds = time.perf_counter() - before
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def main() -> int:
+    """Print time and memory, and return 1 where a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=ROWS, help="rows of the table [%(default)s]")
+    args = parser.parse_args()
+    seconds, megabytes = measure_report(args.rows)
+    cost = f"{seconds:.1f} s of {BOUND_SECONDS}, {megabytes:.0f} MB of {BOUND_MB}"
+    print(f"report on {args.rows:,} rows, no signals: {cost}")
+    return int(seconds > BOUND_SECONDS or megabytes > BOUND_MB)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,355 @@
+"""The report's figures, each against another way to get it, and its errors."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import build
+from benchmarks.report import draw_train_table
+from eda.cases import CASES, CaseThresholds, count_pairs, sort_cases
+from eda.findings import FOLDS, leak
+from eda.leave_out import list_recordings_to_leave_out
+from eda.rows import derive, find_recordings, read_rows, shares
+from eda.shape import measure_shape
+from eda.signals import EXPONENT_HZ, choose_sample, find_flat, find_saturated, measure_recording, place_gaps
+from eda.style import CLASS_COLOURS, percent
+from eda.votes import ALL, FEW, MANY, measure_votes, score_constant
+from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
+from tests.conftest import make_eeg
+from training.metric import kl_per_row
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return derive(draw_train_table(4000, seed=1))
+
+
+def make_rows(*votes: tuple[int, ...], **columns) -> pd.DataFrame:
+    """Rows with the given votes, each of its own recording and patient unless `columns` says otherwise."""
+    number = np.arange(len(votes))
+    frame = pd.DataFrame(np.array(votes), columns=list(VOTES))
+    frame["expert_consensus"] = np.array(CLASS_NAMES)[frame[list(VOTES)].to_numpy().argmax(axis=1)]
+    for name, values in {
+        "eeg_id": number,
+        "patient_id": number,
+        "spectrogram_id": number,
+        "eeg_label_offset_seconds": 0.0,
+    }.items():
+        frame[name] = columns.get(name, values)
+    return derive(frame)
+
+
+# Votes
+
+
+def test_table_for_the_benchmark_has_the_real_ones_shape():
+    table = draw_train_table()
+    found = (len(table), *(table[name].nunique() for name in ("eeg_id", "spectrogram_id", "patient_id")))
+    assert found == (106_800, 17_089, 11_138, 1_950)
+    assert abs((table[list(VOTES)].sum(axis=1) >= 10).mean() - 39_946 / 106_800) < 0.02
+
+
+def test_populations_agree_with_loops_over_rows(rows):
+    votes = measure_votes(rows)
+    for name, chosen in ((FEW, rows.n_votes < 10), (MANY, rows.n_votes >= 10), (ALL, rows.n_votes > 0)):
+        share = [np.array(v) / sum(v) for v in rows.loc[chosen, list(VOTES)].to_numpy().tolist()]
+        population = votes.populations[name]
+        assert population.rows == len(share)
+        for c in range(6):
+            own = [s for s in share if list(s).index(max(s)) == c]
+            assert population.consensus[c] == pytest.approx(len(own) / len(share))
+            np.testing.assert_allclose(population.co_vote[c], np.mean(own, axis=0))
+            assert population.unanimous[c] == pytest.approx(np.mean([max(s) == 1 for s in own]))
+        entropies = [-sum(p * np.log(p) for p in s if p) for s in share]
+        np.testing.assert_allclose(population.entropies, entropies, atol=1e-12)
+
+
+def test_consensus_of_recordings_and_patients_sums_their_votes(rows):
+    votes = measure_votes(rows)
+    for name, found in (("eeg_id", votes.by_recording), ("patient_id", votes.by_patient)):
+        counts = np.zeros(6)
+        for _, group in rows.groupby(name):
+            counts[group[list(VOTES)].to_numpy().sum(axis=0).argmax()] += 1
+        np.testing.assert_allclose(found, counts / counts.sum())
+
+
+def test_constant_predictions_are_scored_as_the_competition_does(rows):
+    share = shares(rows)
+    for prediction in (np.full(6, 1 / 6), share.mean(axis=0)):
+        expected = kl_per_row(share, np.tile(prediction, (len(share), 1))).mean()
+        assert score_constant(share, prediction) == pytest.approx(expected)
+
+
+def test_consensus_that_the_votes_do_not_have_is_counted():
+    rows = make_rows((3, 0, 0, 0, 0, 0), (2, 2, 0, 0, 0, 0), (0, 0, 0, 0, 0, 5))
+    rows["expert_consensus"] = ["LPD", "LPD", "Other"]  # the second is a tie, which either class may name
+    assert measure_votes(rows).not_on_top == 1
+
+
+# Cases
+
+
+def sort_by_hand(votes: list[int], limits: CaseThresholds) -> int:
+    """The host's definitions, in whole numbers so that nothing is rounded."""
+    total = sum(votes)
+    half = [c for c, n in enumerate(votes) if 100 * n >= round(100 * limits.half) * total]
+    if 100 * max(votes) > round(100 * limits.ideal) * total:
+        return CASES.index("ideal")
+    if len(half) == 2:
+        return CASES.index("proto" if 5 in half else "edge")
+    return CASES.index("mixed")
+
+
+@pytest.mark.parametrize("limits", [CaseThresholds(), CaseThresholds(0.8, 0.4), CaseThresholds(0.75, 0.5)])
+def test_cases_agree_with_whole_numbers(limits):
+    rng = np.random.default_rng(0)
+    votes = [rng.multinomial(n, p).tolist() for n in range(1, 29) for p in rng.dirichlet(np.full(6, 0.25), 60)]
+    # Exactly on the thresholds: 9 and 9 of 20, 18 and 2 of 20.
+    votes += [[9, 9, 2, 0, 0, 0], [9, 0, 2, 0, 0, 9], [18, 2, 0, 0, 0, 0], [19, 1, 0, 0, 0, 0]]
+    cases = sort_cases(make_rows(*votes), limits)
+    expected = [sort_by_hand(v, limits) for v in votes]
+    assert cases.case.tolist() == expected
+    assert set(expected) == {0, 1, 2, 3}
+    pairs = count_pairs(cases, np.ones(len(votes), bool))
+    assert np.nansum(pairs) == sum(case in (1, 2) for case in expected)
+    assert np.nansum(pairs[5]) == expected.count(1)
+
+
+def test_cases_compare_shares_not_counts():
+    """One vote for "other" among ten is more than 0.45, but no half."""
+    cases = sort_cases(make_rows((9, 0, 0, 0, 0, 1), (5, 0, 0, 0, 0, 5)), CaseThresholds())
+    assert [CASES[c] for c in cases.case] == ["mixed", "proto"]
+
+
+def test_rows_without_votes_are_no_case():
+    cases = sort_cases(make_rows((0, 0, 0, 0, 0, 0), (3, 0, 0, 0, 0, 0)), CaseThresholds())
+    assert cases.counts().tolist() == [1, 0, 0, 0]
+
+
+# Shape
+
+
+def test_shape_agrees_with_loops(rows):
+    shape = measure_shape(rows, {}, progress=False)
+    covered, gaps = 0, []
+    for _, group in rows.groupby("eeg_id"):
+        starts = sorted(group.eeg_label_offset_seconds)
+        covered += len({second for start in starts for second in range(int(start), int(start) + 50)})
+        gaps += np.diff(starts).tolist()
+    assert shape.covered_seconds == covered
+    assert sorted(shape.gaps) == sorted(gaps)
+    assert shape.rows_per_recording.sum() == len(rows)
+    assert shape.recordings_per_patient.sum() == rows.groupby("patient_id").eeg_id.nunique().sum()
+
+
+def test_leak_agrees_with_dealing_out():
+    groups = pd.Series(np.repeat(np.arange(30), np.arange(30) % 4 + 1))
+    rng = np.random.default_rng(0)
+    shares_leaked = []
+    for _ in range(400):
+        fold = rng.integers(0, FOLDS, len(groups))
+        shares_leaked.append(np.mean([((groups == g) & (fold != f)).any() for g, f in zip(groups, fold, strict=True)]))
+    assert leak(groups) == pytest.approx(np.mean(shares_leaked), abs=0.01)
+
+
+def test_odd_rows_are_found():
+    rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 1, 1, 2], patient_id=[1, 1, 2, 3],
+                     eeg_label_offset_seconds=[0.0, 0.0, 6.0, 0.0])  # fmt: skip
+    shape = measure_shape(rows, {}, progress=False)
+    assert shape.twins == 1
+    assert shape.mixed["patient_id"] == [1]
+    assert shape.at_least.tolist() == [56, 50]
+
+
+# Signals
+
+
+def test_gaps_are_placed():
+    electrodes = np.ones((19, 1000), np.float32)
+    electrodes[0, :100] = np.nan
+    electrodes[1, 500:550] = np.nan
+    electrodes[2, 800:] = np.nan
+    electrodes[3] = np.nan
+    gaps = place_gaps(electrodes)
+    np.testing.assert_allclose(gaps[:, :3], np.diag([0.1, 0.05, 0.2]))
+    assert gaps[:, 3].sum() == 1
+    assert gaps[:, 4:].sum() == 0
+
+
+def test_flat_and_saturated_electrodes_are_told_apart():
+    window = make_eeg()[:19]
+    window[0], window[1] = 7.0, np.nan
+    window[2] = np.clip(window[2], -20, 20)
+    assert np.flatnonzero(find_flat(window)).tolist() == [0, 1]
+    assert np.flatnonzero(find_saturated(window)).tolist() == [2]
+
+
+@pytest.mark.parametrize("hertz", [50, 60])
+def test_line_noise_is_measured_in_microvolts(hertz):
+    eeg = make_eeg()[:19]
+    times = np.arange(eeg.shape[1]) / SFREQ
+    clean, _, _ = measure_recording(eeg, 0)
+    amplitudes = np.zeros((19, 1))  # every second electrode of a chain, so that no channel loses the line
+    amplitudes[[EEG_ELECTRODES.index(n) for n in ("F7", "T5", "F3", "P3", "F8", "T6", "F4", "P4", "Cz")]] = 12
+    noisy, _, _ = measure_recording((eeg + amplitudes * np.sin(2 * np.pi * hertz * times)).astype("f4"), 0)
+    assert clean["line"] < 0.5
+    assert noisy["line"] == pytest.approx(12 / np.sqrt(2), rel=0.05)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0])
+def test_exponent_of_a_power_law_is_found(exponent):
+    rng = np.random.default_rng(0)
+    freqs = np.fft.rfftfreq(40_000, 1 / SFREQ)
+    spectrum = rng.standard_normal((19, len(freqs), 2)) @ [1, 1j] / np.maximum(freqs, 0.2) ** (exponent / 2)
+    eeg = np.fft.irfft(spectrum, axis=1)[:, :10_000]
+    row, _, log_power = measure_recording((30 * eeg / eeg.std()).astype("f4"), 0)
+    assert row["exponent"] == pytest.approx(exponent, abs=0.12)
+    assert log_power is not None
+    assert EXPONENT_HZ == (2.0, 40.0)
+
+
+def test_dead_recording_has_no_spectrum():
+    row, _, log_power = measure_recording(np.full((19, 10_000), np.nan, "f4"), 0)
+    assert log_power is None
+    assert row["flat"] == 19
+    assert np.isnan(row["amplitude"])
+
+
+def test_sample_is_even_over_the_classes_and_takes_the_most_voted_window(rows):
+    files = dict.fromkeys(rows.eeg_id.unique())
+    sample = choose_sample(rows, files, 60)
+    assert sample.eeg_id.is_unique
+    assert sample.consensus.value_counts().tolist() == [10] * 6
+    most = rows.groupby("eeg_id").n_votes.max()
+    assert (sample.n_votes.to_numpy() == most[sample.eeg_id].to_numpy()).all()
+    assert len(choose_sample(rows, files, 10**6)) == rows.eeg_id.nunique()
+
+
+# Colours and numbers
+
+
+def test_class_colours_can_be_told_apart_by_everyone():
+    """Least distance in CIELAB, for normal sight and for two dichromacies after Vienot, Brettel and Mollon (1999)."""
+    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+    sights = {
+        "normal": np.eye(3),
+        "protan": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
+        "deutan": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
+    }
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in CLASS_COLOURS.values()])
+    linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
+    for name, matrix in sights.items():
+        seen = np.clip(linear @ (np.linalg.inv(to_lms) @ matrix @ to_lms).T, 0, 1)
+        ratio = seen @ to_xyz.T / [0.9505, 1, 1.089]
+        f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+        lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+        distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(6)
+        worst = np.unravel_index(distance.argmin(), distance.shape)
+        assert distance.min() > 14, f"{name}: {[CLASS_NAMES[i] for i in worst]} are {distance.min():.0f} apart"
+
+
+def test_small_shares_are_not_none():
+    assert [percent(s) for s in (0, 0.0004, 0.05, 0.42, 0.9996, 1)] == ["0%", "<0.1%", "5.0%", "42%", ">99.9%", "100%"]
+
+
+# Errors, through the command line
+
+
+GOOD = make_rows((3, 0, 0, 0, 0, 0), (0, 0, 12, 0, 0, 1))
+
+
+def spoil(folder, **columns):
+    GOOD.assign(**columns).to_csv(folder / "train.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda f: None, ["train.csv", "no such file"]),
+        (lambda f: (f / "train.csv").write_bytes(bytes(range(256)) * 20), ["train.csv", "not a readable CSV"]),
+        (lambda f: (f / "train.csv").write_text(""), ["train.csv", "not a readable CSV"]),
+        (lambda f: GOOD.iloc[:0].to_csv(f / "train.csv", index=False), ["train.csv", "no rows"]),
+        (
+            lambda f: GOOD.drop(columns=["lpd_vote", "patient_id"]).to_csv(f / "train.csv"),
+            ["patient_id, lpd_vote", "lacks"],
+        ),
+        (lambda f: spoil(f, gpd_vote=[0, -1]), ["gpd_vote", "line 3", "-1", "a count of votes"]),
+        (lambda f: spoil(f, gpd_vote=[0.5, 1]), ["gpd_vote", "line 2", "0.5", "a count of votes"]),
+        (lambda f: spoil(f, lpd_vote=["two", 1]), ["lpd_vote", "line 2", "two", "a count of votes"]),
+        (lambda f: spoil(f, eeg_id=["a", 1]), ["eeg_id", "line 2", "whole number"]),
+        (lambda f: spoil(f, eeg_label_offset_seconds=[0, -4.0]), ["eeg_label_offset_seconds", "line 3", "-4"]),
+        (lambda f: spoil(f, **dict.fromkeys(VOTES, 0)), ["train.csv", "no row has a vote"]),
+    ],
+)
+def test_bad_tables_get_one_clear_line(make, words, tmp_path, capsys):
+    make(tmp_path)
+    assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html")]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ")
+    assert len(said.splitlines()) == 1
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--ideal", "0.3"], "ideal"),
+        (["--half", "0.6"], "half"),
+        (["--sample", "-1"], "negative"),
+        (["--data", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_bad_arguments_get_one_clear_line(arguments, word, tmp_path, capsys):
+    spoil(tmp_path)
+    assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html"), *arguments]) == 1
+    assert word in capsys.readouterr().err
+
+
+def test_a_folder_is_no_page(tmp_path, capsys):
+    spoil(tmp_path)
+    assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_missing_values_are_reported_not_refused(tmp_path):
+    spoil(tmp_path, gpd_vote=[np.nan, 12], patient_id=[np.nan, 1])
+    rows = read_rows(tmp_path)
+    assert rows.n_votes.tolist() == [3, 13]
+    missing = measure_shape(rows, find_recordings(tmp_path, rows), progress=False).missing
+    assert missing[missing > 0].to_dict() == {"gpd_vote": 1, "patient_id": 1}
+
+
+# The table alone
+
+
+def test_report_on_a_table_alone_says_what_it_leaves_out(tmp_path, capsys):
+    draw_train_table(3000).to_csv(tmp_path / "train.csv", index=False)
+    out = tmp_path / "new" / "report.html"
+    out.parent.mkdir()
+    assert build.main(["eda", "--data", str(tmp_path), "--out", str(out), "--ideal", "0.8"]) == 0
+    page, folder = out.read_text(), tmp_path / "new" / "report_files"
+    assert "are left out" in page
+    assert "one class has more than 80%" in page
+    assert "Split by patient" in page
+    assert json.loads((folder / "config.json").read_text())["thresholds"]["ideal"] == 0.8
+    figures = {path.stem for path in (folder / "figures").glob("*.png")}
+    assert {"windows_per_recording", "consensus", "co_vote", "correlation", "entropy", "cases_by_population"} <= figures
+    table = pd.read_csv(folder / "tables" / "cases_by_population.csv", index_col="rows")
+    rows = read_rows(tmp_path)
+    assert table.loc[ALL, "ideal"] == (rows.top_share > 0.8).sum()
+    assert page.count("<img") == len(figures)
+    assert "recordings_to_leave_out" in {path.stem for path in (folder / "tables").glob("*.csv")}
+    assert list_recordings_to_leave_out(measure_shape(rows, {}, False), None).empty
+
+
+def test_same_data_same_page(tmp_path):
+    draw_train_table(500).to_csv(tmp_path / "train.csv", index=False)
+    pages = []
+    for _ in range(2):
+        assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html")]) == 0
+        pages.append((tmp_path / "r.html").read_bytes())
+    assert pages[0] == pages[1]
