@@ -359,7 +359,7 @@ def _connect(args: argparse.Namespace, screen: Any) -> Any:
     from publisher.client import Kaggle
     from publisher.pace import Pace
 
-    return Kaggle(Pace(timeout=args.timeout, interval=args.interval, patience=args.patience), screen.say)
+    return Kaggle(Pace(timeout=args.timeout, interval=args.interval, patience=args.patience), screen.say, screen.wait)
 
 
 @command(
@@ -367,6 +367,7 @@ def _connect(args: argparse.Namespace, screen: Any) -> Any:
     *PUBLISHING,
     FORCE,
     argument("--submit", action="store_true", help="wait for the run and submit it when it completes"),
+    argument("--with-cache", type=Path, metavar="DIR", help="publish stored inputs too: DIR is what `cache` wrote"),
     argument("--input", type=Path, help="what to rehearse on (default: a small simulated hidden test)"),
 )
 def run_push(args: argparse.Namespace) -> int:
@@ -402,6 +403,10 @@ def run_push(args: argparse.Namespace) -> int:
             rehearse_bundle=rehearse_bundle,
             force=args.force,
         )
+        if args.with_cache:
+            from publisher.cache import push_cache
+
+            push_cache(kaggle, target.owner, args.with_cache, args.dist, force=args.force)
         lines, status = (
             [f"{args.dist / 'published.json'} says which version is which; `make status` follows the run"],
             0,

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import dataset_metadata
+from dataset_builder.metadata import dataset_metadata, hash_tree
 from dataset_builder.wheels import fetch_wheels, hash_record, read_requirements
 from kernel.ensemble import read_model_weights
 from kernel.main import BUNDLE_FORMAT
@@ -110,12 +110,6 @@ def _collect(root: Path) -> list[Path]:
     folders = {file.parent for file in weights}
     taken = [path for pattern in TAKEN for path in root.glob(pattern)]
     return [path for path in taken if path.parent.parent != root / "weights" or path.parent in folders] + weights
-
-
-def hash_tree(files: list[dict[str, Any]]) -> str:
-    """Return the sha256 over all paths and hashes: one name for the bundle's content."""
-    lines = sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def describe_commit(root: Path) -> dict[str, Any]:

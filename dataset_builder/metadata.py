@@ -6,6 +6,7 @@ moment of the push, and `build.py doctor` shows what breaks a rule, each with it
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -19,7 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 KERNEL_TEMPLATE = ROOT / "kernel-metadata.json"
 
 DATASET_SLUG = "hms-scalogram-bundle"
+CACHE_SLUG = "hms-scalogram-cache"
 KERNEL_SLUG = "hms-scalogram-inference"
+SUBTITLES = {CACHE_SLUG: "Inputs of labelled EEG windows, computed once for all networks"}
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 OWNER = re.compile(r"[a-z0-9]+(?:[-_]?[a-z0-9]+)*", re.IGNORECASE)
 
@@ -61,10 +64,16 @@ def dataset_metadata(owner: str | None, slug: str = DATASET_SLUG) -> dict[str, A
     return {
         "id": f"{owner or 'OWNER'}/{slug}",
         "title": make_title(slug),
-        "subtitle": "Code, weights and wheels of an offline EEG classification kernel",
+        "subtitle": SUBTITLES.get(slug, "Code, weights and wheels of an offline EEG classification kernel"),
         "licenses": [{"name": "other"}],
         "isPrivate": True,
     }
+
+
+def hash_tree(files: list[dict[str, Any]]) -> str:
+    """Return the sha256 over all paths and hashes: one name for the bundle's content."""
+    lines = sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_kernel_template(path: Path = KERNEL_TEMPLATE) -> dict[str, Any]:
@@ -153,8 +162,9 @@ def find_kernel_faults(metadata: dict[str, Any]) -> list[tuple[str, str]]:
         faults.append(("the kernel asks for the internet: the competition refuses such a submission", mend))
     if metadata.get("is_private", True) is not True:
         faults.append(("the kernel would be public", mend))
-    if metadata.get("machine_shape") == "NvidiaTeslaP100":
-        faults.append(("the kernel asks for a P100, which Kaggle has retired", f"{mend}: NvidiaTeslaT4 is two T4"))
+    if str(metadata.get("machine_shape", "")).lower() in RETIRED:
+        found = f"the kernel asks for {metadata['machine_shape']}, which Kaggle has retired"
+        faults.append((found, f"{mend}: NvidiaTeslaT4 is two T4"))
     for name, known in (
         ("language", ("python",)),
         ("kernel_type", ("script",)),
@@ -167,6 +177,9 @@ def find_kernel_faults(metadata: dict[str, Any]) -> list[tuple[str, str]]:
         faults.append((f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {KERNEL_TEMPLATE.name}"))
     return faults
 
+
+RETIRED = frozenset({"nvidiateslap100", "tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"})
+"""Machines that Kaggle no longer has and replaces without a word, in lower case."""
 
 KERNEL_KEYS = {
     *("id", "id_no", "title", "code_file", "language", "kernel_type", "is_private", "enable_gpu", "enable_tpu"),

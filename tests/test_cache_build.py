@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 
 import build as command_line
-from dataset_builder.cache import Summary, build_cache, build_cache_data_set, choose_folder
+from dataset_builder.cache import Summary, build_cache, choose_folder
+from dataset_builder.cache_data_set import build_cache_data_set
 from dataset_builder.labelled import find_windows
 from kernel.cache import WINDOWS_PER_SHARD, open_cache
 from kernel.cache_shard import LEVELS, shard_path
