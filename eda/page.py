@@ -44,8 +44,9 @@ def chain_rows(chain: str) -> list[int]:
 
 
 def choose_gain(channels: np.ndarray) -> int:
-    """Choose the microvolts between two traces of (n_channels, n_times): most channels' 1-99% ranges fit into them."""
-    spread = np.ptp(np.quantile(channels, (0.01, 0.99), axis=1), axis=0)
+    """Choose the microvolts between two traces of (n_channels, n_times): what most of most channels fits into."""
+    # Not the extremes: one movement would flatten the whole page.
+    spread = 1.4 * np.ptp(np.quantile(channels, (0.05, 0.95), axis=1), axis=0)
     alive = spread[spread > 1]
     wanted = float(np.quantile(alive, 0.7)) if len(alive) else 0.0
     return next((gain for gain in GAINS if gain >= wanted), GAINS[-1])
@@ -77,7 +78,10 @@ def draw_page(figure: Figure | SubFigure, channels: np.ndarray, seconds: tuple[f
     axes.axvspan(*LABEL_SECONDS, color=MARK, linewidth=0)
     places, level = [], 0.0
     for chain, name in CHAIN_NAMES.items():
-        axes.text(times[0], level - 0.62, name, fontsize=7, color=SOFT, va="bottom")
+        axes.text(
+            times[0] + 0.05, level - 0.6, name, fontsize=7, color=SOFT, va="bottom", zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+        )  # fmt: skip
         for row in chain_rows(chain):
             # Negative is up on a clinical page; a channel far beyond its neighbours is cut, or it would cover them.
             trace = np.clip(shown[row] / gain, -1.3, 1.3)

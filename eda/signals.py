@@ -21,7 +21,7 @@ from kernel.montage import build_montage
 from kernel.recording import cut_window, read_electrodes, repair_gaps
 
 FLAT_MICROVOLTS = 0.5
-"""An electrode or channel whose standard deviation is below this over a window carries nothing."""
+"""An electrode or channel with samples whose standard deviation is below this over a window carries nothing."""
 
 SATURATED_SHARE = 0.01
 """An electrode that spends this share of a window at exactly its largest or smallest value ran into its amplifier."""
@@ -147,10 +147,9 @@ def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, flo
 
 
 def find_flat(window: np.ndarray) -> np.ndarray:
-    """Return which electrodes (n_electrodes, n_times) carry nothing: all missing, or a deviation of next to zero."""
-    known = np.isfinite(window)
-    some = known.any(axis=1)
-    flat = ~some
+    """Return which electrodes (n_electrodes, n_times) have samples that hardly change; a missing one is not flat."""
+    some = np.isfinite(window).any(axis=1)
+    flat = np.zeros(len(window), bool)
     flat[some] = np.nanstd(window[some], axis=1) < FLAT_MICROVOLTS
     return flat
 

@@ -182,7 +182,7 @@ def test_flat_and_saturated_electrodes_are_told_apart():
     window = make_eeg()[:19]
     window[0], window[1] = 7.0, np.nan
     window[2] = np.clip(window[2], -20, 20)
-    assert np.flatnonzero(find_flat(window)).tolist() == [0, 1]
+    assert np.flatnonzero(find_flat(window)).tolist() == [0]
     assert np.flatnonzero(find_saturated(window)).tolist() == [2]
 
 
@@ -213,7 +213,8 @@ def test_exponent_of_a_power_law_is_found(exponent):
 def test_dead_recording_has_no_spectrum():
     row, _, log_power = measure_recording(np.full((19, 10_000), np.nan, "f4"), 0)
     assert log_power is None
-    assert row["flat"] == 19
+    assert row["flat"] == 0
+    assert row["nan_start"] + row["nan_inside"] + row["nan_end"] == 1
     assert np.isnan(row["amplitude"])
 
 

@@ -18,9 +18,9 @@ import build
 from eda.examples import rank_windows
 from eda.page import CHAIN_NAMES, chain_rows, choose_gain, cone_of_influence, draw_page, draw_scalograms
 from eda.report import ReportConfig, write_report
-from eda.show import predict_window
 from eda.style import drawing, new_figure
 from kernel.constants import CLASS_NAMES, SFREQ, VOTES, WINDOW_SAMPLES
+from kernel.inputs import RawConfig
 from kernel.montage import CHANNELS
 from kernel.scalogram import ScalogramConfig, build_magnitude
 from tests.conftest import make_eeg, write_recording
@@ -298,16 +298,35 @@ def test_show_says_what_is_wrong_in_one_line(arguments, words, training_set, cap
     assert all(word in said for word in words), said
 
 
-@pytest.mark.parametrize("start", [None, 1200])
-def test_prediction_is_the_kernels_own(start, training_set, monkeypatch):
-    """What reaches the kernel through the window's file is the window, to the last bit."""
-    import kernel.ensemble
-    import kernel.predict
-    from kernel.recording import build_channels, read_channels, read_electrodes
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A model of random numbers whose answers differ between windows."""
+    import keras
 
-    electrodes = read_electrodes(training_set / "train_eegs" / f"{GAPPY}.parquet")
-    seen = []
-    monkeypatch.setattr(kernel.ensemble, "load_ensemble", lambda folder: [])
-    monkeypatch.setattr(kernel.predict, "predict_recording", lambda path, members: seen.append(read_channels(path)))
-    predict_window(electrodes, start, training_set)
-    np.testing.assert_array_equal(seen[0], build_channels(electrodes, start))
+    from kernel.model import ModelConfig, build_model, write_config, write_weights
+
+    folder = tmp_path_factory.mktemp("weights")
+    config = ModelConfig("raw_1d", (RawConfig(),))
+    keras.utils.set_random_seed(0)
+    (folder / "random").mkdir()
+    write_config(config, folder / "random" / "config.json")
+    write_weights(build_model(config), folder / "random" / "fold_0.weights.h5")
+    return folder
+
+
+def test_prediction_is_the_kernels_own(weights, training_set, capsys):
+    """The answer to a labelled window is what the kernel says to a file that holds this window and nothing else."""
+    from kernel.ensemble import load_ensemble
+    from kernel.predict import predict_recording
+
+    window = make_eeg(WINDOW_SAMPLES + 10 * SFREQ, seed=12)[:, 6 * SFREQ : 6 * SFREQ + WINDOW_SAMPLES]
+    alone = write_recording(training_set / "alone.parquet", window)
+    expected = predict_recording(alone, load_ensemble(weights))
+    out = str(training_set / "sheet.png")
+    command = ["show", "22", "--data", str(training_set), "--weights", str(weights), "--out", out]
+    said = []
+    for offset in ("6", "0"):
+        assert build.main([*command, "--offset", offset]) == 0
+        said.append(re.search("prediction: (.*)", capsys.readouterr().out).group(1))
+    assert said[0] == ", ".join(f"{name} {p:.3f}" for name, p in zip(CLASS_NAMES, expected, strict=True))
+    assert said[0] != said[1]
