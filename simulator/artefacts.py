@@ -178,7 +178,9 @@ def _muscle(rng: np.random.Generator, x: np.ndarray) -> None:
 def _chewing(rng: np.random.Generator, x: np.ndarray) -> None:
     n_times = x.shape[1]
     t = np.arange(n_times) / SFREQ
-    beat = np.clip(np.sin(2 * np.pi * rng.uniform(0.8, 2.2) * t + draw_slow_noise(rng, 1, n_times, 0.5)[0]), 0, None) ** 3
+    beat = (
+        np.clip(np.sin(2 * np.pi * rng.uniform(0.8, 2.2) * t + draw_slow_noise(rng, 1, n_times, 0.5)[0]), 0, None) ** 3
+    )
     run = np.clip(draw_slow_noise(rng, 1, n_times, 0.15)[0] + 0.5, 0, 1)
     size = rng.lognormal(np.log(40), 0.6)
     x[TEMPORAL] += _hiss(rng, len(TEMPORAL), n_times, 0.2) * (beat * run * size).astype(np.float32)
@@ -259,7 +261,7 @@ def _bad_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
         elif kind == 2:  # swings wildly now and then
             gate = np.clip(draw_slow_noise(rng, 1, n_times, 0.15)[0] - rng.uniform(0, 1), 0, None)
             wild = draw_slow_noise(rng, 1, n_times, rng.uniform(1, 6))[0] + 0.3 * _hiss(rng, 1, n_times, 0.3)[0]
-            x[row] += wild * gate * np.float32(rng.lognormal(np.log(800), 0.8))
+            x[row] += wild * gate * np.float32(rng.lognormal(np.log(300), 0.9))
         elif kind == 3:  # saturated
             x[row] = np.clip(x[row] * np.float32(20), -1, 1) * np.float32(rng.uniform(200, 5000))
         else:  # mains in this one

@@ -61,7 +61,7 @@ def draw_brain(rng: np.random.Generator) -> Brain:
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
         knee=rng.uniform(0.3, 4.0),
-        slow_hz=rng.choice([rng.uniform(0.7, 3), rng.uniform(2, 7)]),
+        slow_hz=rng.uniform(0.7, 3) if rng.random() < 0.75 else rng.uniform(3, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),
         fast_share=rng.lognormal(-0.9, 0.7),
@@ -173,7 +173,7 @@ def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     directions, _ = cortex()
     chosen = directions[rng.choice(len(directions), N_SLOW + N_FAST, replace=False)]
     columns = [
-        build_topography(c, rng.uniform(0.3, 0.9) if i < N_SLOW else rng.uniform(0.15, 0.5), rng, rng.uniform(0, 0.7))
+        build_topography(c, rng.uniform(0.15, 0.7) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
         * rng.lognormal(0, 0.4)
         for i, c in enumerate(chosen)
     ]

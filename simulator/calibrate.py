@@ -62,7 +62,7 @@ def compare_figures(real: Figures, simulated: Figures) -> list[tuple[str, float,
 def choose_library(target: Figures, population: Population, size: int = 16_384) -> np.ndarray:
     """Return the scores (size, 4) of windows whose votes have the figures `target`."""
     rng = np.random.default_rng(7)
-    scores = _propose(rng, target, 20_000)
+    scores = _propose(rng, target, 24_000)
     features: np.ndarray = np.zeros(())
     for _ in range(N_VOTINGS):
         votes = cast_votes(rng, scores, draw_n_votes(rng, population, len(scores)), population == "few")
@@ -134,8 +134,9 @@ def _features(votes: np.ndarray, target: Figures, population: Population) -> np.
         share = target["majority_share"][c]
         columns.append(mine / share - 1)
         columns.extend(mine * (shares[:, j] / target["co_vote"][c, j] - 1) / share for j in range(6))
-        agree = max(target["unanimous_share_by_class"][c], 0.01)
-        columns.append(mine * ((top > 0.999) - target["unanimous_share_by_class"][c]) / agree / share)
+        agree = target["unanimous_share_by_class"][c]
+        if agree > 0.01:  # rarer is out of reach of raters who vote on each window afresh
+            columns.append(mine * ((top > 0.999) - agree) / agree / share)
         levels: dict[float, list[float]] = {}
         for u, value in zip(QUANTILES, target["top_share_quantiles_by_class"][c], strict=True):
             if value < 0.999 and population == "many":

@@ -32,16 +32,16 @@ def draw_fields(
     delta is mostly frontal (ACNS 2021, modifier "frontally predominant"), discharges are anywhere.
     """
     wide = laterality < 0.35
-    frontal = rng.normal(0.45, 0.4) if rng.random() < 0.35 + 0.3 * rhythmic else rng.uniform(-0.85, 0.9)
+    frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
     lateral = rng.uniform(0.2, 0.9)
-    spread = rng.uniform(0.35, 1.1) if wide else rng.uniform(0.15, 0.65)
+    spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     near, far = [], []
     for k in range(len(weights)):
         shift = 0.0 if k == 0 else rng.normal(0, 0.3)
         y = float(np.clip(frontal + shift, -0.95, 0.95))
         x = float(np.clip(lateral + (0.0 if k == 0 else rng.normal(0, 0.2)), 0.08, 0.95))
         s = spread * rng.uniform(0.8, 1.5)
-        folding = rng.uniform(0, 0.6)
+        folding = rng.uniform(0, 0.9)
         state = rng.integers(2**31)
         near.append(build_topography(place(side * x, y), s, np.random.default_rng(state), folding))
         # the homologous patch folds its own way

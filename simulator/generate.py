@@ -80,6 +80,13 @@ def simulate_window(seed: int, index: int, population: Population | None = None,
     return Window(samples, votes, truth)
 
 
+def peek_class(seed: int, index: int, population: Population | None = None, stream: str = "window") -> int:
+    """Return the class that most raters are meant to choose in a window, without making it: a thousand times faster."""
+    rng = np.random.default_rng([seed, STREAMS[stream], index])
+    chosen = population or draw_population(rng)
+    return int(expected_votes(draw_scores(rng, chosen, 3)[0], chosen == "few").argmax())
+
+
 def simulate_recording(seed: int, index: int) -> Recording:
     """Draw one recording of a training set with its overlapping labelled windows."""
     rng = np.random.default_rng([seed, STREAMS["recording"], index])
@@ -229,5 +236,3 @@ def _patient_of(seed: int, index: int) -> int:
     rng = np.random.default_rng([seed, 8, block])
     sizes = rng.choice([1, 1, 1, 2, 3, 4, 6, 10, 19], 30)
     return int(block * 30 + np.searchsorted(np.cumsum(sizes), within, side="right"))
-
-
