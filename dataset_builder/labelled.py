@@ -48,6 +48,8 @@ def find_windows(data: Path, per_pattern: int | None = None) -> np.ndarray:
         rows = pd.read_csv(path, usecols=names)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; expected the competition's columns") from None
+    if len(rows) and not pd.api.types.is_integer_dtype(rows["eeg_id"]):
+        raise ValueError(f"{path}: eeg_id must be whole numbers, found {rows['eeg_id'].dtype}")
     seconds = pd.to_numeric(rows["eeg_label_offset_seconds"], errors="coerce").to_numpy(float)
     if not (seconds >= 0).all():
         line = int(np.argmin(seconds >= 0)) + 2

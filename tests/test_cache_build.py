@@ -255,6 +255,7 @@ def test_windows_are_the_distinct_labelled_ones(tmp_path: Path) -> None:
     ("table", "said"),
     [
         (None, "train.csv: no such file"),
+        (f"eeg_id,eeg_label_offset_seconds,{','.join(VOTES)}\na,0,1,1,1,1,1,1\n", "train.csv: eeg_id must be whole"),
         ("eeg_id,seizure_vote\n1,2\n", "train.csv: Usecols do not match"),
         (f"eeg_id,eeg_label_offset_seconds,{','.join(VOTES)}\n1,0,1,1,1,1,1,1\n1,x,1,1,1,1,1,1\n", "train.csv: line 3"),
     ],
