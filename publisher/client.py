@@ -11,9 +11,9 @@ import contextlib
 import io
 import json
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 
-from publisher.pace import Pace, Say, ServiceError
+from publisher.answers import Credential, DatasetState, KernelState, Limits, Outputs, Run, SavedKernel, Submission
+from publisher.pace import Pace, Say, ServiceError, Wait
 from publisher.refusal import Redactor, explain
 
 T = TypeVar("T")
@@ -147,108 +148,11 @@ class _Api(KaggleApi):
         return False
 
 
-@dataclass(frozen=True)
-class Credential:
-    """Which credential is in use: what kind, where it was found, whose it is. Never its value."""
-
-    kind: str
-    source: str
-    username: str
-
-    def __str__(self) -> str:
-        return f"the {self.kind} from {self.source} (user {self.username})"
-
-
-@dataclass(frozen=True)
-class DatasetState:
-    """A data set as the service shows it now, which may still be the state before the last change."""
-
-    ref: str
-    version: int
-    status: str
-    private: bool
-    notes: dict[int, str]
-
-    @property
-    def processing(self) -> bool:
-        """Whether the service is still at work on a version."""
-        return self.status not in ("READY", "FAILED", "DELETED")
-
-
-@dataclass(frozen=True)
-class KernelState:
-    """The latest version of a kernel: its source and what it is given."""
-
-    ref: str
-    version: int
-    source: str
-    dataset_sources: tuple[str, ...]
-    competition_sources: tuple[str, ...]
-    keywords: tuple[str, ...]
-    private: bool | None
-    internet: bool | None
-
-
-@dataclass(frozen=True)
-class SavedKernel:
-    """What the service answered to a push."""
-
-    ref: str
-    url: str
-    version: int
-    error: str
-    invalid: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Run:
-    """The run of one kernel version."""
-
-    status: str
-    message: str
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.status in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """One page of what a run left: (file name, URL) pairs, and the log as the service keeps it."""
-
-    files: list[tuple[str, str]]
-    log: str
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One submission and what became of it."""
-
-    ref: int
-    status: str
-    description: str
-    public_score: str
-    private_score: str
-    error: str
-    url: str
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many submissions were made and may still be made."""
-
-    today: int
-    total: int
-    allowed_now: int
-    limited_by_total: bool
-
-
 class Kaggle:
     """The service, signed in: every call has a time-out, is retried where that is safe, and explains a refusal."""
 
-    def __init__(self, pace: Pace, say: Say) -> None:
-        self.pace, self.say = pace, say
+    def __init__(self, pace: Pace, say: Say, wait: Wait = time.sleep) -> None:
+        self.pace, self.say, self.wait = pace, say, wait
         self.redact = Redactor()
         self._api = _Api(pace.timeout)
         self._credential: Credential | None = None
@@ -326,6 +230,10 @@ class Kaggle:
 
         policy = self.pace.retrying(lambda error: error.transient and (repeatable or error.refused), self.say)
         return policy(once)
+
+    def watch(self, look: Callable[[], T | None], within: float) -> T | None:
+        """Look until there is an answer or the time is up; return the answer, or None."""
+        return self.pace.watch(look, within, self.wait)
 
     # data set
 

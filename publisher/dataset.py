@@ -12,9 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dataset_builder.metadata import Target, dataset_metadata
+from publisher.answers import DatasetState
 from publisher.archive import MANIFEST, check_manifest, pack
-from publisher.client import DatasetState, Kaggle
-from publisher.pace import ServiceError, do_once, look_first
+from publisher.client import Kaggle
+from publisher.once import do_once, look_first
+from publisher.pace import ServiceError
 from publisher.record import Journal
 from publisher.upload import Uploads
 
@@ -52,7 +54,7 @@ class DatasetPublisher:
                 self.kaggle.say(f"note: the data set {self.ref} is public: everyone can read what is published there")
             self._refuse_foreign(state, force)
         before = sent["before"] if sent else 0
-        if sent is None or not look_first(lambda: self._arrived(before), self.kaggle.pace, self.kaggle.say):
+        if sent is None or not look_first(self.kaggle, lambda: self._arrived(before)):
             sent = self._send(dist, state)
         version = self._wait_for_ours(sent["before"])
         self._done()
@@ -75,7 +77,7 @@ class DatasetPublisher:
                 return None
             return (state,)
 
-        settled = self.kaggle.pace.watch(look, self.kaggle.pace.patience)
+        settled = self.kaggle.watch(look, self.kaggle.pace.patience)
         if settled is None:
             raise self._too_slow("is still processing an earlier version")
         return settled[0]
@@ -97,7 +99,7 @@ class DatasetPublisher:
             return True
 
         try:
-            do_once(send, lambda: self._arrived(before), self.kaggle.pace, self.kaggle.say)
+            do_once(self.kaggle, send, lambda: self._arrived(before))
         except ServiceError as error:
             if error.refused:
                 self.journal.forget(STEP)
@@ -122,7 +124,7 @@ class DatasetPublisher:
                 return None
             return True
 
-        if self.kaggle.pace.watch(attempt, self.kaggle.pace.settle) is None and refusal is not None:
+        if self.kaggle.watch(attempt, self.kaggle.pace.settle) is None and refusal is not None:
             raise refusal
 
     def _arrived(self, before: int) -> bool | None:
@@ -159,7 +161,7 @@ class DatasetPublisher:
                     self._fail_if_lasting(wrong_since, "foreign", at_once=False)
             return None
 
-        version = self.kaggle.pace.watch(look, self.kaggle.pace.patience)
+        version = self.kaggle.watch(look, self.kaggle.pace.patience)
         if version is None:
             raise self._too_slow("does not show the new version with all its files")
         return version
@@ -204,7 +206,7 @@ class DatasetPublisher:
         """Whether the version shows all files; one that lacks some is only replaced with `force`."""
         lacking = self._lacking(version)
         if lacking:
-            self.kaggle.pace.watch(lambda: None if self._lacking(version) else True, self.kaggle.pace.settle)
+            self.kaggle.watch(lambda: None if self._lacking(version) else True, self.kaggle.pace.settle)
             lacking = self._lacking(version)
         if lacking and not force:
             raise ServiceError(

@@ -73,6 +73,9 @@ def _check_credential(kaggle: Kaggle, target: Target) -> list[Finding]:
         findings.append(
             Finding("note", f"{key_file} can be read by other users of this system", f"chmod 600 {key_file}")
         )
+    if target.owner.lower() != kaggle.credential.username.lower():
+        found = f"the owner {target.owner} is not the credential's user {kaggle.credential.username}"
+        findings.append(Finding("note", found, "fine for an organisation of yours, else leave --owner out"))
     try:
         limits = kaggle.limits(target.competition)
     except ServiceError as error:

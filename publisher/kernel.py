@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builder.metadata import ROOT, Target, fill_kernel_metadata, read_kernel_template
-from publisher.client import Kaggle, KernelState
-from publisher.pace import ServiceError, do_once, look_first
+from publisher.answers import KernelState
+from publisher.client import Kaggle
+from publisher.once import do_once, look_first
+from publisher.pace import ServiceError
 from publisher.record import Journal
 
 STEP = "kernel"
@@ -97,15 +99,13 @@ class KernelPublisher:
                 return Pushed(state.version, self.sha256, "unchanged")
         else:
             before = sent["before"]
-            found = look_first(lambda: self._newer(before), self.kaggle.pace, self.kaggle.say)
+            found = look_first(self.kaggle, lambda: self._newer(before))
             if found is not None:
                 return self._done(found)
         before = state.version if state else 0
         self.journal.note(STEP, ref=self.target.kernel_ref, sha256=self.sha256, before=before)
         try:
-            version = do_once(
-                lambda: self._save(folder), lambda: self._newer(before), self.kaggle.pace, self.kaggle.say
-            )
+            version = do_once(self.kaggle, lambda: self._save(folder), lambda: self._newer(before))
         except ServiceError as error:
             if error.refused:
                 self.journal.forget(STEP)

@@ -12,6 +12,7 @@ import tenacity
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+Wait = Callable[[float], None]
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER = 300.0
@@ -28,6 +29,11 @@ class Pace:
     patience: float = 3600.0
     attempts: int = 6
 
+    def __post_init__(self) -> None:
+        for name in ("timeout", "interval", "patience"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"--{name} must be more than 0 seconds, found {getattr(self, name)}")
+
     @property
     def settle(self) -> float:
         """How long the service may go on showing the state before a change: the time to watch before repeating it."""
@@ -40,7 +46,7 @@ class Pace:
             yield pause * random.uniform(0.9, 1.1)
             pause = min(pause * 1.5, max(self.longest, self.interval))
 
-    def watch(self, look: Callable[[], T | None], within: float) -> T | None:
+    def watch(self, look: Callable[[], T | None], within: float, wait: Wait = time.sleep) -> T | None:
         """Look until there is an answer or the time is up; the last look comes after the last pause."""
         end = time.monotonic() + within
         for pause in self.pauses():
@@ -48,7 +54,7 @@ class Pace:
             left = end - time.monotonic()
             if found is not None or left <= 0:
                 return found
-            time.sleep(min(pause, left))
+            wait(min(pause, left))
         return None
 
     def retrying(self, may_repeat: Callable[[ServiceError], bool], say: Say) -> tenacity.Retrying:
@@ -111,33 +117,3 @@ class ServiceError(OSError):
     def must_come_back_later(self) -> bool:
         """Whether Kaggle asks for a longer wait than a command should sit out."""
         return self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
-
-
-def look_first(find: Callable[[], T | None], pace: Pace, say: Say) -> T | None:
-    """Look for what an earlier, killed command may have done; the service may show the state before it for a while."""
-    say("an earlier run may have got this far: looking whether it did")
-    return pace.watch(find, pace.settle)
-
-
-def do_once(send: Callable[[], T], find: Callable[[], T | None], pace: Pace, say: Say) -> T:
-    """Do what must not happen twice: where it may have happened without our seeing it, look before sending again.
-
-    `find` looks for the thing done and returns it, or None.
-    """
-    for attempt in range(pace.attempts):
-        try:
-            return send()
-        except ServiceError as error:
-            if error.refused or not error.transient or error.must_come_back_later:
-                # What is refused as done already may be the doing of the attempt before, seen late.
-                found = find() if attempt else None
-                if found is not None:
-                    return found
-                raise
-            say(f"{error.doing}: {error.said}; looking whether it happened all the same")
-            found = pace.watch(find, pace.settle)
-            if found is not None:
-                return found
-            if attempt + 1 == pace.attempts:
-                raise
-    raise AssertionError("unreachable")

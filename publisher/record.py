@@ -16,7 +16,15 @@ PUBLISHED, PUBLISHING = "published.json", "publishing.json"
 
 def read_record(dist: Path) -> dict[str, Any]:
     """Return what `push` and `submit` recorded, or an empty dictionary."""
-    return _read(dist / PUBLISHED)
+    record = _read(dist / PUBLISHED)
+    try:
+        if record:
+            int(record["kernel"]["version"]), str(record["kernel"]["ref"]), str(record["dataset"]["tree_sha256"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{dist / PUBLISHED} lacks what a push records: remove it and run `make push`, which asks the service"
+        ) from None
+    return record
 
 
 def write_record(dist: Path, record: dict[str, Any]) -> None:

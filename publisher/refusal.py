@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
 from publisher.pace import ServiceError
 
@@ -122,8 +123,11 @@ def explain(doing: str, error: Exception, to: object, redact: Redactor) -> Servi
         return ServiceError(doing, "Kaggle took the call and did not answer in time", LATER)
     if isinstance(error, requests.exceptions.ConnectionError):
         # A connection that breaks behind a proxy is called a ProxyError too: only this one never began.
-        unsent = "NewConnectionError" in repr(error)
-        proxy = " (through the proxy of http_proxy or https_proxy)" if "ProxyError" in repr(error) else ""
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        proxy = " (through the proxy of http_proxy or https_proxy)" if isinstance(reason, ProxyError) else ""
+        if isinstance(reason, ProxyError):
+            reason = reason.original_error
+        unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError)
         said = "Kaggle cannot be reached" if unsent else "the connection was lost"
         return ServiceError(doing, said + proxy, LATER, unsent=unsent)
     return ServiceError(doing, f"the call failed ({type(error).__name__})", LATER)

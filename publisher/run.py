@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataset_builder.metadata import Target
-from publisher.client import Kaggle, Submission
+from publisher.answers import Submission
+from publisher.client import Kaggle
 from publisher.log import END, decode_log, find_marker, tail
 
 SUBMISSION = "submission.csv"

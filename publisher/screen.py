@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
 Work = Callable[["Screen"], tuple[dict[str, Any], list[str], int]]
 
 
@@ -21,25 +23,23 @@ class Screen:
         self.as_json = as_json
         self.out: TextIO = sys.stderr if as_json else sys.stdout
         self.alive = sys.stderr.isatty()
+        self.started = time.monotonic()
 
     def say(self, line: str) -> None:
-        """Show one line for people."""
+        """Show one line for people; a progress bar moves out of its way."""
         self._clear()
-        print(line, file=self.out, flush=True)
+        tqdm.write(line, file=self.out)
+        self.out.flush()
 
-    def wait(self, seconds: float, what: str, since: float) -> None:
+    def wait(self, seconds: float, what: str = "waiting for Kaggle") -> None:
         """Wait; on a terminal a line counts the time and says how to leave."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self.alive:
-                gone = int(time.monotonic() - since)
+                gone = int(time.monotonic() - self.started)
                 clock = f"{gone // 3600:d}:{gone // 60 % 60:02d}:{gone % 60:02d}"
-                print(
-                    f"\r\x1b[K{what}  {clock}  next look in {left:.0f} s  (Ctrl-C leaves it running)",
-                    end="",
-                    file=sys.stderr,
-                )
-                sys.stderr.flush()
+                line = f"{what}  {clock}  next look in {left:.0f} s  (Ctrl-C leaves everything as it is)"
+                print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
             time.sleep(min(left, 1.0))
         self._clear()
 

@@ -5,13 +5,13 @@ Called by `build.py status`, and by `build.py push --submit` to wait for the run
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dataset_builder.metadata import Target
-from publisher.client import Kaggle, Submission
+from publisher.answers import Submission
+from publisher.client import Kaggle
 from publisher.pace import ServiceError
 from publisher.push import recorded_target
 from publisher.record import read_record
@@ -168,7 +168,7 @@ class Watcher:
 
 def watch(watcher: Watcher, screen: Screen) -> Report:
     """Look again and again, at growing and bounded intervals, until nothing more will change."""
-    started, told, lost = time.monotonic(), "", 0
+    told, lost = "", 0
     for pause in watcher.kaggle.pace.pauses():
         try:
             report = watcher.look()
@@ -178,7 +178,7 @@ def watch(watcher: Watcher, screen: Screen) -> Report:
             if not error.transient or lost >= LOST_LOOKS:
                 raise
             screen.say(f"{error.said}; still watching")
-            screen.wait(pause, "Kaggle does not answer", started)
+            screen.wait(pause, "Kaggle does not answer")
             continue
         if report.state != WORKING:
             return report
@@ -186,5 +186,5 @@ def watch(watcher: Watcher, screen: Screen) -> Report:
         if headline != told:
             screen.say(headline)
             told = headline
-        screen.wait(pause, headline, started)
+        screen.wait(pause, headline)
     raise AssertionError("unreachable")

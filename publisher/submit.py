@@ -11,7 +11,8 @@ from typing import Any
 
 from dataset_builder.metadata import Target
 from publisher.client import Kaggle
-from publisher.pace import ServiceError, do_once, look_first
+from publisher.once import do_once, look_first
+from publisher.pace import ServiceError
 from publisher.push import recorded_target
 from publisher.record import Journal, read_record, write_record
 from publisher.run import SUBMISSION, describe_end, find_submissions, judge_run
@@ -62,13 +63,13 @@ def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -
         ref = made[0].ref
         kaggle.say(f"Kaggle has it already, as submission {ref}")
     elif sent:
-        ref = look_first(newer, kaggle.pace, kaggle.say)
+        ref = look_first(kaggle, newer)
     if ref is None:
         _check_limits(kaggle, target)
         description = describe(record, version) + (f" ({before + 1})" if before else "")
         journal.note(STEP, kernel=target.kernel_ref, version=version, before=before)
         try:
-            ref = do_once(lambda: _send(kaggle, target, version, description), newer, kaggle.pace, kaggle.say)
+            ref = do_once(kaggle, lambda: _send(kaggle, target, version, description), newer)
         except ServiceError as error:
             if not error.refused:
                 raise

@@ -24,6 +24,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 USER, KEY, TOKEN = "alice", "0123456789abcdef0123456789abcdef", "KGAT_fedcba9876543210fedcba9876543210"
+REFRESH = "refresh-0011223344556677"
 STEPS = ("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "BLOBS_COPIED_TO_SDS")
 
 
@@ -85,7 +86,7 @@ class Kaggle:
         self.submissions: list[Submission] = []
         self.faults: list[Fault] = []
         self.calls: list[str] = []
-        self.authorizations: set[str] = set()
+        self.authorized: list[tuple[str, bool]] = []  # path, and whether a credential came with it
         self.processing = 1  # polls until a version is READY
         self.fails = 0  # how many of the next versions fail in processing
         self.lag = 0  # reads for which a new version does not show
@@ -169,7 +170,7 @@ class Kaggle:
         with self._lock:
             self.calls.append(name)
             number = len(self.calls)
-            self.authorizations.add(request.headers.get("Authorization", ""))
+            self.authorized.append((request.path, "Authorization" in request.headers))
             fault = self._take_fault(name)
         if self._kill(number, before=True):
             return Response("")
@@ -205,7 +206,9 @@ class Kaggle:
             return self._put(request, body)
         if request.method == "GET":
             return self._get(request)
-        if not self._knows(request.headers.get("Authorization", "")) and name != "IntrospectToken":
+        if name in ("IntrospectToken", "GenerateAccessToken"):
+            return getattr(self, f"do_{name}")(json.loads(body))
+        if not self._knows(request.headers.get("Authorization", "")):
             return refuse(401, "Unauthenticated")
         return getattr(self, f"do_{name}")(json.loads(body or b"{}"))
 
@@ -244,6 +247,11 @@ class Kaggle:
         if asked["token"] == TOKEN and TOKEN not in self.stale_tokens:
             return reply({"active": True, "username": USER})
         return reply({"active": False})
+
+    def do_GenerateAccessToken(self, asked: dict[str, Any]) -> Response:
+        if asked["refreshToken"] != REFRESH:
+            return refuse(401, "The refresh token was revoked")
+        return reply({"token": TOKEN, "expiresIn": 3600, "userName": USER})
 
     def do_ListDatasets(self, asked: dict[str, Any]) -> Response:
         return reply({"datasets": [{"ref": ref} for ref in self.datasets]})

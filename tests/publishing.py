@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kaggle_server import KEY, TOKEN, USER, Kaggle
+from tests.kaggle_server import KEY, REFRESH, TOKEN, USER, Kaggle
 from tests.publish_quickly import serve
 
 FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -31,7 +31,7 @@ if os.name == "posix":
     )
 QUICKLY = Path(__file__).with_name("publish_quickly.py")
 DATASET, KERNEL = f"{USER}/hms-scalogram-bundle", f"{USER}/hms-scalogram-inference"
-SECRETS = (KEY, TOKEN, base64.b64encode(f"{USER}:{KEY}".encode()).decode())
+SECRETS = (KEY, TOKEN, REFRESH, base64.b64encode(f"{USER}:{KEY}".encode()).decode())
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,19 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
+import termios
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from werkzeug.wrappers import Request, Response
 
 from dataset_builder.metadata import (
     Target,
@@ -30,7 +35,7 @@ from publisher.archive import pack
 from publisher.kernel import is_stamped, stamp
 from publisher.log import decode_log, find_marker
 from publisher.output import is_safe
-from tests.kaggle_server import KEY, TOKEN, USER, as_log
+from tests.kaggle_server import KEY, REFRESH, TOKEN, USER, as_log, hang, take_part
 from tests.publishing import DATASET, KERNEL, Desk, open_desk
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,12 +167,11 @@ def test_watching_ends_by_ctrl_c_and_says_how_to_go_on(desk: Desk) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
-def test_on_a_terminal_status_watches_with_a_live_line(desk: Desk) -> None:
-    desk.server.run_polls = 2
-    desk.run("push")
+def run_on_a_terminal(desk: Desk, *argv: str) -> tuple[int, bytes]:
+    """Run a command with a terminal as its outputs; return its status and what the terminal showed."""
     leader, follower = pty.openpty()
-    process = desk.start("status", "--interval", "0.2", stdout=follower, stderr=follower)
+    termios.tcsetwinsize(follower, (24, 100))
+    process = desk.start(*argv, stdout=follower, stderr=follower)
     os.close(follower)
     shown = b""
     while True:
@@ -179,7 +183,19 @@ def test_on_a_terminal_status_watches_with_a_live_line(desk: Desk) -> None:
             break
         shown += piece
     os.close(leader)
-    assert process.wait(timeout=20) == 0
+    return process.wait(timeout=20), shown
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+def test_on_a_terminal_there_is_a_bar_for_bytes_and_a_live_line(desk: Desk) -> None:
+    desk.server.run_polls = desk.server.processing = 2
+    status, shown = run_on_a_terminal(desk, "push", "--interval", "0.2")
+    assert status == 0
+    assert b"uploading: 100%" in shown, shown.decode()
+    assert b"B/s" in shown
+    assert b"waiting for Kaggle" in shown
+    status, shown = run_on_a_terminal(desk, "status", "--interval", "0.2")
+    assert status == 0
     assert b"next look in" in shown
     assert b"complete:" in shown
 
@@ -282,6 +298,93 @@ def test_every_usual_place_of_credentials(desk: Desk, kind: str) -> None:
         assert wanted[kind] in doctor.out
         assert doctor.status == 0
     assert len(desk.server.kernels[KERNEL]) == 1
+
+
+def write_oauth(desk: Desk, refresh: str) -> Path:
+    """Write what `kaggle auth login` leaves, its access token run out a minute ago."""
+    desk.environment |= {"KAGGLE_USERNAME": "-unset-", "KAGGLE_KEY": "-unset-"}
+    path = desk.home / ".kaggle" / "credentials.json"
+    path.parent.mkdir(parents=True)
+    ended = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    about = {
+        "refresh_token": refresh,
+        "access_token": "run-out-token",
+        "access_token_expiration": ended,
+        "username": USER,
+    }
+    path.write_text(json.dumps(about))
+    return path
+
+
+def test_an_oauth_sign_in_is_refreshed(desk: Desk) -> None:
+    write_oauth(desk, REFRESH)
+    assert desk.run("push").status == 0
+    assert "the OAuth sign-in from ~/.kaggle/credentials.json" in desk.run("doctor").out
+
+
+def test_a_revoked_oauth_sign_in_is_told_and_kept(desk: Desk) -> None:
+    path = write_oauth(desk, "revoked-refresh-token")
+    before = path.read_bytes()
+    result = desk.run("push")
+    assert result.status == 1
+    assert "The refresh token was revoked" in result.err
+    assert "kaggle auth login" in result.err
+    assert path.read_bytes() == before
+
+
+def test_uploads_and_downloads_carry_no_credential(desk: Desk) -> None:
+    desk.run("push")
+    desk.server.run_polls = 0
+    desk.run("output")
+    open_paths = [with_it for path, with_it in desk.server.authorized if path.startswith(("/upload/", "/output/"))]
+    assert len(open_paths) >= 5
+    assert not any(open_paths)
+
+
+def test_where_nothing_listens_the_line_says_so(desk: Desk) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    desk.environment |= dict.fromkeys(("http_proxy", "https_proxy"), f"http://127.0.0.1:{port}")
+    result = desk.run("push")
+    assert result.status == 1
+    assert "Kaggle cannot be reached (through the proxy" in result.err
+
+
+def test_ctrl_c_in_an_upload_loses_nothing(desk: Desk) -> None:
+    held = threading.Event()
+
+    def hold(request: Request) -> Response:
+        held.set()
+        return hang(desk.server)(request)
+
+    desk.server.fault("PUT", take_part(desk.server, 0.5, hold), skip=2)
+    process = desk.start("push")
+    assert held.wait(20)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "run the same command again to go on" in err
+    desk.server.release.set()
+    assert desk.run("push").status == 0
+    assert all(blob["sent"] == blob["size"] for blob in desk.server.blobs.values())
+    assert len(desk.server.blobs) == 3
+
+
+def test_a_spoilt_record_is_named(desk: Desk) -> None:
+    desk.dist.mkdir()
+    for content in ("{", "[]", '{"kernel": 1}'):
+        (desk.dist / "published.json").write_text(content)
+        result = desk.run("status")
+        assert result.status == 1
+        assert "published.json" in result.err
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--interval", "--patience"])
+def test_waiting_times_must_be_positive(desk: Desk, option: str) -> None:
+    result = desk.run("status", option, "0")
+    assert result.status == 1
+    assert f"{option} must be more than 0" in result.err
 
 
 def test_doctor_names_each_fault_with_its_mend(desk: Desk) -> None:

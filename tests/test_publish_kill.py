@@ -1,6 +1,6 @@
-"""A publisher that is killed at each of its requests in turn, before or after it is done, and run again.
+"""A publisher that is killed at each of its requests in turn, and at those that change something before and after.
 
-Whatever the moment: the second run ends in the state of an undisturbed one, on the server and in the record.
+Whatever the moment: the run after it ends in the state of an undisturbed one, on the server and in the record.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def prepare_output(desk: Desk) -> None:
     desk.server.run_polls = 0
 
 
+CHANGES = {"StartBlobUpload", "PUT", "CreateDataset", "CreateDatasetVersion", "SaveKernel", "CreateCodeSubmission"}
+"""The calls for which it matters whether the kill comes before or after they are done."""
+
 SCENARIOS: dict[str, tuple[Callable[[Desk], None], tuple[str, ...]]] = {
     "the first push, through to the submission": (prepare_first, ("push", "--submit")),
     "the next push": (prepare_next, ("push",)),
@@ -63,7 +66,7 @@ def test_killed_at_every_request_and_run_again(tmp_path: Path, name: str) -> Non
         wanted, calls = outcome(desk), list(desk.server.calls)
     assert len(calls) >= 4
     for number, call in enumerate(calls, 1):
-        for before in (True, False):
+        for before in (True, False) if call in CHANGES else (False,):
             folder = tmp_path / f"{number}-{before}"
             shutil.copytree(tmp_path / "prepared", folder)
             with open_desk(folder) as desk:
