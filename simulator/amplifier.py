@@ -1,4 +1,4 @@
-"""What the recording machine leaves of the potentials: band limits, gain, saturation. Called by `simulator.generate`."""
+"""What the recording machine leaves of the potentials: band limits, saturation. `simulator.generate` calls it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Draws labelled EEG: one 50 s window for training on the fly, or one recording of a data set with its windows.
 
 Called by `simulator.dataset` (files), `simulator.gallery` and `simulator.compare` (pictures, figures), and by `training`
-(windows drawn while a network fits). Everything is deterministic from the seed, the stream and the index, so any worker
-may draw any of them in any order.
+(windows drawn while a network fits). All of it is deterministic from the seed, the stream and the index, so any worker
+may draw any of it in any order.
 
 The order of making is that of nature: a brain, a pattern as salient over it as the raters are to find it, the body,
 the electrodes, the amplifier; then the pattern is measured in the labelled 10 s and the raters vote on what it is.
@@ -94,7 +94,7 @@ def simulate_recording(seed: int, index: int) -> Recording:
     chosen = draw_population(rng)
     u = rng.random()
     n_rows = int(np.interp(np.clip(u + rng.normal(0, 0.1), 0, 1), QUANTILES, ROWS_AT))
-    seconds = int(max(np.interp(u, QUANTILES, SECONDS_AT), WINDOW_SECONDS + 2 * (n_rows - 1)))
+    seconds = max(int(np.interp(u, QUANTILES, SECONDS_AT)), WINDOW_SECONDS + 2 * (n_rows - 1))
     n_times = seconds * SFREQ
     count = 1 + rng.poisson((seconds - WINDOW_SECONDS) / 120)
     first, last = (s * SFREQ for s in LABEL_SECONDS)
@@ -158,7 +158,7 @@ def _compose(
         parts[segment.start] = (plan, played, pattern * size)
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
-    unreadable = bool(max(s.scores[0] for s in segments) < -2.4 and rng.random() < 0.1)
+    unreadable = bool(max(float(s.scores[0]) for s in segments) < -2.4 and rng.random() < 0.1)
     if unreadable:
         make_unreadable(rng, x)
     add_electrodes(rng, x)

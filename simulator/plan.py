@@ -52,11 +52,8 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
 def _free(rng: np.random.Generator, score: float, slope: float, middle: float) -> float:
     """Return the property at `score`; any on the same side where raters are sure."""
     edge = SURE / slope
-    if abs(score) > SURE:
-        value = middle + np.sign(score) * rng.uniform(edge, 0.5)
-    else:
-        value = middle + score / slope
-    return float(np.clip(value, 0.0, 1.0))
+    distance = np.sign(score) * rng.uniform(edge, 0.5) if abs(score) > SURE else score / slope
+    return float(np.clip(middle + distance, 0.0, 1.0))
 
 
 def _split(rng: np.random.Generator, quality: float, hopeless: bool) -> tuple[float, float, float]:
