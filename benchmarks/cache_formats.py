@@ -2,7 +2,8 @@
 
 `python -m benchmarks.cache_formats` (part of `make bench`). Every format holds the very same encoded records. Methods
 take turns, round after round, so that the machine's drift hits all alike; the best round counts. "Cold" means that the
-system was told to forget the files (`posix_fadvise`), "warm" that they were just read.
+system was told to forget the files (`posix_fadvise`), and is wall-clock time; "warm" means that they were just read,
+and is processor time, which others on the machine do not change much.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ from simulator.generate import simulate_window
 
 BATCH, ROUNDS = 32, 4
 OURS, WHOLE = "npy, read at an offset (ours)", "Cache.read: verified, decoded to float32"
+COMPUTED = "computing it from channels in memory"
 Read = Callable[[int], np.ndarray]
 """Place of a window -> its encoded bytes."""
-Open = Callable[[Path, list[np.ndarray], int], dict[str, Read]]
-"""(empty folder, records, how many windows to write) -> methods that read them."""
+Open = Callable[[], Read]
+Write = Callable[[Path, list[np.ndarray], int], dict[str, Open]]
+"""(empty folder, records, how many windows to write) -> methods to read them, each opened anew in every round: what is
+still mapped cannot be forgotten."""
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -67,25 +71,38 @@ def in_shards(records: list[np.ndarray], count: int) -> Iterator[tuple[int, np.n
         yield first // WINDOWS_PER_SHARD, np.stack([records[place % len(records)] for place in places])
 
 
-def open_npy(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Read]:
+def write_npy(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Open]:
     """Plain shards, read at an offset or mapped."""
     for number, shard in in_shards(records, count):
         np.save(folder / f"{number}.npy", shard)
     paths = [folder / f"{number}.npy" for number in range(number + 1)]
-    maps = [np.load(path, mmap_mode="r") for path in paths]
-    size, header = len(records[0]), paths[0].stat().st_size - maps[0].nbytes
+    size, header = len(records[0]), paths[0].stat().st_size - shard_size(records, count)
 
-    def read(place: int) -> np.ndarray:
-        number, row = split(place)
-        file = os.open(paths[number], os.O_RDONLY)
-        content = os.pread(file, size, header + row * size)
-        os.close(file)
-        return np.frombuffer(content, np.uint8)
+    def read_at_offset() -> Read:
+        buffer = np.empty(size, np.uint8)
 
-    return {OURS: read, "npy, memory-mapped": lambda place: maps[split(place)[0]][split(place)[1]]}
+        def read(place: int) -> np.ndarray:
+            number, row = split(place)
+            file = os.open(paths[number], os.O_RDONLY)
+            os.preadv(file, [buffer.data], header + row * size)
+            os.close(file)
+            return buffer
+
+        return read
+
+    def read_mapped() -> Read:
+        maps = [np.load(path, mmap_mode="r") for path in paths]
+        return lambda place: maps[split(place)[0]][split(place)[1]]
+
+    return {OURS: read_at_offset, "npy, memory-mapped": read_mapped}
 
 
-def open_arrow(folder: Path, records: list[np.ndarray], count: int, codec: str | None = None) -> dict[str, Read]:
+def shard_size(records: list[np.ndarray], count: int) -> int:
+    """Return the bytes of the first shard's records."""
+    return min(WINDOWS_PER_SHARD, count) * len(records[0])
+
+
+def write_arrow(folder: Path, records: list[np.ndarray], count: int, codec: str | None = None) -> dict[str, Open]:
     """Arrow IPC files, a record batch per window, mapped."""
     schema = pa.schema([("record", pa.binary(len(records[0])))])
     options = pa.ipc.IpcWriteOptions(compression=codec)
@@ -95,25 +112,35 @@ def open_arrow(folder: Path, records: list[np.ndarray], count: int, codec: str |
             for record in shard:
                 column = pa.array([record.tobytes()], schema.field(0).type)
                 writer.write_batch(pa.record_batch([column], schema=schema))
-    files = [pa.ipc.open_file(pa.memory_map(str(folder / f"{number}.arrow"))) for number in range(number + 1)]
+    n_shards = number + 1
 
-    def read(place: int) -> np.ndarray:
-        number, row = split(place)
-        return np.frombuffer(files[number].get_batch(row).column(0).buffers()[1], np.uint8)
+    def read_arrow() -> Read:
+        files = [pa.ipc.open_file(pa.memory_map(str(folder / f"{number}.arrow"))) for number in range(n_shards)]
 
-    return {f"Arrow IPC, {codec or 'memory-mapped'}": read}
+        def read(place: int) -> np.ndarray:
+            number, row = split(place)
+            return np.frombuffer(files[number].get_batch(row).column(0).buffers()[1], np.uint8)
+
+        return read
+
+    return {f"Arrow IPC, {codec or 'memory-mapped'}": read_arrow}
 
 
-def open_hdf5(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Read]:
+def write_hdf5(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Open]:
     """HDF5 files, a chunk per window."""
     for number, shard in in_shards(records, count):
         with h5py.File(folder / f"{number}.h5", "w") as file:
             file.create_dataset("records", data=shard, chunks=(1, shard.shape[1]))
-    files = [h5py.File(folder / f"{number}.h5")["records"] for number in range(number + 1)]
-    return {"HDF5, a chunk per window": lambda place: files[split(place)[0]][split(place)[1]]}
+    n_shards = number + 1
+
+    def read_hdf5() -> Read:
+        files = [h5py.File(folder / f"{number}.h5")["records"] for number in range(n_shards)]
+        return lambda place: files[split(place)[0]][split(place)[1]]
+
+    return {"HDF5, a chunk per window": read_hdf5}
 
 
-def open_zarr(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Read]:
+def write_zarr(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Open]:
     """One Zarr array, a chunk and thus a file per window."""
     try:
         import zarr
@@ -124,14 +151,19 @@ def open_zarr(folder: Path, records: list[np.ndarray], count: int) -> dict[str, 
     array: Any = zarr.create_array(folder / "z", shape=(count, size), chunks=(1, size), dtype="u1", compressors=None)
     for number, shard in in_shards(records, count):
         array[number * WINDOWS_PER_SHARD : number * WINDOWS_PER_SHARD + len(shard)] = shard
-    return {"Zarr, a chunk per window": lambda place: array[place]}
+
+    def read_zarr() -> Read:
+        opened: Any = zarr.open_array(folder / "z", mode="r")
+        return lambda place: opened[place]
+
+    return {"Zarr, a chunk per window": read_zarr}
 
 
-def open_single(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Read]:
+def write_single(folder: Path, records: list[np.ndarray], count: int) -> dict[str, Open]:
     """One `.npy` per window."""
     for place in range(count):
         np.save(folder / f"{place}.npy", records[place % len(records)])
-    return {"npy, a file per window": lambda place: np.load(folder / f"{place}.npy")}
+    return {"npy, a file per window": lambda: lambda place: np.load(folder / f"{place}.npy")}
 
 
 def read_tfrecords(folder: Path, records: list[np.ndarray], count: int) -> float:
@@ -148,6 +180,12 @@ def read_tfrecords(folder: Path, records: list[np.ndarray], count: int) -> float
             np.frombuffer(one.numpy(), np.uint8)
 
     return min(seconds_of(read) for _ in range(ROUNDS)) / count
+
+
+def read_all(read: Read, places: list[int], target: np.ndarray) -> None:
+    """Read windows one after the other, each into `target`."""
+    for place in places:
+        np.copyto(target, read(place))
 
 
 def read_in_order(folder: Path) -> None:
@@ -175,12 +213,14 @@ class Times:
         self.found: dict[str, tuple[list[float], list[float]]] = {}
 
     def take(self, method: str, folder: Path | None, work: Callable[[], object], windows: int) -> None:
-        """Run `work` cold, where a folder can be forgotten, and warm."""
+        """Run `work` cold, by the clock, where a folder can be forgotten; then warm, by the processor's time."""
         cold, warm = self.found.setdefault(method, ([], []))
         if folder is not None:
             forget(folder)
             cold.append(seconds_of(work) / windows)
-        warm.append(seconds_of(work) / windows)
+        started = time.process_time()
+        work()
+        warm.append((time.process_time() - started) / windows)
 
     def best(self, method: str) -> tuple[float, float]:
         """Return (cold, warm)."""
@@ -195,24 +235,19 @@ def measure_formats(channels: list[np.ndarray], config: InputConfig, count: int)
     size, rng, times = len(records[0]), np.random.default_rng(0), Times()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        methods: dict[str, tuple[Path, Read]] = {}
-        arrow: list[Open] = [partial(open_arrow, codec=codec) for codec in (None, "lz4", "zstd")]
-        for number, opener in enumerate([open_npy, *arrow, open_hdf5, open_zarr, open_single]):
+        methods: dict[str, tuple[Path, Open]] = {}
+        arrow: list[Write] = [partial(write_arrow, codec=codec) for codec in (None, "lz4", "zstd")]
+        for number, write in enumerate([write_npy, *arrow, write_hdf5, write_zarr, write_single]):
             folder = root / str(number)
             folder.mkdir()
-            methods |= {method: (folder, read) for method, read in opener(folder, records, count).items()}
+            methods |= {method: (folder, opens) for method, opens in write(folder, records, count).items()}
         write_store(root / "store", config, values, count)
         out, other = np.zeros((2, BATCH, *values[0].shape), np.float32)
         target = np.empty(size, np.uint8)
         for _ in range(ROUNDS):
             places = rng.permutation(count)[: max(BATCH, count // 4)].tolist()
-            for method, (folder, read) in methods.items():
-
-                def read_all(read: Read = read, places: list[int] = places) -> None:
-                    for place in places:
-                        np.copyto(target, read(place))
-
-                times.take(method, folder, read_all, len(places))
+            for method, (folder, opens) in methods.items():
+                times.take(method, folder, partial(read_all, opens(), places, target), len(places))
             cache = open_cache(root / "store", config)
 
             def read_batches(cache: Any = cache, places: list[int] = places) -> None:
@@ -223,7 +258,7 @@ def measure_formats(channels: list[np.ndarray], config: InputConfig, count: int)
             times.take("disk: the npy shards in order", root / "0", lambda: read_in_order(root / "0"), count)
             times.take("memory: copying the float32 batch", None, lambda: np.copyto(other, out), BATCH)
         tfrecord = read_tfrecords(root, records, count)
-    computing = min(seconds_of(lambda: [build_input(one, config) for one in channels]) for _ in range(ROUNDS))
+    times.take(COMPUTED, None, lambda: [build_input(one, config) for one in channels], len(channels))
     base = times.best(OURS)[1]
     print(f"\nreading windows of {size / 1e6:.3f} MB at random, one thread, {count} windows; ratio of the warm times")
     print(f"{'':42} {'cold ms':>8} {'GB/s':>6} {'warm ms':>8} {'GB/s':>6} {'ratio':>6}")
@@ -233,10 +268,7 @@ def measure_formats(channels: list[np.ndarray], config: InputConfig, count: int)
         print(f"{method:42} {rates} {warm / base:6.2f}")
     rates = f"{tfrecord * 1e3:8.3f} {size / tfrecord / 1e9:6.2f} {tfrecord / base:6.2f}"
     print(f"{'TFRecord, in order only':42} {'':15} {rates}")
-    computing, whole = computing / len(channels), times.best(WHOLE)[1]
-    print(
-        f"computing the input from channels in memory: {computing * 1e3:.2f} ms, {computing / whole:.0f} x Cache.read"
-    )
+    print(f"Cache.read is {times.best(COMPUTED)[1] / times.best(WHOLE)[1]:.1f} times as fast as computing")
 
 
 def main() -> None:
