@@ -43,7 +43,7 @@ def add_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
         x[some] += draw_slow_noise(rng, len(some), n_times, rng.uniform(0.1, 0.8)) * np.float32(
             rng.lognormal(np.log(20), 0.7)
         )
-    if rng.random() < 0.12:
+    if rng.random() < 0.09:
         _bad_electrodes(rng, x)
     if rng.random() < 0.01:
         a, b = rng.choice(19, 2, replace=False)
@@ -262,8 +262,9 @@ def _bad_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
             gate = np.clip(draw_slow_noise(rng, 1, n_times, 0.15)[0] - rng.uniform(0, 1), 0, None)
             wild = draw_slow_noise(rng, 1, n_times, rng.uniform(1, 6))[0] + 0.3 * _hiss(rng, 1, n_times, 0.3)[0]
             x[row] += wild * gate * np.float32(rng.lognormal(np.log(300), 0.9))
-        elif kind == 3:  # saturated
-            x[row] = np.clip(x[row] * np.float32(20), -1, 1) * np.float32(rng.uniform(200, 5000))
+        elif kind == 3:  # at the amplifier's rail, now and then at the other one
+            rail = np.where(draw_slow_noise(rng, 1, n_times, 0.1)[0] > rng.uniform(0.5, 3), -1, 1)
+            x[row] = (rail * rng.uniform(100, 1500)).astype(np.float32)
         else:  # mains in this one
             t = np.arange(n_times) / SFREQ
             x[row] += (rng.lognormal(np.log(60), 1.0) * np.sin(2 * np.pi * 60 * t)).astype(np.float32)

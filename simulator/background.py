@@ -61,12 +61,12 @@ def draw_brain(rng: np.random.Generator) -> Brain:
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
         knee=rng.uniform(0.3, 4.0),
-        slow_hz=rng.uniform(0.7, 3) if rng.random() < 0.75 else rng.uniform(3, 7),
+        slow_hz=rng.uniform(0.7, 3) if rng.random() < 0.85 else rng.uniform(3, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),
-        fast_share=rng.lognormal(-0.9, 0.7),
+        fast_share=rng.lognormal(-1.1, 0.7),
         alpha_hz=rng.uniform(6.5, 11),
-        alpha=chance(0.22, 0.2, 1.5),
+        alpha=chance(0.16, 0.2, 1.3),
         beta_hz=rng.uniform(14, 26),
         beta=chance(0.3, 0.05, 0.7),
         spindles=chance(0.12, 2, 10),
@@ -91,7 +91,7 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
     power *= _highpass(freqs, rng.uniform(0.1, 0.7))
     low = freqs < 13
     power /= power[low].sum()
-    slow = _bump(freqs, brain.slow_hz, brain.slow_width)
+    slowing = _bump(freqs, brain.slow_hz, brain.slow_width)
     flat = _flat(freqs, brain.exponent) * brain.fast_share**2
     extra = [
         (3, _bump(freqs, brain.alpha_hz, 0.6), brain.alpha),
@@ -99,7 +99,7 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
         (1, _bump(freqs, rng.uniform(0.7, 2.2), 0.6), brain.lesion_slow * 3),
         (1, _bump(freqs, rng.uniform(12, 22), 5.0), brain.breach * 3),
     ]
-    rows = [np.sqrt(power + slow * brain.slow**2)] * N_SLOW + [np.sqrt(flat)] * N_FAST
+    rows = [np.sqrt(power + slowing * brain.slow**2)] * N_SLOW + [np.sqrt(flat)] * N_FAST
     rows += [np.sqrt(bump) * size for count, bump, size in extra if size for _ in range(count)]
     sources = _shape_noise(rng, np.stack(rows).astype(np.float32), n_fft)[:, :n_times]
     sources *= _wander(rng, len(sources), n_times, brain.unrest)
@@ -117,6 +117,9 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
     own = rng.standard_normal(x.shape, dtype=np.float32)
     own[:, 1:] = own[:, 1:] * np.float32(0.6) + own[:, :-1] * np.float32(0.6)
     x += own * (brain.sensor * rng.lognormal(0, 0.4, (len(x), 1))).astype(np.float32)
+    # Neighbours in a chain share an electrode, whose own slow noise turns their correlation down, even negative.
+    slow = draw_slow_noise(rng, len(x), n_times, rng.uniform(1, 5))
+    x += slow * (rng.lognormal(np.log(1.2), 0.8) * rng.lognormal(0, 0.5, (len(x), 1))).astype(np.float32)
     return x
 
 

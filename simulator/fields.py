@@ -33,12 +33,14 @@ def draw_fields(
     """
     wide = laterality < 0.35
     frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
+    if rng.random() < 0.4 * rhythmic:  # largest at Fp1 and Fp2, falling off backwards in all chains
+        frontal = rng.uniform(0.85, 1.0)
     lateral = rng.uniform(0.2, 0.9)
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     near, far = [], []
     for k in range(len(weights)):
         shift = 0.0 if k == 0 else rng.normal(0, 0.3)
-        y = float(np.clip(frontal + shift, -0.95, 0.95))
+        y = float(np.clip(frontal + shift, -0.98, 1.0))
         x = float(np.clip(lateral + (0.0 if k == 0 else rng.normal(0, 0.2)), 0.08, 0.95))
         s = spread * rng.uniform(0.8, 1.5)
         folding = rng.uniform(0, 0.9)

@@ -1,8 +1,8 @@
 """Draws labelled EEG: one 50 s window for training on the fly, or one recording of a data set with its windows.
 
-Called by `simulator.dataset` (files), `simulator.gallery` and `simulator.compare` (pictures, figures), and by `training`
-(windows drawn while a network fits). All of it is deterministic from the seed, the stream and the index, so any worker
-may draw any of it in any order.
+Called by `simulator.dataset` (files), `simulator.gallery` and `simulator.compare` (pictures, figures), and by
+`training` (windows drawn while a network fits). All of it is deterministic from the seed, the stream and the index,
+so any worker may draw any of it in any order.
 
 The order of making is that of nature: a brain, a pattern as salient over it as the raters are to find it, the body,
 the electrodes, the amplifier; then the pattern is measured in the labelled 10 s and the raters vote on what it is.
@@ -158,7 +158,7 @@ def _compose(
         parts[segment.start] = (plan, played, pattern * size)
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
-    unreadable = bool(max(float(s.scores[0]) for s in segments) < -2.4 and rng.random() < 0.1)
+    unreadable = bool(max(float(s.scores[0]) for s in segments) < -2.4 and rng.random() < 0.15)
     if unreadable:
         make_unreadable(rng, x)
     add_electrodes(rng, x)

@@ -73,7 +73,7 @@ def cortex() -> tuple[np.ndarray, np.ndarray]:
 
 def place(lateral: float, frontal: float) -> np.ndarray:
     """Return the direction (3,) of a scalp place: lateral -1 left to 1 right, frontal -1 occipital to 1 frontal."""
-    x, y = 0.95 * lateral, 0.95 * frontal
+    x, y = 0.97 * lateral, 0.97 * frontal
     norm = np.hypot(x, y)
     if norm > 0.98:
         x, y = x / norm * 0.98, y / norm * 0.98

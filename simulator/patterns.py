@@ -127,15 +127,15 @@ def _play_discharges(
 
 def _draw_kinds(rng: np.random.Generator, rate: float) -> list[str]:
     kinds = ["sharp", "slow_complex", "triphasic", "polyphasic", "blunt"]
-    shares = [0.2, 0.5, 0.1, 0.15, 0.05] if rate > 2.2 else [0.27, 0.25, 0.2, 0.18, 0.1]
+    shares = [0.2, 0.55, 0.08, 0.14, 0.03] if rate > 2.2 else [0.28, 0.32, 0.18, 0.18, 0.04]
     first = str(rng.choice(kinds, p=shares))
     return [first, first if rng.random() < 0.6 else str(rng.choice(kinds, p=shares))]
 
 
 def _draw_duration(rng: np.random.Generator, sharpness: float, rate: float) -> float:
     """Return the seconds of one discharge: the sharper the pattern, the smaller its part of the period."""
-    share = float(np.interp(sharpness, [0.4, 0.62, 1.0], [1.0, 0.8, 0.4])) * rng.uniform(0.75, 1.05)
-    return float(np.clip(share / rate, 0.15, rng.uniform(0.4, 0.9)))
+    share = float(np.interp(sharpness, [0.4, 0.62, 1.0], [1.0, 0.7, 0.35])) * rng.uniform(0.7, 1.05)
+    return float(np.clip(share / rate, 0.13, rng.uniform(0.28, 0.75)))
 
 
 def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> np.ndarray:
