@@ -7,9 +7,10 @@ Why so (`python build.py bench cache_formats cache_types` prints the tables). Of
 TFRecord and a file per window, plain records need no package and only a memory map is read faster, by 0.03 ms of the
 0.6 that a window takes until it is float32. But a mapped file that somebody truncates kills its reader, where a short
 read is an error with a name. LZ4 and Zstandard save a fifth and two fifths of the size, and take longer to undo than
-that saves on a disk of 1 GB/s. A value is one of 256 steps between the least and the greatest of its row: under a
-fitted EfficientNetV2-B2 this moves a probability by 4e-4 at worst, where one range for all rows moves it by 1.1e-3 and
-6 bits by 1.2e-3. float16 is more exact, but twice the size, and widening it costs more than scaling bytes.
+that saves on a disk of 1 GB/s. A value is one of 256 steps between the least and the greatest of its row: this moves a
+probability by 8e-4 at worst under the raw network and by 4e-4 under a fitted EfficientNetV2-B2, where one range for all
+rows moves it by 1.4e-3 and 1.1e-3, and 6 bits by 4e-3 and 1.2e-3: the bound is 1e-3. float16 is more exact, but twice
+the size, and widening it costs more than scaling bytes.
 """
 
 from __future__ import annotations
