@@ -51,7 +51,7 @@ def add_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
     # The reference: potential of one place, and noise of its own, the same on every row.
     if rng.random() < 0.5:
         x -= x[rng.choice([INDEX["Cz"], INDEX["Pz"], INDEX["Fz"]])] * np.float32(rng.uniform(0.5, 1))
-    noise = _pink(rng, 1, n_times) * np.float32(rng.lognormal(np.log(12), 1.0))
+    noise = _pink(rng, 1, n_times) * np.float32(rng.lognormal(np.log(20), 1.2))
     x += noise
     if rng.random() < 0.3:
         x += rng.normal(0, 40, (19, 1)).astype(np.float32)
