@@ -127,11 +127,12 @@ def describe_commit(root: Path) -> dict[str, Any]:
 
 
 def describe_models(weights: Path) -> list[dict[str, Any]]:
-    """Return each model's name, share, folds and scores (from its metrics.json)."""
+    """Return each model's name, share, number of folds and, from its metrics.json, each fold's out-of-fold KL."""
     models = []
     for name, share in read_model_weights(weights).items():
         path = weights / name / "metrics.json"
-        scores = json.loads(path.read_text()).get("scores", {}) if path.is_file() else {}
+        scores = json.loads(path.read_text())["folds"] if path.is_file() else {}
+        kl = {fold: score["kl"] for fold, score in scores.items()}
         folds = len(fold_files(weights / name))
-        models.append({"name": name, "share": round(share, 4), "folds": folds, "scores": scores})
+        models.append({"name": name, "share": round(share, 4), "folds": folds, "kl": kl})
     return models

@@ -29,7 +29,7 @@ def checkout(tmp_path) -> Path:
     model.mkdir(parents=True)
     (model / "config.json").write_text("{}")
     (model / "fold_0.weights.h5").write_bytes(b"weights")
-    (model / "metrics.json").write_text('{"scores": {"kl": 0.5}}')
+    (model / "metrics.json").write_text('{"folds": {"0": {"kl": 0.5, "seconds": 60}}}')
     return root
 
 
@@ -53,7 +53,7 @@ def test_the_manifest_tells_all(checkout, wheels, tmp_path):
     for entry in manifest["files"]:
         assert entry["size"] == len(files[entry["path"]])
         assert entry["sha256"] == hashlib.sha256(files[entry["path"]]).hexdigest()
-    assert manifest["models"] == [{"name": "small", "share": 1.0, "folds": 1, "scores": {"kl": 0.5}}]
+    assert manifest["models"] == [{"name": "small", "share": 1.0, "folds": 1, "kl": {"0": 0.5}}]
     assert manifest["versions"]["tensorflow"] == "2.20.0"
     assert manifest["tree_sha256"] == hash_tree(list(reversed(manifest["files"])))
 
