@@ -1,10 +1,10 @@
 # One line a target; the logic is in Python: `python build.py --help`.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BUILD = .venv/bin/python build.py
-KAGGLE = $(if $(OWNER),--owner $(OWNER)) $(if $(DATASET),--dataset $(DATASET)) $(if $(KERNEL),--kernel $(KERNEL))
+KAGGLE = $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup rehearse simulate eda show cache bundle push status submit output doctor bench test check format clean
+.PHONY: help setup train evaluate rehearse simulate eda show cache bundle push status submit output doctor bench test check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,19 +18,25 @@ setup: .venv/installed  ## create .venv with the versions of Kaggle's image
 	@touch $@
 
 rehearse: setup  ## run the kernel on a hidden test with the network cut  [INPUT=DIR OUT=DIR]
-	$(BUILD) rehearse $(if $(INPUT),--input $(INPUT)) $(if $(OUT),--out $(OUT))
+	$(BUILD) rehearse $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)")
 
 simulate: setup  ## write a simulated data set in the competition's layout  [OUT=DIR RECORDINGS=N SEED=S]
-	$(BUILD) simulate $(if $(OUT),--out $(OUT)) $(if $(RECORDINGS),--recordings $(RECORDINGS)) $(if $(SEED),--seed $(SEED))
+	$(BUILD) simulate $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)")
 
 eda: setup  ## write the report on a training set  DATA=DIR [OUT=report.html SAMPLE=N]
-	$(BUILD) eda --data $(DATA) $(if $(OUT),--out $(OUT)) $(if $(SAMPLE),--sample $(SAMPLE))
+	$(BUILD) eda --data "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(SAMPLE),--sample "$(SAMPLE)")
 
 show: setup  ## draw one recording  EEG_ID=N DATA=DIR [OUT=picture.png]
-	$(BUILD) show $(EEG_ID) --data $(DATA) $(if $(OUT),--out $(OUT))
+	$(BUILD) show $(EEG_ID) --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
 
 cache: setup  ## store the inputs of every labelled window for training  DATA=DIR [OUT=DIR MODEL=name SCHEDULER=tcp://...]
-	$(BUILD) cache --data $(DATA) $(if $(OUT),--out $(OUT)) $(if $(MODEL),--model $(MODEL)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+	$(BUILD) cache --data "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(MODEL),--model "$(MODEL)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
+
+train: setup  ## train a model's folds, or go on with them  [MODEL=NAME DATA=DIR FOLD=K OUT=DIR]
+	$(BUILD) train --model $(or $(MODEL),raw_1d) --data $(or $(DATA),dist/simulated) $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)")
+
+evaluate: setup  ## score a model on recordings with votes  [MODEL=NAME DATA=DIR MIN_VOTES=N]
+	$(BUILD) evaluate --model $(or $(MODEL),raw_1d) --data $(or $(DATA),dist/simulated) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)")
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset
 	$(BUILD) bundle

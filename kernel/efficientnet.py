@@ -39,7 +39,7 @@ def efficientnet_v2_b2(shape: tuple[int | None, int | None, int], *, use_keras_c
             return keras_cv.models.EfficientNetV2Backbone(
                 **EFFICIENTNET_V2_B2, include_rescaling=False, input_shape=shape
             )
-        except ImportError:
+        except Exception:  # A frozen package in a moving image may fail in other ways than being absent.
             if use_keras_cv:
                 raise
     return keras.applications.EfficientNetV2B2(
