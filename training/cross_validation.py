@@ -148,7 +148,9 @@ def train_model(
         _write_out_of_fold(out / "out_of_fold.csv", rows, fold, shares, probabilities)
         metrics["folds"][str(fold)] = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
         _finish(out, metrics)
-        shutil.rmtree(state, ignore_errors=True)
+        shutil.rmtree(state)
+        if not any(state.parent.iterdir()):
+            state.parent.rmdir()
     return metrics
 
 

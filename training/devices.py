@@ -5,24 +5,26 @@ Called by `training.fitting`. With one device, or another backend than TensorFlo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import keras
 
 
-def spread_over_devices() -> AbstractContextManager[object]:
-    """Return a scope in which a model is built to train on every GPU, or on every logical CPU where there are several.
+def spread_over_devices() -> Callable[[], AbstractContextManager[object]]:
+    """Return what opens the scope in which a model is built and compiled to train on several devices.
 
-    `tf.distribute.MirroredStrategy` splits each batch among the devices and sums their gradients.
+    These are all GPUs, or all logical CPUs where there are several; `tf.distribute.MirroredStrategy` splits each batch
+    among them and sums their gradients.
     """
     if keras.backend.backend() != "tensorflow":
-        return nullcontext()
+        return nullcontext
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) < 2:
-        return nullcontext()
-    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
+        return nullcontext
+    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope
 
 
 def compiles_fast() -> bool:

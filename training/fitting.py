@@ -8,7 +8,7 @@ of the optimizer, and windows depend on the epoch's number alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +88,7 @@ def fit_fold(
     keras.mixed_precision.set_global_policy(recipe.precision)
     scope = spread_over_devices()
     try:
-        with scope:
+        with scope():
             model = build_model(config)
         if start_from is not None:
             read_weights(model, start_from)
@@ -114,7 +114,7 @@ class _Fold:
         validation: WindowSource,
         state: Path,
         signature: str,
-        scope: AbstractContextManager[object],
+        scope: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self.model, self.config, self.recipe, self.validation = model, config, recipe, validation
         self.state, self.best, self.signature = state / "state.h5", state / "best.weights.h5", signature
@@ -123,6 +123,8 @@ class _Fold:
     def fit(self, training: WindowSource, label: str) -> Progress:
         stages = self.recipe.stages
         saved = self._read_state()
+        if saved:
+            _assign([*self.model.weights, *_seeds(self.model)], saved["model"])
         sources = [training.choose(stage) for stage in stages]
         steps = [self._steps(source, stage) for source, stage in zip(sources, stages, strict=True)]
         total = sum(n * stage.epochs for n, stage in zip(steps, stages, strict=True))
@@ -132,9 +134,8 @@ class _Fold:
                 if self.progress.epoch == 0 and self.best.is_file():
                     read_weights(self.model, self.best)
                 optimizer = self._compile(stage, steps[number])
-                if saved is not None:
-                    self._restore(optimizer, saved)
-                    saved = None
+                if self.progress.epoch:
+                    _assign(optimizer.variables, saved["optimizer"])
                 done = sum(n * s.epochs for n, s in zip(steps[:number], stages[:number], strict=True))
                 bar.update(done + self.progress.epoch * steps[number] - bar.n)
                 while self.progress.epoch < stage.epochs:
@@ -158,7 +159,7 @@ class _Fold:
             0.0, max(1, total - total // 10), warmup_target=stage.learning_rate, warmup_steps=max(1, total // 10)
         )
         averaged = {"use_ema": True, "ema_momentum": self.recipe.ema_momentum} if self.recipe.ema_momentum else {}
-        with self.scope:
+        with self.scope():
             optimizer = keras.optimizers.AdamW(rate, weight_decay=self.recipe.weight_decay, **averaged)
             optimizer.build(self.model.trainable_variables)
             self.model.compile(optimizer, keras.losses.KLDivergence(), jit_compile=compiles_fast())
@@ -188,15 +189,17 @@ class _Fold:
     def _write_state(self, optimizer: Any) -> None:
         part = self.state.with_name("state.part")
         with h5py.File(part, "w") as file:
-            for index, variable in enumerate(self._variables(optimizer)):
-                file[f"{index:05d}"] = keras_array(variable)
+            parts = {"model": [*self.model.weights, *_seeds(self.model)], "optimizer": optimizer.variables}
+            for name, variables in parts.items():
+                for index, variable in enumerate(variables):
+                    file[f"{name}/{index:05d}"] = keras_array(variable)
             file.attrs["signature"], file.attrs["progress"] = self.signature, json.dumps(vars(self.progress))
         part.replace(self.state)
 
-    def _read_state(self) -> list[np.ndarray] | None:
-        """Return the variables of an earlier run, and take over its progress."""
+    def _read_state(self) -> dict[str, list[np.ndarray]]:
+        """Return the variables of an earlier run, none where there was none, and take over its progress."""
         if not self.state.is_file():
-            return None
+            return {}
         with h5py.File(self.state) as file:
             if file.attrs["signature"] != self.signature:
                 raise ValueError(
@@ -204,18 +207,16 @@ class _Fold:
                     f"{self.state.parent} to begin this one"
                 )
             self.progress = Progress(**json.loads(file.attrs["progress"]))
-            saved = [np.asarray(file[name]) for name in sorted(file)]
+            saved = {name: [np.asarray(group[key]) for key in sorted(group)] for name, group in file.items()}
         if self.progress.epoch == self.recipe.stages[self.progress.stage].epochs:
             # Stopped between two stages: the next one starts from the best weights, with a new optimizer.
             self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
-        return saved if self.progress.epoch else None
+        return saved
 
-    def _restore(self, optimizer: Any, saved: list[np.ndarray]) -> None:
-        for variable, value in zip(self._variables(optimizer), saved, strict=True):
-            variable.assign(value)
 
-    def _variables(self, optimizer: Any) -> list[Any]:
-        return [*self.model.weights, *_seeds(self.model), *optimizer.variables]
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _seeds(model: Any) -> list[Any]:

@@ -1,0 +1,326 @@
+"""Training: recipes, folds, windows, smoothing, and a fit that goes on after an interruption to the same weights."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kernel.constants import EEG_ELECTRODES, PRIOR, VOTES
+from kernel.inputs import RawConfig
+from kernel.model import ModelConfig, load_model, read_config
+from kernel.recording import read_channels
+from training.batches import TrainingBatches, smooth
+from training.cross_validation import DrawnData, FolderData, train_model
+from training.fitting import fit_fold, predict
+from training.folds import assign_folds
+from training.metric import kl_per_row
+from training.recipe import Recipe, Stage, read_recipe
+from training.store import fill_store
+from training.windows import DrawnWindows, FolderWindows, read_rows
+
+ROOT = Path(__file__).parents[1]
+TINY = ModelConfig(
+    "raw_1d", (RawConfig(),), {"filters": (4,), "width": 4, "central_samples": 400, "depth": 1, "stem_stride": 8}
+)
+STAGES = (Stage("all", 2, 0.01, weight_by_votes=True), Stage("many", 1, 0.001, min_votes=10))
+RECIPE = Recipe(STAGES, {"mirror": 0.5, "gain": 0.5, "mixup": 0.5}, batch_size=4, folds=2, shift_seconds=2.0)
+
+
+def draw(index, many=False):
+    """Draw a window whose votes can be read from it: a slow wave for one class, noise for the other."""
+    rng = np.random.default_rng([7, index])
+    samples = rng.normal(0, 20, (20, 10_000)).astype(np.float32)
+    voted = 4 if index % 2 else 5
+    if voted == 4:
+        samples += np.outer(np.linspace(-800, 800, 20), np.sin(np.arange(10_000) / 15)).astype(np.float32)
+    votes = np.zeros(6)
+    votes[voted] = 12 if many or index % 4 < 2 else 3
+    return samples, votes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Write a data set of 16 recordings in the competition's layout, two of each patient, some with many rows."""
+    path = tmp_path_factory.mktemp("data")
+    (path / "train_eegs").mkdir()
+    rows = []
+    for i in range(16):
+        samples, votes = draw(i)
+        votes = votes / votes.sum() * (3 if i in (5, 10) else 12)
+        samples = np.concatenate([samples, samples[:, :2000]], axis=1)
+        table = {name: samples[e] for e, name in enumerate(EEG_ELECTRODES)}
+        pq.write_table(pa.table(table), path / "train_eegs" / f"{100 + i}.parquet")
+        for sub, offset in enumerate((0.0, 2.0, 6.0)[: 1 + i % 3]):
+            rows.append({"eeg_id": 100 + i, "eeg_sub_id": sub, "eeg_label_offset_seconds": offset})
+            rows[-1] |= {
+                "patient_id": i // 2,
+                "expert_consensus": "x",
+                **dict(zip(VOTES, votes.astype(int), strict=True)),
+            }
+    pd.DataFrame(rows).to_csv(path / "train.csv", index=False)
+    return path
+
+
+def weights_of(model):
+    return [np.asarray(w) for w in model.weights]
+
+
+def test_a_recipe_is_read_with_changes_and_refused_by_name(tmp_path):
+    config, recipe = read_recipe("raw_1d", ["recipe.batch_size=7", "recipe.stages.0.epochs=3", "model.temperature=1.5"])
+    assert (recipe.batch_size, recipe.stages[0].epochs, config.temperature) == (7, 3, 1.5)
+    for change, message in (
+        ("recipe.colour=1", "unknown colour"),
+        ("recipe.augmentation.blur=0.5", "unknown augmentation blur"),
+        ("recipe.stages.9.epochs=1", "expected a field"),
+        ("model.network=other", "unknown network 'other'"),
+        ("recipe.precision=float8", "precision must be"),
+        ("recipe.stages.0.epochs=0", "must be positive"),
+        ("nonsense", "expected a field"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_recipe("raw_1d", [change])
+    with pytest.raises(FileNotFoundError, match="absent"):
+        read_recipe("absent")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(ValueError, match=r"x\.json: not JSON"):
+        read_recipe(str(tmp_path / "x.json"))
+
+
+def test_folds_keep_patients_whole_and_classes_even():
+    rng = np.random.default_rng(0)
+    patients = rng.integers(0, 120, 900)
+    classes = (patients + rng.integers(0, 2, 900)) % 6
+    rows = pd.DataFrame(np.eye(6, dtype=int)[classes] * 5, columns=list(VOTES)).assign(patient_id=patients)
+    folds = assign_folds(rows, 5, seed=1)
+    assert set(folds) == set(range(5))
+    assert pd.Series(folds).groupby(patients).nunique().max() == 1
+    for fold in range(5):
+        shares = np.bincount(classes[folds == fold], minlength=6) / (folds == fold).sum()
+        np.testing.assert_allclose(shares, np.bincount(classes) / 900, atol=0.1)
+    np.testing.assert_array_equal(folds, assign_folds(rows, 5, seed=1))
+    assert (folds != assign_folds(rows, 5, seed=2)).any()
+    with pytest.raises(ValueError, match="at least as many patients, found 3"):
+        assign_folds(rows[rows.patient_id < 3], 5)
+
+
+def test_smoothing_adds_the_priors_votes():
+    votes = np.array([0, 3.0, 0, 0, 0, 0])
+    np.testing.assert_allclose(smooth(votes, 0), votes / 3)
+    np.testing.assert_allclose(smooth(votes, 1)[1], (3 + PRIOR[1]) / 4)
+    np.testing.assert_allclose(smooth(votes, 1e9), PRIOR, atol=1e-8)
+    assert smooth(votes * 5, 1)[1] > smooth(votes, 1)[1]
+
+
+def test_rows_are_one_per_recording_and_vote_pattern(folder):
+    rows = read_rows(folder)
+    assert len(rows) == 16
+    assert rows.set_index("eeg_id").loc[102, "starts"] == (0, 400, 1200)
+    assert set(rows["n_votes"]) == {3, 12}
+    source = FolderWindows(rows)
+    assert len(source.choose(Stage("many", 1, 0.1, min_votes=10))) == 14
+    with pytest.raises(ValueError, match="no row has at least 13 votes"):
+        source.choose(Stage("more", 1, 0.1, min_votes=13))
+
+
+def test_windows_shift_inside_the_recording_and_the_same_way_each_time(folder):
+    rows = read_rows(folder)
+    source = FolderWindows(rows, seed=3, shift_seconds=2.0)
+    place = int(np.flatnonzero(rows["eeg_id"] == 102)[0])
+    seen = [source.read(place, epoch)[0] for epoch in range(6)]
+    assert len({window.tobytes() for window in seen}) > 2
+    np.testing.assert_array_equal(seen[4], source.read(place, 4)[0])
+    middle, votes = replace(source, shift_seconds=None).read(place, 0)
+    np.testing.assert_array_equal(middle, read_channels(rows["path"][place], 400))
+    np.testing.assert_array_equal(votes, rows.loc[place, list(VOTES)].to_numpy(float))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="lpd_vote"), "lacks lpd_vote"),
+        (lambda t: t[:0], "has no rows"),
+        (lambda t: t.assign(lpd_vote=-1), "counts of zero or more"),
+        (lambda t: t.assign(**dict.fromkeys(VOTES, 0)), "a row without votes"),
+    ],
+)
+def test_a_bad_table_is_refused(folder, tmp_path, change, message):
+    (tmp_path / "train_eegs").mkdir()
+    change(pd.read_csv(folder / "train.csv")).to_csv(tmp_path / "train.csv", index=False)
+    with pytest.raises(ValueError, match=rf"train\.csv: .*{message}"):
+        read_rows(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"train\.csv"):
+        read_rows(tmp_path)
+    (tmp_path / "train.csv").write_text("eeg_id\n1\n")
+    with pytest.raises(FileNotFoundError, match="train_eegs"):
+        read_rows(tmp_path)
+
+
+def test_an_epoch_is_decided_by_its_number_alone():
+    source = DrawnWindows(draw, 12)
+    first, again, other = (TrainingBatches(source, TINY.inputs, RECIPE, STAGES[0], epoch) for epoch in (1, 1, 2))
+    order = [2, 0, 1]
+    batches = {i: again[i] for i in order}
+    for i in range(3):
+        for a, b in zip(first[i], batches[i], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[0][0], other[0][0])
+    _, shares, weights = first[0]
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    assert set(weights.astype(float).round(3)) <= {0.6, 0.15}
+
+
+def test_drawn_windows_are_fresh_in_training_and_fixed_in_validation():
+    fresh, fixed = DrawnWindows(draw, 4, first=10), DrawnWindows(draw, 4, first=10, many=True, fresh=False)
+    assert not np.array_equal(fresh.read(0, 0)[0], fresh.read(0, 1)[0])
+    np.testing.assert_array_equal(fixed.read(0, 0)[0], fixed.read(0, 1)[0])
+    assert fixed.read(3, 0)[1].sum() == 12
+    assert fresh.choose(STAGES[1]).many
+    assert not fresh.choose(STAGES[0]).many
+    with pytest.raises(ValueError, match="min_top_share"):
+        fresh.choose(Stage("ideal", 1, 0.1, min_top_share=0.9))
+
+
+def test_a_store_holds_what_was_drawn_goes_on_and_knows_its_origin(tmp_path):
+    def stop_early(index):
+        if index == 5:
+            raise KeyboardInterrupt
+        return draw(index)
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_store(tmp_path, stop_early, 8, "a test")
+    drawn = []
+    data = fill_store(tmp_path, lambda i: drawn.append(i) or draw(i), 8, "a test")
+    assert drawn == [5, 6, 7]
+    training, validation, rows = data.split(1, RECIPE)
+    assert list(training.places) == [0, 2, 4, 6]
+    assert list(validation.places) == list(rows["eeg_id"]) == [1, 5]
+    live = DrawnWindows(draw, 8)
+    for place in (0, 7):
+        stored = replace(training, places=np.arange(8)).read(place, 0)
+        expected = live.read(place, 0)
+        np.testing.assert_allclose(stored[0], expected[0], rtol=1e-3, atol=1e-2)
+        np.testing.assert_array_equal(stored[1], expected[1])
+    assert len(training.choose(STAGES[1])) == 2
+    longer = fill_store(tmp_path, lambda i: drawn.append(i) or draw(i), 10, "a test")
+    assert drawn == [5, 6, 7, 8, 9]
+    assert longer.windows == 10
+    with pytest.raises(ValueError, match="drawn from a test, not from another"):
+        fill_store(tmp_path, draw, 8, "another")
+
+
+class Interrupted:
+    """A source that is stopped from outside once, in the middle of an epoch."""
+
+    def __init__(self, source, epoch):
+        self.source, self.epoch = source, epoch
+
+    def __len__(self):
+        return len(self.source)
+
+    def read(self, index, epoch):
+        if epoch == self.epoch and index == 5:
+            raise KeyboardInterrupt
+        return self.source.read(index, epoch)
+
+    def choose(self, stage):
+        return Interrupted(self.source.choose(stage), self.epoch)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, epoch):
+    training, validation = DrawnWindows(draw, 12), DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
+    arguments = TINY, RECIPE
+    whole, progress = fit_fold(*arguments, training, validation, tmp_path / "whole")
+    with pytest.raises(BaseException, match=r".*"):  # Keras wraps what a data thread raises
+        fit_fold(*arguments, Interrupted(training, epoch), validation, tmp_path / "stopped")
+    resumed, gone_on = fit_fold(*arguments, training, validation, tmp_path / "stopped")
+    assert [entry["stage"] for entry in gone_on.history] == ["all", "all", "many"]
+    assert gone_on.history == progress.history
+    for a, b in zip(weights_of(resumed), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="another recipe or model"):
+        fit_fold(TINY, replace(RECIPE, seed=5), training, validation, tmp_path / "stopped")
+
+
+def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
+    config = replace(TINY, options={**TINY.options, "width": 8, "dropout": 0.0})
+    recipe = replace(RECIPE, stages=(Stage("all", 8, 0.02), Stage("many", 2, 0.002, min_votes=10)), augmentation={})
+    recipe = replace(recipe, prior_votes=0.1, ema_momentum=0.5)
+    metrics = train_model(config, recipe, FolderData(folder), [0, 1], tmp_path)
+    assert metrics["out_of_fold"]["rows"] == 14
+    assert metrics["out_of_fold"]["kl"] < 0.4 < metrics["out_of_fold"]["uniform_kl"]
+    names = {path.name for path in tmp_path.iterdir()}
+    expected = {"config.json", "metrics.json", "out_of_fold.csv", "curves.png"}
+    assert names == expected | {"fold_0.weights.h5", "fold_1.weights.h5"}
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    for fold in metrics["folds"].values():
+        assert fold["kl"] == min(entry["kl"] for entry in fold["history"])
+        assert len(fold["history"]) == 10
+
+    # What lies on disk gives the out-of-fold table again, float16 and all.
+    table = pd.read_csv(tmp_path / "out_of_fold.csv")
+    rows = read_rows(folder)
+    for fold in (0, 1):
+        part = table[table["fold"] == fold].reset_index(drop=True)
+        source = FolderWindows(rows[rows["eeg_id"].isin(part["eeg_id"])])
+        model = load_model(read_config(tmp_path / "config.json"), tmp_path / f"fold_{fold}.weights.h5")
+        shares, found = predict(model, config, source, 4)
+        np.testing.assert_allclose(found, part.filter(like="_predicted"), atol=1e-3)
+        assert kl_per_row(shares, found).mean() == pytest.approx(metrics["folds"][str(fold)]["kl"], abs=0.02)
+
+    # A second run finds everything done; another recipe is not mixed in.
+    before = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns
+    train_model(config, recipe, FolderData(folder), [0, 1], tmp_path)
+    assert (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match="folds trained with another batch_size"):
+        train_model(config, replace(recipe, batch_size=2), FolderData(folder), [0], tmp_path)
+    with pytest.raises(ValueError, match="folds 0 to 1"):
+        train_model(config, recipe, FolderData(folder), [2], tmp_path)
+
+
+def test_windows_drawn_on_the_fly_train_too(tmp_path):
+    recipe = replace(RECIPE, validation_windows=4)
+    metrics = train_model(TINY, recipe, DrawnData(draw, 8, "a test"), [1], tmp_path)
+    assert metrics["data"] == "8 windows an epoch, drawn from a test"
+    assert metrics["out_of_fold"]["rows"] == 4
+
+
+TWO_DEVICES = """
+import sys, tensorflow as tf
+from dataclasses import replace
+count = int(sys.argv[1])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+import numpy as np
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_training import DrawnWindows, RECIPE, TINY, draw, fit_fold, weights_of
+from training.devices import spread_over_devices
+with spread_over_devices()():
+    assert tf.distribute.get_strategy().num_replicas_in_sync == count
+options = {**TINY.options, "dropout": 0.0}  # the devices would draw different units to drop
+validation = DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
+config, recipe = replace(TINY, options=options), replace(RECIPE, ema_momentum=0.5)
+model, progress = fit_fold(config, recipe, DrawnWindows(draw, 8), validation, Path(sys.argv[2]))
+np.savez(sys.argv[2] + "/weights.npz", *weights_of(model), kl=[entry["kl"] for entry in progress.history])
+"""
+
+
+def test_two_devices_give_one_devices_result(tmp_path):
+    for count in (1, 2):
+        command = [sys.executable, "-c", TWO_DEVICES, str(count), str(tmp_path / str(count))]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (np.load(tmp_path / str(count) / "weights.npz") for count in (1, 2))
+    for name in one.files:
+        np.testing.assert_allclose(two[name], one[name], atol=2e-4, err_msg=name)
