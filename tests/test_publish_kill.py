@@ -17,11 +17,12 @@ from tests.publishing import Desk, open_desk
 
 
 def prepare_first(desk: Desk) -> None:
-    """Nothing is published yet."""
+    """Nothing is published yet, and what is new shows late."""
+    desk.server.lag = 3
 
 
 def prepare_next(desk: Desk) -> None:
-    """Another bundle is published, and new versions show late."""
+    """Another bundle is published, and what is new shows late."""
     desk.change_weights("before")
     assert desk.run("push").status == 0
     desk.change_weights("first")
