@@ -8,9 +8,9 @@ TFRecord and a file per window, plain records need no package and only a memory 
 0.6 that a window takes until it is float32. But a mapped file that somebody truncates kills its reader, where a short
 read is an error with a name. LZ4 and Zstandard save a fifth and two fifths of the size, and take longer to undo than
 that saves on a disk of 1 GB/s. A value is one of 256 steps between the least and the greatest of its row: this moves a
-probability by 8e-4 at worst under the raw network and by 4e-4 under a fitted EfficientNetV2-B2, where one range for all
-rows moves it by 1.4e-3 and 1.1e-3, and 6 bits by 4e-3 and 1.2e-3: the bound is 1e-3. float16 is more exact, but twice
-the size, and widening it costs more than scaling bytes.
+probability by up to 8e-4 under the raw network and 6e-4 under a fitted EfficientNetV2-B2, where one range for all rows
+moves it by 1.4e-3, and 7 bits by 1.3e-3 and 3e-3; the bound is 1e-3. float16 is more exact, but twice the size, and
+widening it costs more than scaling bytes.
 """
 
 from __future__ import annotations
