@@ -28,8 +28,11 @@ class RawConfig:
     """Low-pass corner, hertz (half amplitude)."""
     stride: int = 2
     """One sample kept out of `stride`: 100 Hz by default."""
-    clip: float = 1024.0
-    """Channels are clipped to +-clip microvolts before filtering."""
+    notch: tuple[float, ...] = (50.0, 60.0)
+    """Frequencies of the mains, taken out with what lies within about 2 Hz: they can be a thousand times the EEG."""
+    clip: float = 8192.0
+    """Channels are clipped to +-clip microvolts before filtering; far out, because clipped mains have overtones that
+    fold into the EEG's band."""
     compression: str = "asinh"
     """`asinh`: arsinh(x / unit), linear for small and logarithmic for large values; `none`: x / unit."""
     unit: float = 20.0
@@ -77,6 +80,8 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     # Fourth-order Butterworth magnitudes: steep, and without the ringing of a sharp edge.
     with np.errstate(divide="ignore"):
         gain = 1 / np.sqrt((1 + (config.f_min / bins) ** 8) * (1 + (bins / config.f_max) ** 8) * config.stride**2)
+    for mains in config.notch:
+        gain *= 1 - np.exp(-0.5 * (bins - mains) ** 2)
     raw = scipy.fft.irfft(spectrum * gain.astype(np.float32), 2 * n_samples)[:, :n_samples]
     raw *= np.float32(1 / config.unit)
     return np.arcsinh(raw) if config.compression == "asinh" else raw

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kernel.efficientnet import efficientnet_v2_b2, read_backbone_weights
-from kernel.inputs import RawConfig
+from kernel.inputs import RawConfig, build_raw
 from kernel.model import ModelConfig, build_model, read_config, write_config
 from kernel.montage import MIRROR
 from kernel.networks import NETWORKS
@@ -160,3 +160,14 @@ def test_a_configuration_of_other_fields_is_refused_by_name(tmp_path):
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"config\.json.*lacks width, has unknown colour"):
         read_config(path)
+
+
+def test_mains_of_millivolts_leave_the_raw_input_as_it_was():
+    rng = np.random.default_rng(0)
+    times = np.arange(10_000) / 200
+    channels = (20 * np.sin(2 * np.pi * 5 * times) + rng.normal(0, 10, (18, 10_000))).astype(np.float32)
+    hum = 4_000 * np.sin(2 * np.pi * 60 * times + 1).astype(np.float32)
+    clean, with_hum = (build_raw(x, RawConfig())[:, 500:-500] for x in (channels, channels + hum))
+    np.testing.assert_allclose(with_hum, clean, atol=0.02)
+    clipped = build_raw(channels + hum, RawConfig(clip=1024.0))[:, 500:-500]
+    assert np.abs(clipped - clean).max() > 1  # the overtones of clipped mains fold into the band: why clip is far out

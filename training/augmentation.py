@@ -100,12 +100,13 @@ def _noise(rng: np.random.Generator, window: Labelled, another: Callable[[], Lab
     """Add what electrodes add: hum of the mains everywhere or muscle in places, and sometimes one that is loose."""
     channels, shares = window
     n_channels, n_times = channels.shape
-    size = rng.lognormal(np.log(8), 1.0)
     if rng.random() < 0.5:
+        size = rng.lognormal(np.log(20), 1.8)  # mains reach millivolts
         times = np.arange(n_times) / SFREQ
         hum = np.sin(2 * np.pi * rng.choice([50.0, 60.0]) * times + rng.uniform(0, 2 * np.pi))
-        added = np.outer(rng.exponential(2 * size, n_channels), hum)
+        added = np.outer(rng.exponential(size, n_channels), hum)
     else:
+        size = rng.lognormal(np.log(8), 1.0)
         spectrum = scipy.fft.rfft(rng.standard_normal((n_channels, n_times)))
         freqs = np.fft.rfftfreq(n_times, 1 / SFREQ)
         muscle = scipy.fft.irfft(spectrum * np.clip((freqs - 10) / 20, 0, 1), n_times)
