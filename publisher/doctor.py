@@ -52,7 +52,7 @@ def examine(connect: Callable[[], Kaggle], target_of: Callable[[str], Target], d
         owner = kaggle.credential.username
         findings += _check_credential(kaggle, target_of(owner))
     findings += _check_client(kaggle.newest_client if owner else "")
-    target = target_of(owner or "OWNER")
+    target = target_of(owner or "your-name")
     findings += _check_names(target)
     findings += _check_bundle(dist, target)
     return findings

@@ -53,6 +53,17 @@ def is_stamped(source: str) -> bool:
     return bool(about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest())
 
 
+def refuse_foreign(kaggle: Kaggle, target: Target, *, force: bool) -> None:
+    """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
+    state = kaggle.kernel(target.owner, target.kernel)
+    if state is not None and not is_stamped(state.source) and not force:
+        raise ServiceError(
+            f"pushing the kernel {target.kernel_ref}",
+            f"version {state.version} there is not what this project published (written or changed elsewhere)",
+            "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
+        )
+
+
 class KernelPublisher:
     """Brings the kernel to the service, once for each bundle, code and settings."""
 
@@ -73,16 +84,6 @@ class KernelPublisher:
         (folder / self.metadata["code_file"]).write_text(self.text, encoding="utf-8", newline="\n")
         (folder / "kernel-metadata.json").write_text(json.dumps(self.metadata, indent=2) + "\n", encoding="utf-8")
         return folder / self.metadata["code_file"]
-
-    def refuse_foreign(self) -> None:
-        """Raise if the kernel of this name was written or changed elsewhere."""
-        state = self._state()
-        if state is not None and not is_stamped(state.source):
-            raise ServiceError(
-                f"pushing the kernel {self.target.kernel_ref}",
-                f"version {state.version} there is not what this project published (written or changed elsewhere)",
-                "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
-            )
 
     def publish(self, dist: Path, *, known: int = 0, force: bool = False) -> Pushed:
         """Push the written folder; return the version that runs our code.

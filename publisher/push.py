@@ -20,7 +20,7 @@ from dataset_builder.metadata import (
 from publisher.archive import read_manifest
 from publisher.client import Kaggle
 from publisher.dataset import DatasetPublisher
-from publisher.kernel import KernelPublisher
+from publisher.kernel import KernelPublisher, refuse_foreign
 from publisher.record import Journal, read_record, write_record
 
 Build = Callable[[Target, Path], object]
@@ -37,6 +37,7 @@ def push(
         raise ValueError("; ".join(f"{wrong}: {mend}" for wrong, mend in faults))
     say = kaggle.say
     say(f"signed in with {kaggle.credential}")
+    refuse_foreign(kaggle, target, force=force)  # before the long work: a wrong key shows here too
     bundle = dist / "dataset"
     build_bundle(target, bundle)
     manifest = read_manifest(bundle)
@@ -48,8 +49,6 @@ def push(
     if manifest.get("dirty"):
         say("note: the working tree has changes that are not committed; the record says so")
 
-    if not force:
-        kernel.refuse_foreign()
     known = record.get("dataset", {})
     same = known.get("ref") == target.dataset_ref and known.get("tree_sha256") == manifest["tree_sha256"]
     dataset = DatasetPublisher(kaggle, target, bundle, manifest, journal)
