@@ -21,21 +21,21 @@ TEMPORAL = [INDEX[n] for n in ("F7", "T3", "T5", "F8", "T4", "T6", "Fp1", "Fp2")
 def add_body(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray) -> None:
     """Add eyes, muscle, heart, chewing, shivering, ventilation and handling to `x` (19, n_times), in place."""
     kinds = (
-        (0.30, _blinks), (0.12, _eyes), (0.40, _muscle), (0.04, _chewing), (0.04, _shivering),
+        (0.30, add_blinks), (0.12, _eyes), (0.40, add_muscle), (0.04, _chewing), (0.04, _shivering),
         (0.05, _ventilation), (0.05, _handling), (0.10, _movement),
     )  # fmt: skip
     for chance, add in kinds:
         if rng.random() < chance:
             add(rng, x)
-    if rng.random() < 0.15:
-        x += np.outer(rng.normal(0, 1, 19) * rng.lognormal(np.log(3), 0.8), heart).astype(np.float32)
+    if rng.random() < 0.25:
+        add_heart(rng, x, heart, rng.lognormal(np.log(3), 0.8))
 
 
 def add_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
     """Add mains, pops, sweat, bad and swapped electrodes and the reference's own noise to `x`, in place."""
     n_times = x.shape[1]
-    if rng.random() < 0.5:
-        _mains(rng, x)
+    if rng.random() < 0.75:
+        add_mains(rng, x, rng.lognormal(np.log(1.5), 1.3))
     if rng.random() < 0.15:
         _pops(rng, x)
     if rng.random() < 0.2:
@@ -51,7 +51,7 @@ def add_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
     # The reference: potential of one place, and noise of its own, the same on every row.
     if rng.random() < 0.5:
         x -= x[rng.choice([INDEX["Cz"], INDEX["Pz"], INDEX["Fz"]])] * np.float32(rng.uniform(0.5, 1))
-    noise = _pink(rng, 1, n_times) * np.float32(rng.lognormal(np.log(20), 1.2))
+    noise = draw_pink(rng, 1, n_times) * np.float32(rng.lognormal(np.log(20), 1.2))
     x += noise
     if rng.random() < 0.3:
         x += rng.normal(0, 40, (19, 1)).astype(np.float32)
@@ -77,6 +77,19 @@ def draw_heart(rng: np.random.Generator, n_times: int) -> np.ndarray:
     return out[len(t) : len(t) + n_times]
 
 
+def add_heart(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray, microvolts: float) -> None:
+    """Add the heart to `x`, in place: its field runs straight across the head, the pulse lifts single electrodes."""
+    direction = rng.normal(0, 1, 3) * (1, 0.6, 0.6)
+    field = electrode_positions() @ direction + rng.normal(0, rng.uniform(0.1, 0.6), 19)
+    x += np.outer(field * microvolts, heart).astype(np.float32)
+    if rng.random() < 0.3:
+        late = int(rng.uniform(0.15, 0.3) * SFREQ)
+        length = int(rng.uniform(0.2, 0.5) * SFREQ)
+        pulse = np.convolve(np.roll(heart, late), np.hanning(length) / length * 10)[: len(heart)]
+        some = rng.choice(19, rng.integers(1, 5), replace=False)
+        x[some] += np.outer(rng.normal(0, 1.5, len(some)) * microvolts, pulse).astype(np.float32)
+
+
 def add_gaps(rng: np.random.Generator, samples: np.ndarray) -> None:
     """Put NaN into `samples` (20, n_times) as the competition has it: lone samples, blocks at an end, short holes."""
     n_times = samples.shape[1]
@@ -93,27 +106,6 @@ def add_gaps(rng: np.random.Generator, samples: np.ndarray) -> None:
         samples[:, at : at + int(rng.integers(10, 400))] = np.nan
 
 
-def make_unreadable(rng: np.random.Generator, x: np.ndarray) -> None:
-    """Bury `x` (19, n_times) in mains, amplifier noise or handling, so that nobody can read it; in place."""
-    n_times = x.shape[1]
-    kind = rng.choice([0, 0, 0, 1, 2, 3])  # mains most often
-    if kind == 0:
-        t = np.arange(n_times) / SFREQ
-        sizes = rng.lognormal(np.log(800), 1.2, (19, 1)) * rng.choice([1.0, 0.02], (19, 1), p=[0.8, 0.2])
-        beat = 1 + 0.3 * draw_slow_noise(rng, 1, n_times, 0.3)
-        x *= np.float32(rng.uniform(0.1, 1))
-        x += (sizes * beat * np.sin(2 * np.pi * 60 * t + rng.normal(0, 0.3, (19, 1)))).astype(np.float32)
-        x += (sizes * rng.uniform(0, 0.15) * np.sin(2 * np.pi * rng.uniform(12, 45) * t)).astype(np.float32)
-    elif kind == 1:
-        x *= np.float32(rng.uniform(0, 0.3))
-        x += _pink(rng, 19, n_times) * np.float32(rng.uniform(0.5, 4))
-    elif kind == 2:
-        bursts = np.clip(draw_slow_noise(rng, 19, n_times, 1.0), 0, None) ** 2
-        x += bursts * _hiss(rng, 19, n_times, 0.3) * np.float32(rng.lognormal(np.log(150), 0.7))
-    else:
-        x += draw_slow_noise(rng, 19, n_times, rng.uniform(0.5, 4)) * np.float32(rng.lognormal(np.log(200), 0.8))
-
-
 def _pulses(rng: np.random.Generator, n_times: int, per_second: float) -> np.ndarray:
     return rng.integers(0, n_times, max(1, rng.poisson(per_second * n_times / SFREQ)))
 
@@ -124,18 +116,21 @@ def _add_wave(x: np.ndarray, field: np.ndarray, wave: np.ndarray, at: int) -> No
         x[:, start:stop] += np.outer(field, wave[start - at : stop - at]).astype(np.float32)
 
 
-def _pink(rng: np.random.Generator, n_rows: int, n_times: int) -> np.ndarray:
+def draw_pink(rng: np.random.Generator, n_rows: int, n_times: int) -> np.ndarray:
+    """Return noise (n_rows, n_times) that is slow and fast at once, deviation about 1."""
     parts = [draw_slow_noise(rng, n_rows, n_times, hz) for hz in (0.2, 1, 4, 15)]
     out = sum(p * np.float32(w) for p, w in zip(parts, rng.uniform(0.1, 1, 4), strict=True))
     return out + rng.standard_normal((n_rows, n_times), dtype=np.float32) * np.float32(rng.uniform(0, 0.5))
 
 
-def _hiss(rng: np.random.Generator, n_rows: int, n_times: int, smooth: float) -> np.ndarray:
+def draw_hiss(rng: np.random.Generator, n_rows: int, n_times: int, smooth: float) -> np.ndarray:
+    """Return muscle-like noise (n_rows, n_times): white, its low frequencies left as far as `smooth` says."""
     white = rng.standard_normal((n_rows, n_times + 1), dtype=np.float32)
     return white[:, 1:] - np.float32(1 - smooth) * white[:, :-1]
 
 
-def _blinks(rng: np.random.Generator, x: np.ndarray) -> None:
+def add_blinks(rng: np.random.Generator, x: np.ndarray) -> None:
+    """Add blinks to `x` (19, n_times), in place: largest at Fp1 and Fp2."""
     field = np.zeros(19)
     for name, size in (("Fp1", 1.0), ("Fp2", 1.0), ("F7", 0.35), ("F8", 0.35), ("F3", 0.3), ("F4", 0.3), ("Fz", 0.3)):
         field[INDEX[name]] = size * rng.uniform(0.7, 1.2)
@@ -162,10 +157,11 @@ def _eyes(rng: np.random.Generator, x: np.ndarray) -> None:
     x += np.outer(field * size, wave).astype(np.float32)
 
 
-def _muscle(rng: np.random.Generator, x: np.ndarray) -> None:
+def add_muscle(rng: np.random.Generator, x: np.ndarray) -> None:
+    """Add steady or waxing muscle to `x` (19, n_times), in place: mostly temporal and frontopolar."""
     n_times = x.shape[1]
     some = rng.choice(TEMPORAL if rng.random() < 0.75 else np.arange(19), rng.integers(1, 8), replace=False)
-    hiss = _hiss(rng, len(some), n_times, rng.uniform(0.1, 0.7))
+    hiss = draw_hiss(rng, len(some), n_times, rng.uniform(0.1, 0.7))
     steady = rng.random() < 0.35
     if steady:
         gate = np.exp(0.4 * draw_slow_noise(rng, len(some), n_times, 0.3))
@@ -183,7 +179,7 @@ def _chewing(rng: np.random.Generator, x: np.ndarray) -> None:
     )
     run = np.clip(draw_slow_noise(rng, 1, n_times, 0.15)[0] + 0.5, 0, 1)
     size = rng.lognormal(np.log(40), 0.6)
-    x[TEMPORAL] += _hiss(rng, len(TEMPORAL), n_times, 0.2) * (beat * run * size).astype(np.float32)
+    x[TEMPORAL] += draw_hiss(rng, len(TEMPORAL), n_times, 0.2) * (beat * run * size).astype(np.float32)
     slow = np.convolve(beat * run, np.ones(30) / 30, mode="same") * size * 0.6  # the tongue's glossokinetic wave
     x += np.outer(build_topography(place(0, 0.8), 0.6), slow).astype(np.float32)
 
@@ -227,17 +223,20 @@ def _movement(rng: np.random.Generator, x: np.ndarray) -> None:
         _add_wave(x, rng.standard_normal(19) * rng.lognormal(np.log(50), 0.7), wave, int(at))
 
 
-def _mains(rng: np.random.Generator, x: np.ndarray) -> None:
+def add_mains(rng: np.random.Generator, x: np.ndarray, microvolts: float) -> None:
+    """Add 60 Hz to `x`, each electrode with its own size and phase, in place."""
     n_times = x.shape[1]
-    t = np.arange(n_times) / SFREQ
-    hertz = 60.0
-    size = rng.lognormal(np.log(1.5), 1.2)
-    wave = np.sin(2 * np.pi * hertz * t) * (1 + 0.1 * draw_slow_noise(rng, 1, n_times, 0.3)[0])
-    if rng.random() < 0.3:  # what a third harmonic leaves after sampling at 200 Hz: 180 Hz folds to 20 Hz
-        wave += rng.uniform(0.02, 0.2) * np.sin(2 * np.pi * 20 * t + rng.uniform(0, 6))
-    same = rng.random() < 0.5
-    sizes = np.full(19, size) * (rng.lognormal(0, 0.8 if same else 1.4, 19)) * (1 if same else rng.choice([-1, 1], 19))
-    x += np.outer(sizes, wave).astype(np.float32)
+    turn = 2 * np.pi * 60 / SFREQ * np.arange(n_times)
+    sway = 1 + rng.uniform(0, 0.2) * draw_slow_noise(rng, 1, n_times, 0.3)[0]
+    sizes = microvolts * rng.lognormal(0, rng.uniform(0.4, 1.5), 19) * rng.choice([1, rng.choice([-1, 1])], 19)
+    phases = rng.normal(0, rng.uniform(0, 0.8), 19)
+    waves = np.stack([np.sin(turn), np.cos(turn)]) * sway
+    columns = np.stack([np.cos(phases), np.sin(phases)], axis=1) * sizes[:, None]
+    if rng.random() < 0.6:  # what a third harmonic leaves after sampling at 200 Hz: 180 Hz folds to 20 Hz
+        waves = np.concatenate([waves, np.sin(turn / 3 + rng.uniform(0, 6))[None]])
+        third = sizes * rng.lognormal(np.log(0.03), 0.8) * rng.lognormal(0, 0.4, 19)
+        columns = np.concatenate([columns, third[:, None]], axis=1)
+    x += columns.astype(np.float32) @ waves.astype(np.float32)
 
 
 def _pops(rng: np.random.Generator, x: np.ndarray) -> None:
@@ -255,12 +254,12 @@ def _bad_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
         if kind == 0:  # dead
             x[row] = rng.normal(0, 20) if rng.random() < 0.5 else 0
         elif kind == 1:  # loose: noise instead of brain
-            x[row] = x[row] * np.float32(rng.uniform(0, 0.5)) + _pink(rng, 1, n_times)[0] * np.float32(
+            x[row] = x[row] * np.float32(rng.uniform(0, 0.5)) + draw_pink(rng, 1, n_times)[0] * np.float32(
                 rng.lognormal(np.log(40), 0.8)
             )
         elif kind == 2:  # swings wildly now and then
             gate = np.clip(draw_slow_noise(rng, 1, n_times, 0.15)[0] - rng.uniform(0, 1), 0, None)
-            wild = draw_slow_noise(rng, 1, n_times, rng.uniform(1, 6))[0] + 0.3 * _hiss(rng, 1, n_times, 0.3)[0]
+            wild = draw_slow_noise(rng, 1, n_times, rng.uniform(1, 6))[0] + 0.3 * draw_hiss(rng, 1, n_times, 0.3)[0]
             x[row] += wild * gate * np.float32(rng.lognormal(np.log(300), 0.9))
         elif kind == 3:  # at the amplifier's rail, now and then at the other one
             rail = np.where(draw_slow_noise(rng, 1, n_times, 0.1)[0] > rng.uniform(0.5, 3), -1, 1)

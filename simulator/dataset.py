@@ -83,7 +83,13 @@ def _write(folder: Path, config: DataSetConfig, workers: int, progress: bool) ->
     jobs = [("train", i) for i in range(config.recordings)] + [("test", i) for i in range(config.test_recordings)]
     waiting = [job for job in jobs if not (unfinished / f"{job[0]}-{job[1]}.json").exists()]
     write = partial(_write_recording, folder, config.seed)
-    bar = tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="rec", desc="simulate", disable=not progress)
+    bar = tqdm(
+        total=len(jobs),
+        initial=len(jobs) - len(waiting),
+        unit="rec",
+        desc="simulate",
+        disable=None if progress else True,
+    )
     with bar:
         for _ in _run(write, waiting, workers):
             bar.update()

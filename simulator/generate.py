@@ -18,8 +18,9 @@ import numpy as np
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SAMPLES, WINDOW_SECONDS
 from kernel.montage import build_montage
 from simulator.amplifier import amplify
-from simulator.artefacts import add_body, add_electrodes, add_gaps, draw_heart, make_unreadable
+from simulator.artefacts import add_body, add_electrodes, add_gaps, draw_heart
 from simulator.background import draw_brain, draw_slow_noise, render_background
+from simulator.other import Family, add_family, change_brain, draw_family
 from simulator.patterns import Played, play_pattern
 from simulator.plan import Plan, draw_plan
 from simulator.population import Population, draw_n_votes, draw_population, draw_scores
@@ -27,6 +28,8 @@ from simulator.voters import Properties, cast_votes, expected_votes, score
 
 STREAMS = {"window": 0, "recording": 1, "test": 2}
 UNREADABLE = Properties(0.0, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5)
+NOTHING_SEEN = -1.5
+"""Below this score of "is there a pattern" hardly any rater finds one, and a window may be of a family of Other."""
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 SECONDS_AT = (50, 50, 50, 58, 84, 130, 318, 900)
 ROWS_AT = (1, 1, 1, 3, 6, 13, 51, 80)
@@ -129,19 +132,23 @@ class _Scene:
 
     background: np.ndarray
     parts: dict[int, tuple[Plan, Played, np.ndarray]]
-    unreadable: bool
+    family: Family
 
 
 def _compose(
     patient: np.random.Generator, rng: np.random.Generator, n_times: int, segments: list[Segment]
 ) -> tuple[np.ndarray, _Scene]:
     """Return samples (20, n_times) and what labels are read from; `patient` draws what recordings of one share."""
-    brain = draw_brain(patient)
+    family: Family = draw_family(rng) if max(float(s.scores[0]) for s in segments) < NOTHING_SEEN else "usual"
+    brain = change_brain(rng, draw_brain(patient), family)
     x = render_background(rng, brain, n_times)
     channels = build_montage(x)
     parts = {}
     for segment in segments:
         plan = draw_plan(rng, segment.scores)
+        if family in ("unreadable", "suppressed") or (family != "usual" and rng.random() < 0.5):
+            faint = min(plan.properties.salience, rng.uniform(0, 0.5))
+            plan = replace(plan, seizure=False, properties=replace(plan.properties, salience=faint))
         length = segment.stop - segment.start
         centre = (segment.centre[0] - segment.start, segment.centre[1] - segment.start)
         played = play_pattern(rng, plan, length, centre)
@@ -158,9 +165,7 @@ def _compose(
         parts[segment.start] = (plan, played, pattern * size)
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
-    unreadable = bool(max(float(s.scores[0]) for s in segments) < -2.4 and rng.random() < 0.15)
-    if unreadable:
-        make_unreadable(rng, x)
+    add_family(rng, x, family, heart)
     add_electrodes(rng, x)
     ekg = heart * np.float32(rng.lognormal(np.log(250), 1.0) * rng.choice([-1, 1]))
     ekg += draw_slow_noise(rng, 1, n_times, 1.0)[0] * np.float32(rng.lognormal(np.log(8), 1.0))
@@ -168,17 +173,20 @@ def _compose(
         ekg = draw_slow_noise(rng, 1, n_times, 3.0)[0] * np.float32(rng.lognormal(np.log(30), 1.5))
     samples = amplify(rng, np.concatenate([x, ekg[None]]))
     add_gaps(rng, samples)
-    return samples, _Scene(channels, parts, unreadable)
+    return samples, _Scene(channels, parts, family)
 
 
 def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
-    """Return the 98th percentile of the pattern over twice the background, mean of the four strongest channels."""
+    """Return the 98th percentile of the pattern over twice the background, mean of the four strongest channels.
+
+    Over next to no background a pattern must still reach some microvolts to be seen on a page.
+    """
     inside = slice(*centre)
     active = on[inside] > 0.5
     if active.sum() < 40:
         return 0.0
     peaks = np.percentile(np.abs(pattern[:, inside][:, active][:, ::4]), 98, axis=1)
-    level = np.sqrt((background[:, inside] ** 2).mean(axis=1)) + 1.5
+    level = np.sqrt((background[:, inside] ** 2).mean(axis=1) + 5.0**2)
     strongest = np.argsort(peaks)[-4:]
     return float((peaks[strongest] / (2 * level[strongest])).mean())
 
@@ -198,7 +206,7 @@ def _label(
         prevalence=float(on.mean()),
         rate=float(played.rate[inside][on > 0.5].mean()) if on.any() else plan.properties.rate,
     )
-    if scene.unreadable:
+    if scene.family == "unreadable":
         found = UNREADABLE
     scores = score(found)
     panel = population == "few"
@@ -212,7 +220,7 @@ def _label(
         "onset_seconds": float((begins[0] + segment.start - start) / SFREQ) if len(begins) else float("nan"),
         "seizure": plan.seizure,
         "bilateral_independent": plan.bilateral,
-        "unreadable": scene.unreadable,
+        "family": scene.family,
         **{name: float(getattr(found, name)) for name in Properties.__dataclass_fields__},
         **{f"score_{n}": float(s) for n, s in zip(("pattern", "ictal", "periodic", "lateral"), scores, strict=True)},
         "expected": expected,

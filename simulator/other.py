@@ -1,0 +1,121 @@
+"""The families of Other: what there is where the raters find no pattern at all. Called by `simulator.generate`.
+
+Windows of real patients that nobody calls rhythmic or periodic are of a few kinds, each common: ongoing EEG that is
+slow and irregular, that of somebody awake (posterior rhythm, blinks, muscle) or asleep, next to none at all with heart
+and mains standing out of it (ACNS 2021: suppressed, below 10 microvolts; electrocerebral inactivity, Stecker et al.,
+J Clin Neurophysiol 2016;33:324), and recordings that artefact buries whole (Tatum et al., ibid. 2011;28:231). The
+artefacts here are those that windows of every class have; there are only more of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from kernel.constants import SFREQ
+from simulator.artefacts import add_blinks, add_heart, add_mains, add_muscle, draw_hiss, draw_pink
+from simulator.background import Brain, draw_slow_noise
+
+Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
+SHARES: dict[Family, float] = {
+    "usual": 0.34, "unreadable": 0.17, "suppressed": 0.18, "slow": 0.16, "awake": 0.10, "asleep": 0.05,
+}  # fmt: skip
+
+
+def draw_family(rng: np.random.Generator) -> Family:
+    """Return which kind of Other a window without a pattern is; usual: whatever the patient's EEG is like."""
+    return list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
+
+
+def change_brain(rng: np.random.Generator, brain: Brain, family: Family) -> Brain:
+    """Return the patient's EEG as it is in a window of the family."""
+    if family == "suppressed" or (family == "unreadable" and rng.random() < 0.5):
+        return replace(
+            brain,
+            microvolts=float(np.clip(rng.lognormal(np.log(2.2), 0.6), 0.4, 8)),
+            exponent=rng.uniform(1.0, 2.6),
+            slow=rng.choice([0.0, rng.uniform(0, 1.0)]),
+            alpha=0.0,
+            beta=rng.choice([0.0, rng.uniform(0, 0.5)]),
+            spindles=0.0,
+            burst_share=1.0,
+            transients=0.0,
+            lesion_slow=0.0,
+            sensor=float(rng.lognormal(-1.0, 0.6)),
+        )
+    if family == "slow":  # polymorphic delta or theta, now and then under a sedative's beta
+        return replace(
+            brain,
+            microvolts=float(np.clip(rng.lognormal(np.log(17), 0.6), 5, 90)),
+            slow_hz=rng.uniform(0.7, 3) if rng.random() < 0.6 else rng.uniform(2, 7),
+            slow_width=rng.uniform(0.6, 2.5),
+            slow=rng.uniform(0.8, 3),
+            fast_share=rng.lognormal(-0.9, 0.7),
+            beta=rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0,
+            burst_share=1.0,
+            unrest=rng.uniform(0.3, 1.0),
+            transients=rng.uniform(0, 1.5),
+        )
+    if family == "awake":
+        return replace(
+            brain,
+            microvolts=float(np.clip(rng.lognormal(np.log(9), 0.4), 4, 30)),
+            slow=rng.choice([0.0, rng.uniform(0, 0.5)]),
+            fast_share=rng.lognormal(-0.5, 0.6),
+            alpha_hz=rng.uniform(7, 12),
+            alpha=rng.uniform(0.3, 2.0),
+            beta=rng.uniform(0, 0.8),
+            spindles=0.0,
+            burst_share=1.0,
+            unrest=rng.uniform(0.2, 0.6),
+        )
+    if family == "asleep":
+        return replace(
+            brain,
+            slow=rng.uniform(0.3, 2.0),
+            slow_hz=rng.uniform(0.6, 2),
+            alpha=0.0,
+            spindles=rng.uniform(3, 15),
+            burst_share=1.0,
+            transients=rng.uniform(0, 1.0),
+        )
+    return brain
+
+
+def add_family(rng: np.random.Generator, x: np.ndarray, family: Family, heart: np.ndarray) -> None:
+    """Add to `x` (19, n_times) what else goes with the family, in place; `heart` (n_times,) has amplitude 1."""
+    if family == "awake":
+        for chance, add in ((0.7, add_blinks), (0.7, add_muscle)):
+            if rng.random() < chance:
+                add(rng, x)
+    elif family == "suppressed":
+        if rng.random() < 0.8:
+            add_heart(rng, x, heart, rng.lognormal(np.log(11), 0.8))
+        if rng.random() < 0.7:
+            add_mains(rng, x, rng.lognormal(np.log(15), 1.3))
+    elif family == "unreadable":
+        _bury(rng, x, heart)
+
+
+def _bury(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray) -> None:
+    """Bury `x` in mains, amplifier noise, muscle or movement, so that nobody can read it."""
+    n_times = x.shape[1]
+    kind = rng.choice([0, 0, 0, 1, 2, 3])  # mains most often
+    if kind == 0:
+        x *= np.float32(rng.uniform(0.1, 1))
+        if rng.random() < 0.6:
+            add_heart(rng, x, heart, rng.lognormal(np.log(11), 0.8))
+        add_mains(rng, x, rng.lognormal(np.log(400), 1.3))
+        if rng.random() < 0.2:  # a machine of another frequency
+            line = np.sin(2 * np.pi * rng.uniform(10, 45) * np.arange(n_times) / SFREQ)
+            x += np.outer(rng.lognormal(np.log(10), 1.0, 19), line).astype(np.float32)
+    elif kind == 1:
+        x *= np.float32(rng.uniform(0, 0.3))
+        x += draw_pink(rng, 19, n_times) * np.float32(rng.uniform(0.5, 4))
+    elif kind == 2:
+        bursts = np.clip(draw_slow_noise(rng, 19, n_times, 1.0), 0, None) ** 2
+        x += bursts * draw_hiss(rng, 19, n_times, 0.3) * np.float32(rng.lognormal(np.log(150), 0.7))
+    else:
+        x += draw_slow_noise(rng, 19, n_times, rng.uniform(0.5, 4)) * np.float32(rng.lognormal(np.log(200), 0.8))
