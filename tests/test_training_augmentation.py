@@ -1,0 +1,99 @@
+"""Each augmentation does what its name says to the channels, and to the label only where it must."""
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from kernel.montage import MIRROR
+from training.augmentation import AUGMENTATIONS, augment, choose
+
+SHARES = np.array([0.5, 0.5, 0, 0, 0, 0])
+OTHER = np.array([0, 0, 0, 0, 0, 1.0])
+
+
+@pytest.fixture
+def channels():
+    return np.random.default_rng(0).normal(0, 30, (18, 10_000)).astype(np.float32)
+
+
+def apply(name, channels, seed=0):
+    another = (np.full_like(channels, 7), OTHER)
+    kept = channels.copy()
+    changed, shares = AUGMENTATIONS[name](np.random.default_rng(seed), (channels, SHARES), lambda: another)
+    np.testing.assert_array_equal(channels, kept)  # nothing is overwritten
+    assert changed.shape == channels.shape
+    assert changed.dtype == np.float32
+    assert np.isfinite(changed).all()
+    return changed, shares
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_an_augmentation_changes_the_channels_and_repeats_itself(name, channels):
+    changed, shares = apply(name, channels)
+    again, _ = apply(name, channels)
+    np.testing.assert_array_equal(changed, again)
+    assert not np.array_equal(changed, channels)
+    assert shares.sum() == pytest.approx(1)
+    if name != "mixup":
+        np.testing.assert_array_equal(shares, SHARES)
+
+
+def test_mirror_reversal_and_sign_undo_themselves(channels):
+    np.testing.assert_array_equal(apply("mirror", channels)[0], channels[MIRROR])
+    for name in ("mirror", "time_reversal", "sign"):
+        twice, _ = apply(name, apply(name, channels)[0])
+        np.testing.assert_array_equal(twice, channels)
+
+
+def test_gain_scales_each_channel_by_one_number(channels):
+    ratio = apply("gain", channels)[0] / channels
+    np.testing.assert_allclose(ratio.std(axis=1), 0, atol=1e-4)
+    assert 0.2 < ratio.mean() < 5
+
+
+def test_dropout_silences_one_to_four_channels_and_leaves_the_rest(channels):
+    counts = set()
+    for seed in range(30):
+        changed, _ = apply("channel_dropout", channels, seed)
+        silent = (changed == 0).all(axis=1)
+        counts.add(int(silent.sum()))
+        np.testing.assert_array_equal(changed[~silent], channels[~silent])
+    assert counts == {1, 2, 3, 4}
+
+
+def test_band_stop_takes_a_third_of_an_octave_and_nothing_else(channels):
+    changed, _ = apply("band_stop", channels)
+    freqs, before = scipy.signal.periodogram(channels, 200)
+    after = scipy.signal.periodogram(changed, 200)[1]
+    stopped = (after < 1e-6 * np.maximum(before, 1e-9)).all(axis=0) & (freqs > 0)
+    assert np.log2(freqs[stopped].max() / freqs[stopped].min()) == pytest.approx(1 / 3, abs=0.1)
+    np.testing.assert_allclose(
+        after[:, ~stopped & (freqs > 0)], before[:, ~stopped & (freqs > 0)], rtol=1e-2, atol=1e-4
+    )
+
+
+def test_the_labelled_seconds_outlive_other_surroundings(channels):
+    changed, _ = apply("crop_and_concatenate", channels)
+    np.testing.assert_array_equal(changed[:, 4_000:6_000], channels[:, 4_000:6_000])
+    np.testing.assert_array_equal(changed[:, :400], 7)
+    np.testing.assert_array_equal(changed[:, -400:], 7)
+
+
+def test_mixup_mixes_label_and_signal_by_the_same_share(channels):
+    changed, shares = apply("mixup", channels)
+    np.testing.assert_allclose(changed, channels * (1 - shares[5]) + 7 * shares[5], rtol=1e-4, atol=1e-3)
+    assert shares[0] == shares[1] == pytest.approx((1 - shares[5]) / 2)
+
+
+def test_noise_is_above_the_delta_band_but_for_loose_electrodes(channels):
+    added = [apply("noise", np.zeros_like(channels), seed)[0] for seed in range(20)]
+    slow = [np.abs(np.fft.rfft(x)[:, 1:200]).max(axis=1) / (np.abs(np.fft.rfft(x)).max(axis=1) + 1e-9) for x in added]
+    assert max(int((share > 0.5).sum()) for share in slow) <= 2
+
+
+def test_chances_decide_how_often_and_the_table_in_what_order(channels):
+    drawn = [choose(np.random.default_rng(seed), {"sign": 0.5, "mixup": 1.0, "gain": 0.0}) for seed in range(200)]
+    assert {tuple(names) for names in drawn} == {("mixup",), ("mixup", "sign")}
+    assert 0.35 < np.mean([len(names) == 2 for names in drawn]) < 0.65
+    window = augment(np.random.default_rng(0), (channels, SHARES), lambda: (-channels, OTHER), ["sign", "mirror"])
+    np.testing.assert_array_equal(window[0], -channels[MIRROR])

@@ -1,0 +1,108 @@
+"""What is said of predictions: summaries against plain arithmetic, the blend against a search, the command's output."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kernel.constants import CLASS_NAMES, VOTES
+from kernel.model import ModelConfig, write_config
+from training.blending import fit_blend, fit_ensemble
+from training.evaluation import PREDICTED, describe, print_summary, write_curves, write_reliability
+from training.metric import kl_per_row
+from training.scoring import read_blend
+
+
+def draw(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.dirichlet(np.full(6, 0.4), n)
+    votes = np.array([rng.multinomial(12, row) for row in truth]) / 12
+    return truth, votes
+
+
+def test_a_summary_agrees_with_plain_arithmetic(capsys, tmp_path):
+    truth, votes = draw()
+    summary = describe(votes, truth)
+    kl = kl_per_row(votes, truth)
+    assert summary["kl"] == pytest.approx(kl.mean(), abs=1e-4)
+    assert summary["interval"][0] < summary["kl"] < summary["interval"][1]
+    # The bootstrap's interval is that of the normal approximation, for this many independent rows.
+    error = 1.96 * kl.std() / np.sqrt(len(kl))
+    np.testing.assert_allclose(summary["interval"], kl.mean() + error * np.array([-1, 1]), atol=0.2 * error)
+    confusion = np.array(summary["confusion"])
+    np.testing.assert_allclose(confusion.sum(axis=1), 1, atol=1e-3)
+    np.testing.assert_allclose(confusion[2], (votes[:, 2:3] * truth).sum(axis=0) / votes[:, 2].sum(), atol=1e-3)
+    leading = votes.argmax(axis=1) == 3
+    assert summary["by_class"]["LRDA"] == {"rows": leading.sum(), "kl": pytest.approx(kl[leading].mean(), abs=1e-4)}
+    assert sum(one["number"] for one in summary["reliability"]) == 6 * len(votes)
+    print_summary(summary)
+    printed = capsys.readouterr().out
+    assert f"KL {summary['kl']:.4f}, 95% interval" in printed
+    assert all(name in printed for name in CLASS_NAMES)
+    write_reliability(summary, tmp_path / "reliability.png")
+    history = [{"stage": stage, "loss": 1.0, "kl": 0.9} for stage in ("all", "all", "many")]
+    write_curves({"0": {"history": history}}, tmp_path / "curves.png")
+    for name in ("reliability.png", "curves.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_bootstrap_draws_patients_not_rows():
+    truth, votes = draw(60)
+    repeated = [np.repeat(array, 20, axis=0) for array in (votes, truth)]
+    rows = describe(*repeated)["interval"]
+    patients = describe(*repeated, groups=np.repeat(np.arange(60), 20))["interval"]
+    assert patients[1] - patients[0] > 3 * (rows[1] - rows[0])
+
+
+def test_reliability_tells_calibrated_from_over_sure():
+    truth, votes = draw(4000)
+    sure = truth**3 / (truth**3).sum(axis=1, keepdims=True)
+    honest, boasting = (describe(votes, p, resamples=10)["reliability"] for p in (truth, sure))
+    assert max(abs(one["predicted"] - one["voted"]) for one in honest if one["number"] > 200) < 0.03
+    assert boasting[-1]["predicted"] - boasting[-1]["voted"] > 0.03
+
+
+def test_the_blend_is_the_best_convex_one():
+    truth, votes = draw(800)
+    rng = np.random.default_rng(5)
+    models = np.stack(
+        [0.5 * truth + 0.5 * rng.dirichlet(np.full(6, 0.5), 800) for _ in range(2)] + [np.full((800, 6), 1 / 6)]
+    )
+    weights = fit_blend(votes, models)
+    assert (weights >= 0).all()
+    assert weights.sum() == pytest.approx(1)
+
+    def score(w):
+        return kl_per_row(votes, np.tensordot(w, models, 1)).mean()
+
+    grid = [(a, b, 1 - a - b) for a in np.linspace(0, 1, 21) for b in np.linspace(0, 1 - a, 21)]
+    assert score(weights) <= min(score(np.maximum(w, 0)) for w in grid) + 1e-6
+    assert fit_blend(votes, np.stack([truth, np.full((800, 6), 1 / 6)]))[0] > 0.95
+
+
+def write_model(folder, ids, votes, predictions):
+    folder.mkdir()
+    write_config(ModelConfig("raw_1d", ()), folder / "config.json")
+    table = pd.DataFrame({"eeg_id": ids, "patient_id": ids, "fold": 0})
+    table[list(VOTES)], table[list(PREDICTED)] = votes, predictions
+    table.to_csv(folder / "out_of_fold.csv", index=False)
+
+
+def test_an_ensemble_is_fitted_on_common_rows_and_written(tmp_path):
+    truth, votes = draw(200)
+    write_model(tmp_path / "good", range(200), votes, truth)
+    with pytest.raises(ValueError, match="at least two models"):
+        fit_ensemble(tmp_path)
+    write_model(tmp_path / "poor", range(100, 200), votes[100:], np.full((100, 6), 1 / 6))
+    found = fit_ensemble(tmp_path)
+    assert json.loads((tmp_path / "ensemble.json").read_text()) == found
+    assert found["good"] > 0.9
+    assert sum(found.values()) == pytest.approx(1, abs=1e-3)
+    assert set(read_blend(tmp_path, "ensemble")) <= {"good", "poor"}
+    assert read_blend(tmp_path, "good") == {"good": 1.0}
+    write_model(tmp_path / "elsewhere", range(900, 950), votes[:50], truth[:50])
+    with pytest.raises(ValueError, match="no predicted rows in common"):
+        fit_ensemble(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"ensemble\.json"):
+        read_blend(tmp_path / "good", "ensemble")
