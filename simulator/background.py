@@ -92,6 +92,7 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
     low = freqs < 13
     power /= power[low].sum()
     slowing = _bump(freqs, brain.slow_hz, brain.slow_width)
+    later = _bump(freqs, brain.slow_hz * rng.uniform(0.6, 1.6), brain.slow_width)
     flat = _flat(freqs, brain.exponent) * brain.fast_share**2
     extra = [
         (3, _bump(freqs, brain.alpha_hz, 0.6), brain.alpha),
@@ -99,10 +100,16 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
         (1, _bump(freqs, rng.uniform(0.7, 2.2), 0.6), brain.lesion_slow * 3),
         (1, _bump(freqs, rng.uniform(12, 22), 5.0), brain.breach * 3),
     ]
-    rows = [np.sqrt(power + slowing * brain.slow**2)] * N_SLOW + [np.sqrt(flat)] * N_FAST
+    rows = [np.sqrt(power + bump * brain.slow**2) for bump in (slowing, later) for _ in range(N_SLOW // 2)]
+    rows += [np.sqrt(flat)] * N_FAST
     rows += [np.sqrt(bump) * size for count, bump, size in extra if size for _ in range(count)]
     sources = _shape_noise(rng, np.stack(rows).astype(np.float32), n_fft)[:, :n_times]
     sources *= _wander(rng, len(sources), n_times, brain.unrest)
+    # Over minutes the slowing changes its frequency, the fast activity its share.
+    drift = draw_slow_noise(rng, 2, n_times, rng.uniform(0.005, 0.03)) * np.float32(brain.unrest)
+    sources[: N_SLOW // 2] *= np.exp(drift[0])
+    sources[N_SLOW // 2 : N_SLOW] *= np.exp(-drift[0])
+    sources[N_SLOW : N_SLOW + N_FAST] *= np.exp(0.7 * drift[1])
     if brain.alpha:
         sources[N_SLOW + N_FAST : N_SLOW + N_FAST + 3] *= _wander(rng, 3, n_times, 0.9, hertz=0.15)
     fields = _draw_fields(rng, brain)
@@ -131,9 +138,9 @@ def electrodes_of_side(side: int) -> list[int]:
 
 def draw_slow_noise(rng: np.random.Generator, n_rows: int, n_times: int, hertz: float) -> np.ndarray:
     """Return (n_rows, n_times) float32 of smooth noise with deviation 1 that changes `hertz` times a second."""
-    n_knots = max(4, int(np.ceil(n_times / SFREQ * hertz)) + 3)
+    n_knots = int(np.ceil(n_times / SFREQ * hertz)) + 3
     knots = rng.standard_normal((n_rows, n_knots)).astype(np.float32)
-    at = np.linspace(0, n_knots - 1.001, n_times, dtype=np.float32)
+    at = (rng.random() + np.arange(n_times) * (hertz / SFREQ)).astype(np.float32)
     left = at.astype(np.int32)
     part = at - left
     part = part * part * (3 - 2 * part)

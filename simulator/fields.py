@@ -24,38 +24,63 @@ def compute_laterality(channels: np.ndarray) -> float:
 
 
 def draw_fields(
-    rng: np.random.Generator, laterality: float, side: int, rhythmic: float, weights: np.ndarray
+    rng: np.random.Generator, laterality: float, side: int, rhythmic: float, weights: np.ndarray, recruits: bool = False
 ) -> np.ndarray:
     """Return fields (n_components, 19) whose weighted energy has about the `laterality`, larger on `side`.
 
     A pattern is a pair of homologous patches, the second weaker; a generalised one may add a midline patch. Rhythmic
-    delta is mostly frontal (ACNS 2021, modifier "frontally predominant"), discharges are anywhere.
+    delta is mostly frontal (ACNS 2021, modifier "frontally predominant") and falls off backwards without a reversal of
+    its phase; discharges are anywhere. What `recruits`, as seizures do, has patches of a lobe or more.
     """
     wide = laterality < 0.35
     frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
-    if rng.random() < 0.4 * rhythmic:  # largest at Fp1 and Fp2, falling off backwards in all chains
+    polar = rng.random() < 0.65 * rhythmic
+    if polar:  # largest at Fp1 and Fp2, falling off backwards in all chains
         frontal = rng.uniform(0.85, 1.0)
     lateral = rng.uniform(0.2, 0.9)
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
+    if polar or recruits:
+        spread = max(spread, rng.uniform(0.35, 1.2))
+    wander = 0.1 if polar else 0.3
+    gains = np.linspace(0.0, 1.0, 11)
+    for _ in range(5):
+        places = [
+            (
+                float(np.clip(lateral + (rng.normal(0, 0.2) if k else 0), 0.08, 0.95)),
+                float(np.clip(frontal + (rng.normal(0, wander) if k else 0), -0.98, 1.0)),
+            )
+            for k in range(len(weights))
+        ]
+        near, far = _draw_patches(rng, places, side, spread, 0.9 - 0.6 * rhythmic, wide)
+        # falls from about 1 towards 0
+        found = [side * compute_laterality(build_montage(((near + g * far) * weights[:, None]).T)) for g in gains]
+        misses = np.abs(np.array(found) - laterality)
+        best = int(np.argmin(misses))
+        if misses[best] < 0.1:
+            break
+        if found[best] < laterality:  # reaches too far for a pattern so much of one side
+            spread, lateral = spread * 0.7, min(0.9, lateral + 0.15)
+    return near + gains[best] * far
+
+
+def _draw_patches(
+    rng: np.random.Generator,
+    places: list[tuple[float, float]],
+    side: int,
+    spread: float,
+    most_folding: float,
+    midline: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return fields (n, 19) of patches at `places` (lateral, frontal) on `side`, and of the homologous ones."""
     near, far = [], []
-    for k in range(len(weights)):
-        shift = 0.0 if k == 0 else rng.normal(0, 0.3)
-        y = float(np.clip(frontal + shift, -0.98, 1.0))
-        x = float(np.clip(lateral + (0.0 if k == 0 else rng.normal(0, 0.2)), 0.08, 0.95))
+    for x, y in places:
         s = spread * rng.uniform(0.8, 1.5)
-        folding = rng.uniform(0, 0.9)
-        state = rng.integers(2**31)
-        near.append(build_topography(place(side * x, y), s, np.random.default_rng(state), folding))
+        folding = rng.uniform(0, most_folding)
+        near.append(build_topography(place(side * x, y), s, rng, folding))
         # the homologous patch folds its own way
         far.append(build_topography(place(-side * x, y), s * rng.uniform(0.85, 1.2), rng, folding))
-        if wide and rng.random() < 0.5:
+        if midline and rng.random() < 0.5:
             middle = build_topography(place(0, y), s, rng, folding * 0.5) * rng.uniform(0.3, 2)
             near[-1] = near[-1] + middle / 2
             far[-1] = far[-1] + middle / 2
-    a, b = np.stack(near), np.stack(far)
-    gains = np.linspace(0.0, 1.0, 11)
-    found = [
-        side * compute_laterality(build_montage(((a + g * b) * weights[:, None]).T)) for g in gains
-    ]  # falls from about 1 towards 0
-    best = int(np.argmin(np.abs(np.array(found) - laterality)))
-    return a + gains[best] * b
+    return np.stack(near), np.stack(far)

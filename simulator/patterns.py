@@ -58,14 +58,16 @@ def _play_train(
     # 1 a rhythm, 0 discharges; between them both at once: sharply contoured waves
     rhythmic = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
     weights = np.array([1.0, rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
-    fields = draw_fields(rng, laterality, side, rhythmic, weights)
+    recruits = plan.seizure and rng.random() < 0.65
+    fields = draw_fields(rng, laterality, side, rhythmic, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
     swing = np.exp(rng.uniform(0.05, 0.25) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.05, 0.4))[0])
     if plan.seizure:
         swing *= np.clip(1 - progress * rng.uniform(0, 0.8), 0.2, None)
     lag = rng.uniform(-0.12, 0.12) if rng.random() < 0.4 else rng.uniform(-0.02, 0.02)
     out = np.zeros((19, n_times))
-    spread = rng.uniform(0, 1) * p.evolution
+    # seizures start in one place and reach the others, or everywhere at once
+    spread = rng.uniform(0, 1) * p.evolution * (rng.random() < (0.5 if recruits else 0.9))
     kinds = _draw_kinds(rng, float(rate.mean()))
     seconds = _draw_duration(rng, p.sharpness, float(np.median(rate)))
     for k, (field, weight) in enumerate(zip(fields, weights, strict=True)):

@@ -35,7 +35,7 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
         salience, regularity, prevalence = 0.0, rng.uniform(0.84, 1), 1.0 if rng.random() < 0.8 else rng.uniform(0.9, 1)
         needed = ((SURE + 7) / 14) / (regularity * prevalence)
         least = HALF_SEEN * np.sqrt(needed / max(1 - needed, 0.05))
-        salience = max(least, min(12.0, rng.lognormal(np.log(3.2), 0.5)))
+        salience = max(least, min(12.0, rng.lognormal(np.log(4.2 if ictal > 0.8 else 3.2), 0.5)))
     else:
         quality = (visible + 7) / 14 if visible > -SURE else rng.uniform(0.005, (7 - SURE) / 14)
         salience, regularity, prevalence = _split(rng, float(np.clip(quality, 0.005, 0.9)), visible < -SURE)
@@ -45,7 +45,7 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
         properties,
         side=1 if rng.random() < 0.5 else -1,
         seizure=ictal > 0.8 and (evolution > 0.25 or rng.random() < 0.3),
-        bilateral=sharpness > 0.55 and laterality < 0.75 and rng.random() < 0.1,
+        bilateral=sharpness > 0.55 and laterality < 0.75 and rng.random() < 0.2,
     )
 
 

@@ -39,7 +39,7 @@ def draw_discharge(rng: np.random.Generator, kind: str, seconds: float, variants
         size = np.array([rng.uniform(0, 0.5), -1.0, rng.uniform(0, 0.7)])
         width = np.array([rng.uniform(0.05, 0.15), rng.uniform(0.06, 0.16), rng.uniform(0.1, 0.3)])
         at = np.array([0.2, 0.4, 0.65])
-    t = np.arange(-0.15, 1.3, 1 / SFREQ / seconds)
+    t = np.arange(-0.15, max(1.3, min(2.0, 0.5 / seconds)), 1 / SFREQ / seconds)
     waves = []
     for _ in range(variants):
         s = size * rng.lognormal(0, 0.1 + 0.6 * unrest, len(size))
@@ -47,10 +47,34 @@ def draw_discharge(rng: np.random.Generator, kind: str, seconds: float, variants
         a = at + rng.normal(0, 0.01 + 0.05 * unrest, len(size))
         rise = np.where(t[:, None] < a, 0.85, 1.2)  # waves rise faster than they fall
         waves.append((s * np.exp(-0.5 * ((t[:, None] - a) / (w * rise)) ** 2)).sum(axis=1))
-    made = np.stack(waves)
+    made = np.stack(waves) + _draw_detail(rng, t * seconds, at[np.abs(size).argmax()] * seconds, variants, unrest)
     made -= made[:, :1]
     fade = np.minimum(1, np.arange(made.shape[1])[::-1] / (0.15 / seconds * SFREQ * seconds))
     return made * fade / np.abs(made).max()
+
+
+def _draw_detail(rng: np.random.Generator, t: np.ndarray, peak: float, variants: int, unrest: float) -> np.ndarray:
+    """Return what rides on discharges with a peak of 1, (variants, len(t)): spikes or notches, and a slow wave after.
+
+    `t` and `peak` are in seconds. Spikes last 20 to 70 ms (ACNS 2021); each repetition varies them.
+    """
+    detail = np.zeros((variants, len(t)))
+    if rng.random() < 0.5:
+        count = int(rng.choice([1, 1, 2, 3, 5]))
+        width = rng.uniform(0.007, 0.02)
+        at = peak + rng.uniform(-0.12, 0.05) + np.arange(count) * width * rng.uniform(2.5, 5)
+        size = rng.uniform(0.15, 0.9) * rng.choice([-1, 1]) * rng.uniform(0.4, 1, count)
+        size *= np.where(np.arange(count) % 2, -rng.uniform(0, 1), 1)
+        for variant in detail:
+            a = at + rng.normal(0, 0.004 + 0.03 * unrest, count)
+            s = size * rng.lognormal(0, 0.2 + 0.6 * unrest, count)
+            variant += (s * np.exp(-0.5 * ((t[:, None] - a) / width) ** 2)).sum(axis=1)
+    if rng.random() < 0.4:
+        width = rng.uniform(0.06, 0.16)
+        a = peak + rng.uniform(1.2, 2.2) * width + rng.normal(0, 0.01 + 0.05 * unrest, (variants, 1))
+        s = rng.uniform(0.2, 0.8) * rng.choice([-1, 1]) * rng.lognormal(0, 0.1 + 0.5 * unrest, (variants, 1))
+        detail += s * np.exp(-0.5 * ((t - a) / width) ** 2)
+    return detail
 
 
 def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unrest: float) -> np.ndarray:
