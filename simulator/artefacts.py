@@ -31,6 +31,23 @@ def add_body(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray) -> None
         add_heart(rng, x, heart, rng.lognormal(np.log(3), 0.8))
 
 
+def add_stimulus(rng: np.random.Generator, x: np.ndarray, onsets: np.ndarray) -> None:
+    """Add a nurse's touch, turn or suction to `x` (19, n_times) shortly before `onsets`, in place.
+
+    What begins so is stimulus-induced (ACNS 2021, modifier SI-); where nothing begins, the patient is only stirred.
+    """
+    for onset in onsets[:3] if len(onsets) else _pulses(rng, x.shape[1], 0.02):
+        n = int(rng.uniform(0.5, 4) * SFREQ)
+        at = int(onset - rng.uniform(0.1, 2.5) * SFREQ) - n
+        swell = np.hanning(n)
+        shake = draw_slow_noise(rng, 1, n, rng.uniform(1, 6))[0] * swell
+        _add_wave(x, rng.standard_normal(19) * rng.lognormal(np.log(30), 0.7), shake, at)
+        field = np.zeros(19)
+        some = rng.choice(TEMPORAL, rng.integers(2, 9), replace=False)
+        field[some] = rng.lognormal(np.log(15), 0.7, len(some))
+        _add_wave(x, field, draw_hiss(rng, 1, n, 0.3)[0] * swell, at)
+
+
 def add_electrodes(rng: np.random.Generator, x: np.ndarray) -> None:
     """Add mains, pops, sweat, bad and swapped electrodes and the reference's own noise to `x`, in place."""
     n_times = x.shape[1]

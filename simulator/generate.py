@@ -18,7 +18,7 @@ import numpy as np
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SAMPLES, WINDOW_SECONDS
 from kernel.montage import build_montage
 from simulator.amplifier import amplify
-from simulator.artefacts import add_body, add_electrodes, add_gaps, draw_heart
+from simulator.artefacts import add_body, add_electrodes, add_gaps, add_stimulus, draw_heart
 from simulator.background import draw_brain, draw_slow_noise, render_background
 from simulator.other import Family, add_family, change_brain, draw_family
 from simulator.patterns import Played, play_pattern
@@ -166,6 +166,8 @@ def _compose(
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
     add_family(rng, x, family, heart)
+    if rng.random() < 0.08:
+        add_stimulus(rng, x, np.concatenate([_onsets(p.on) + start for start, (_, p, _) in parts.items()]))
     add_electrodes(rng, x)
     ekg = heart * np.float32(rng.lognormal(np.log(250), 1.0) * rng.choice([-1, 1]))
     ekg += draw_slow_noise(rng, 1, n_times, 1.0)[0] * np.float32(rng.lognormal(np.log(8), 1.0))
@@ -212,7 +214,7 @@ def _label(
     panel = population == "few"
     votes = cast_votes(rng, scores, draw_n_votes(rng, population, 1)[0], panel)
     expected = expected_votes(scores, panel)
-    begins = np.flatnonzero(np.diff(played.on) > 0)
+    begins = _onsets(played.on)
     truth = {
         "pattern": CLASS_NAMES[int(expected.argmax())],
         "population": population,
@@ -226,6 +228,10 @@ def _label(
         "expected": expected,
     }
     return votes, truth
+
+
+def _onsets(on: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.diff(on) > 0)
 
 
 def _postictal(rng: np.random.Generator, on: np.ndarray) -> np.ndarray:
