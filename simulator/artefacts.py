@@ -115,8 +115,10 @@ def add_gaps(rng: np.random.Generator, samples: np.ndarray) -> None:
         samples[:, rng.integers(0, n_times, rng.integers(1, 4))] = np.nan
     elif kind < 0.045:
         size = int(n_times * rng.uniform(0.02, 0.35))
-        samples[:, : size if rng.random() < 0.5 else -size] = np.nan
-        if rng.random() < 0.5:
+        first, last = [(True, False), (False, True), (True, True)][rng.integers(3)]
+        if first:
+            samples[:, :size] = np.nan
+        if last:
             samples[:, n_times - size :] = np.nan
     elif kind < 0.055:
         at = int(rng.integers(0, n_times - 400))
