@@ -205,21 +205,17 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from training.scoring import predict_folder
 
     table = predict_folder(args.data, args.weights, args.model, args.min_votes)
-    for title, part in (
-        (f"recordings of {WINDOW_SECONDS} s and more", table[table.seconds >= WINDOW_SECONDS]),
-        ("shorter recordings", table[table.seconds < WINDOW_SECONDS]),
-    ):
-        if len(part):
-            summary = describe(
-                part[list(VOTES)].to_numpy(), part[list(PREDICTED)].to_numpy(), part.patient_id.to_numpy()
-            )
-            print(f"{title}:")
-            print_summary(summary)
-            if part.seconds.max() >= WINDOW_SECONDS or len(part) == len(table):
-                picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
-                picture.parent.mkdir(parents=True, exist_ok=True)
-                write_reliability(summary, picture)
-    print(f"reliability diagram: {picture}")
+    long = table.seconds >= WINDOW_SECONDS
+    parts = {f"recordings of {WINDOW_SECONDS} s and more": table[long], "shorter recordings": table[~long]}
+    picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    for number, (title, part) in enumerate((title, part) for title, part in parts.items() if len(part)):
+        summary = describe(part[list(VOTES)].to_numpy(), part[list(PREDICTED)].to_numpy(), part.patient_id.to_numpy())
+        print(f"{title}:")
+        print_summary(summary)
+        if number == 0:
+            write_reliability(summary, picture)
+            print(f"reliability diagram: {picture}")
     if args.table:
         table.to_csv(args.table, index=False)
     return 0

@@ -11,7 +11,6 @@ from kernel.model import ModelConfig, write_config
 from training.blending import fit_blend, fit_ensemble
 from training.evaluation import PREDICTED, describe, print_summary, write_curves, write_reliability
 from training.metric import kl_per_row
-from training.scoring import read_blend
 
 
 def draw(n=300, seed=0):
@@ -99,10 +98,6 @@ def test_an_ensemble_is_fitted_on_common_rows_and_written(tmp_path):
     assert json.loads((tmp_path / "ensemble.json").read_text()) == found
     assert found["good"] > 0.9
     assert sum(found.values()) == pytest.approx(1, abs=1e-3)
-    assert set(read_blend(tmp_path, "ensemble")) <= {"good", "poor"}
-    assert read_blend(tmp_path, "good") == {"good": 1.0}
     write_model(tmp_path / "elsewhere", range(900, 950), votes[:50], truth[:50])
     with pytest.raises(ValueError, match="no predicted rows in common"):
         fit_ensemble(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"ensemble\.json"):
-        read_blend(tmp_path / "good", "ensemble")

@@ -17,8 +17,8 @@ from kernel.constants import VOTES
 from kernel.model import calibrate, read_config
 from training.evaluation import PREDICTED
 from training.metric import EPSILON
-from training.scoring import ENSEMBLE
 
+ENSEMBLE = "ensemble.json"
 ROUNDS = 2000
 
 

@@ -6,36 +6,24 @@ one the model was trained on. For that one there is `out_of_fold.csv`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kernel.constants import VOTES, WINDOW_SAMPLES
+from kernel.constants import SFREQ, VOTES
+from kernel.ensemble import read_model_weights
 from kernel.model import calibrate, fold_files, load_model, read_config
 from kernel.recording import read_electrodes
 from training.evaluation import PREDICTED
 from training.fitting import predict
 from training.windows import FolderWindows, read_rows
 
-ENSEMBLE = "ensemble.json"
 BATCH_SIZE = 16
 
 
-def read_blend(weights: Path, name: str) -> dict[str, float]:
-    """Return which models answer under a name, and their weights: `ensemble` is those of `weights/ensemble.json`."""
-    if name != "ensemble":
-        return {name: 1.0}
-    path = weights / ENSEMBLE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no ensemble yet; `build.py train --model ensemble` fits one")
-    blend: dict[str, float] = json.loads(path.read_text())
-    return {model: weight for model, weight in blend.items() if weight > 0}
-
-
 def predict_folder(folder: Path, weights: Path, name: str, min_votes: int) -> pd.DataFrame:
-    """Predict every row of a folder with enough votes.
+    """Predict every row of a folder with enough votes; `name` is a model's, or `ensemble` for all that ship.
 
     Returns
     -------
@@ -54,11 +42,12 @@ def predict_folder(folder: Path, weights: Path, name: str, min_votes: int) -> pd
     if rows.empty:
         raise ValueError(f"{folder / 'train.csv'}: no row has {min_votes} votes or more; lower --min-votes")
     shares, total = np.zeros((len(rows), 6)), np.zeros((len(rows), 6))
-    for model, weight in read_blend(weights, name).items():
+    blend = read_model_weights(weights) if name == "ensemble" else {name: 1.0}
+    for model, weight in blend.items():
         shares, probabilities = _predict_model(weights / model, rows)
         total += weight * probabilities
     table = rows[["eeg_id", "patient_id", "n_votes"]].copy()
-    table["seconds"] = [read_electrodes(path).shape[1] / (WINDOW_SAMPLES / 50) for path in rows["path"]]
+    table["seconds"] = [read_electrodes(path).shape[1] / SFREQ for path in rows["path"]]
     table[list(VOTES)], table[list(PREDICTED)] = shares, total / total.sum(axis=1, keepdims=True)
     return table
 
