@@ -79,7 +79,7 @@ def _read_columns(file: pq.ParquetFile, names: list[str]) -> dict[str, pa.Chunke
 def _read_numbers(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         with np.errstate(over="ignore", invalid="ignore"):
-            return column.to_numpy(zero_copy_only=False).astype(np.float32)
+            return column.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return np.array([_read_number(value) for value in column.to_pylist()], np.float32)
 
 
@@ -136,6 +136,8 @@ def repair_gaps(channels: np.ndarray) -> np.ndarray:
     """
     finite = np.isfinite(channels)
     whole = finite.all(axis=1)
+    if whole.all():
+        return channels - np.median(channels, axis=1, keepdims=True)
     repaired = np.zeros_like(channels)
     repaired[whole] = channels[whole] - np.median(channels[whole], axis=1, keepdims=True)
     times = np.arange(channels.shape[1])

@@ -179,7 +179,11 @@ def _fold(spectrum: np.ndarray, one: _Filter, band: np.ndarray) -> None:
     for begin in range(0, len(one.weights), width):
         weights = one.weights[begin : begin + width]
         first = 2 * one.first_bin + begin
-        band[:, : len(weights)] += spectrum[:, first : first + len(weights)] * weights
+        part = spectrum[:, first : first + len(weights)]
+        if begin == 0:
+            np.multiply(part, weights, out=band[:, : len(weights)])
+        else:
+            band[:, : len(weights)] += part * weights
 
 
 def compress(magnitude: np.ndarray, config: ScalogramConfig) -> np.ndarray:
