@@ -11,6 +11,7 @@ the electrodes, the amplifier; then the pattern is measured in the labelled 10 s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from simulator.background import draw_brain, draw_slow_noise, render_background
 from simulator.other import Family, add_family, change_brain, draw_family
 from simulator.patterns import Played, play_pattern
 from simulator.plan import Plan, draw_plan
-from simulator.population import Population, draw_n_votes, draw_population, draw_scores
-from simulator.voters import Properties, cast_votes, expected_votes, score
+from simulator.population import Population, draw_events, draw_population
+from simulator.voters import Properties, Raters, cast_votes, expected_votes, score
 
 STREAMS = {"window": 0, "recording": 1, "test": 2}
 UNREADABLE = Properties(0.0, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5)
@@ -56,12 +57,16 @@ class Recording:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a recording with one pattern: samples from `start` to `stop`, labelled within `centre`."""
+    """A stretch of a recording with one pattern: samples from `start` to `stop`, labelled within `centre`.
+
+    All its windows are one label event: the same raters vote on each, by the same chance.
+    """
 
     start: int
     stop: int
     centre: tuple[int, int]
     scores: np.ndarray
+    raters: Raters
 
 
 def simulate_window(seed: int, index: int, population: Population | None = None, stream: str = "window") -> Window:
@@ -69,17 +74,19 @@ def simulate_window(seed: int, index: int, population: Population | None = None,
     rng = np.random.default_rng([seed, STREAMS[stream], index])
     chosen = population or draw_population(rng)
     first, last = (s * SFREQ for s in LABEL_SECONDS)
-    scores = draw_scores(rng, chosen, 3)
-    segments = [Segment(0, WINDOW_SAMPLES, (first, last), scores[0])]
+    events = draw_events(rng, chosen, 3)
+    scores, raters = events.scores, events.raters
+    segments = [Segment(0, WINDOW_SAMPLES, (first, last), scores[0], raters[0])]
     if rng.random() < 0.2:  # something else before or after
         cut = int(rng.uniform(4, 19) * SFREQ)
         if rng.random() < 0.5:
             cut = WINDOW_SAMPLES - cut
-            segments = [replace(segments[0], stop=cut), Segment(cut, WINDOW_SAMPLES, (cut, WINDOW_SAMPLES), scores[1])]
+            after = Segment(cut, WINDOW_SAMPLES, (cut, WINDOW_SAMPLES), scores[1], raters[1])
+            segments = [replace(segments[0], stop=cut), after]
         else:
-            segments = [replace(segments[0], start=cut), Segment(0, cut, (0, cut), scores[2])]
+            segments = [replace(segments[0], start=cut), Segment(0, cut, (0, cut), scores[2], raters[2])]
     samples, scene = _compose(rng, rng, WINDOW_SAMPLES, segments)
-    votes, truth = _label(rng, scene, segments[0], 0, chosen)
+    votes, truth = _label(scene, segments[0], 0, chosen)
     return Window(samples, votes, truth)
 
 
@@ -87,7 +94,7 @@ def peek_class(seed: int, index: int, population: Population | None = None, stre
     """Return the class that most raters are meant to choose in a window, without making it: a thousand times faster."""
     rng = np.random.default_rng([seed, STREAMS[stream], index])
     chosen = population or draw_population(rng)
-    return int(expected_votes(draw_scores(rng, chosen, 3)[0], chosen == "few").argmax())
+    return int(expected_votes(draw_events(rng, chosen, 3).scores[0], chosen == "few").argmax())
 
 
 def simulate_recording(seed: int, index: int) -> Recording:
@@ -103,9 +110,10 @@ def simulate_recording(seed: int, index: int) -> Recording:
     first, last = (s * SFREQ for s in LABEL_SECONDS)
     cuts = np.sort(rng.integers(first, max(first + 1, n_times - (WINDOW_SAMPLES - last)), count - 1))
     edges = [0, *[int(c) for c in cuts], n_times]
+    events = draw_events(rng, chosen, count)
     segments = [
-        Segment(a, b, (max(a, first), min(b, n_times - (WINDOW_SAMPLES - last))), s)
-        for a, b, s in zip(edges[:-1], edges[1:], draw_scores(rng, chosen, count), strict=True)
+        Segment(a, b, (max(a, first), min(b, n_times - (WINDOW_SAMPLES - last))), events.scores[k], events.raters[k])
+        for k, (a, b) in enumerate(pairwise(edges))
     ]
     segments = [s for s in segments if s.centre[1] - s.centre[0] >= last - first] or [
         replace(segments[0], start=0, stop=n_times, centre=(first, n_times - (WINDOW_SAMPLES - last)))
@@ -121,7 +129,7 @@ def simulate_recording(seed: int, index: int) -> Recording:
     labels = []
     for i in picked:
         offset, segment = places[i]
-        votes, truth = _label(rng, scene, segment, offset * SFREQ, chosen)
+        votes, truth = _label(scene, segment, offset * SFREQ, chosen)
         labels.append((offset, votes, truth))
     return Recording(samples, patient, labels)
 
@@ -193,9 +201,7 @@ def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarra
     return float((peaks[strongest] / (2 * level[strongest])).mean())
 
 
-def _label(
-    rng: np.random.Generator, scene: _Scene, segment: Segment, start: int, population: Population
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _label(scene: _Scene, segment: Segment, start: int, population: Population) -> tuple[np.ndarray, dict[str, Any]]:
     """Measure the pattern in the central 10 s of the window that starts at `start`, and let the raters vote."""
     plan, played, pattern = scene.parts[segment.start]
     first, last = (start + s * SFREQ - segment.start for s in LABEL_SECONDS)
@@ -212,7 +218,7 @@ def _label(
         found = UNREADABLE
     scores = score(found)
     panel = population == "few"
-    votes = cast_votes(rng, scores, draw_n_votes(rng, population, 1)[0], panel)
+    votes = cast_votes(scores, segment.raters, panel)
     expected = expected_votes(scores, panel)
     begins = _onsets(played.on)
     truth = {

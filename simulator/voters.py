@@ -14,6 +14,7 @@ splits them. Nothing is added to a label: the votes are these decisions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -30,7 +31,7 @@ def _spread_thresholds() -> np.ndarray:
     rng = np.random.default_rng(20)
     pool = norm.ppf((np.arange(POOL) + 0.5) / POOL) * 1.1
     thresholds = np.stack([rng.permutation(pool) for _ in range(4)], axis=1)
-    core = np.array([[0, 1.2, -1.2, 0.3], [-1.2, 0, 0.3, 1.2], [1.2, -1.2, 1.2, -1.2]])
+    core = np.array([[0, 1.2, -1.2, 1.2], [-1.2, 0, 0.3, 0.3], [1.2, -1.2, 1.2, -1.2]])
     return np.concatenate([thresholds, core, rng.normal(0, 1.1, (PANEL - 3, 4))])
 
 
@@ -128,13 +129,35 @@ def expected_votes(scores: np.ndarray, panel: bool) -> np.ndarray:
     return (each[..., :3, :] if panel else each).mean(axis=-2)
 
 
-def cast_votes(rng: np.random.Generator, scores: np.ndarray, n_votes: np.ndarray, panel: bool) -> np.ndarray:
-    """Ask `n_votes` (...) raters about windows with `scores` (..., 4); return counts (..., 6)."""
-    n_votes = np.asarray(n_votes)
+@dataclass(frozen=True)
+class Raters:
+    """Who is asked about each of n label events, and what chance does to them: the same for all windows of an event.
+
+    n_votes (n,); draws (n, POOL or PANEL) uniform numbers, one for each rater's choice; order (n, POOL or PANEL) in
+    which raters are asked.
+    """
+
+    n_votes: np.ndarray
+    draws: np.ndarray
+    order: np.ndarray
+
+    def __getitem__(self, at: Any) -> Raters:
+        """Return the raters of the events `at`."""
+        return Raters(self.n_votes[at], self.draws[at], self.order[at])
+
+
+def draw_raters(rng: np.random.Generator, n_votes: np.ndarray, panel: bool) -> Raters:
+    """Draw who is asked: of the panel always the first ones, of the pool any `n_votes` (n,)."""
+    shape = (len(n_votes), PANEL if panel else POOL)
+    draws = rng.random(shape, dtype=np.float32)
+    order = np.arange(PANEL)[None].repeat(len(n_votes), axis=0) if panel else np.argsort(rng.random(shape), axis=1)
+    return Raters(n_votes, draws, order.astype(np.int8))
+
+
+def cast_votes(scores: np.ndarray, raters: Raters, panel: bool) -> np.ndarray:
+    """Ask `raters` of n events about windows with `scores` (n, 4), or of one event (4,); return counts (n, 6), (6,)."""
     each = rater_distributions(scores, panel)
-    draw = rng.random(each.shape[:-1])[..., None]
-    choice = np.minimum((draw > np.cumsum(each, axis=-1)).sum(axis=-1), 5)
-    if not panel:
-        choice = np.take_along_axis(choice, np.argsort(rng.random(choice.shape), axis=-1), axis=-1)
-    asked = np.arange(choice.shape[-1]) < n_votes[..., None]
+    choice = np.minimum((raters.draws[..., None] > np.cumsum(each, axis=-1)).sum(axis=-1), 5)
+    choice = np.take_along_axis(choice, raters.order.astype(np.intp), axis=-1)
+    asked = np.arange(choice.shape[-1]) < np.asarray(raters.n_votes)[..., None]
     return np.stack([((choice == c) & asked).sum(axis=-1) for c in range(6)], axis=-1)

@@ -1,5 +1,7 @@
 """Drawing windows: the same for the same arguments, shaped as promised, its pattern really in the signal."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,15 @@ def test_recordings_have_overlapping_windows_inside_them():
     assert max(lengths) > 80
     assert min(counts) == 1
     assert max(counts) > 3
+
+
+def test_overlapping_windows_of_one_pattern_are_seen_by_the_same_raters():
+    same = []
+    for i in range(40):
+        labels = simulate_recording(2, i).labels
+        for (_, votes, truth), (_, later, after) in pairwise(labels):
+            if all(truth[k] == after[k] for k in ("regularity", "evolution", "sharpness", "laterality")):
+                assert votes.sum() == later.sum()
+                same.append(bool((votes == later).all()))
+    assert len(same) > 30
+    assert np.mean(same) > 0.5

@@ -236,20 +236,28 @@ class Interrupted:
         return Interrupted(self.source.choose(stage), self.epoch)
 
 
+SOURCES = DrawnWindows(draw, 12), DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Fit once without a break."""
+    model, progress = fit_fold(TINY, RECIPE, *SOURCES, tmp_path_factory.mktemp("whole"))
+    return weights_of(model), progress.history
+
+
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, epoch):
-    training, validation = DrawnWindows(draw, 12), DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
-    arguments = TINY, RECIPE
-    whole, progress = fit_fold(*arguments, training, validation, tmp_path / "whole")
+def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, whole, epoch):
+    training, validation = SOURCES
     with pytest.raises(BaseException, match=r".*"):  # Keras wraps what a data thread raises
-        fit_fold(*arguments, Interrupted(training, epoch), validation, tmp_path / "stopped")
-    resumed, gone_on = fit_fold(*arguments, training, validation, tmp_path / "stopped")
-    assert [entry["stage"] for entry in gone_on.history] == ["all", "all", "many"]
-    assert gone_on.history == progress.history
-    for a, b in zip(weights_of(resumed), weights_of(whole), strict=True):
+        fit_fold(TINY, RECIPE, Interrupted(training, epoch), validation, tmp_path)
+    resumed, progress = fit_fold(TINY, RECIPE, training, validation, tmp_path)
+    assert [entry["stage"] for entry in progress.history] == ["all", "all", "many"]
+    assert progress.history == whole[1]
+    for a, b in zip(weights_of(resumed), whole[0], strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="another recipe or model"):
-        fit_fold(TINY, replace(RECIPE, seed=5), training, validation, tmp_path / "stopped")
+        fit_fold(TINY, replace(RECIPE, seed=5), training, validation, tmp_path)
 
 
 def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
@@ -289,7 +297,7 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
 
 
 def test_windows_drawn_on_the_fly_train_too(tmp_path):
-    recipe = replace(RECIPE, validation_windows=4)
+    recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4)
     metrics = train_model(TINY, recipe, DrawnData(draw, 8, "a test"), [1], tmp_path)
     assert metrics["data"] == "8 windows an epoch, drawn from a test"
     assert metrics["out_of_fold"]["rows"] == 4
@@ -310,7 +318,7 @@ with spread_over_devices()():
     assert tf.distribute.get_strategy().num_replicas_in_sync == count
 options = {**TINY.options, "dropout": 0.0}  # the devices would draw different units to drop
 validation = DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
-config, recipe = replace(TINY, options=options), replace(RECIPE, ema_momentum=0.5)
+config, recipe = replace(TINY, options=options), replace(RECIPE, stages=RECIPE.stages[:1], ema_momentum=0.5)
 model, progress = fit_fold(config, recipe, DrawnWindows(draw, 8), validation, Path(sys.argv[2]))
 np.savez(sys.argv[2] + "/weights.npz", *weights_of(model), kl=[entry["kl"] for entry in progress.history])
 """
