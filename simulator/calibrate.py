@@ -1,8 +1,9 @@
-"""Chooses the windows of `population.npz` by the published figures of the real votes; run by hand when voters change.
+"""Chooses the events of `population.npz` by the published figures of the real votes; run by hand when voters change.
 
 `python -m simulator.calibrate ../shared/facts/votes.json` draws windows of every kind, lets raters vote on them, and
 finds the weights nearest to equal (maximum entropy: Csiszar, Ann Probab 1975;3:146) under which all published figures
 hold; each is a mean of something computed row by row, so the problem is convex. The library is drawn by these weights.
+With --report it only says how many of the figures hold.
 """
 
 from __future__ import annotations
@@ -16,8 +17,18 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from kernel.constants import VOTES
-from simulator.population import CANDIDATES, JITTER, LIBRARY, VOTINGS, Population, draw_all_raters
-from simulator.voters import cast_votes
+from simulator.plan import draw_plan
+from simulator.population import (
+    CANDIDATES,
+    JITTER,
+    LIBRARY,
+    VOTINGS,
+    Population,
+    draw_all_raters,
+    draw_n_votes,
+    load_library,
+)
+from simulator.voters import cast_votes, draw_raters, expected_votes, score
 
 FIGURES = {"few": "votes_lt_10", "many": "votes_ge_10"}
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -168,21 +179,41 @@ def _entropy(shares: np.ndarray) -> np.ndarray:
     return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
 
 
-def main() -> None:
-    """Choose both libraries, write them, and print every figure that is still further off than a tenth."""
-    chosen: dict[str, np.ndarray] = {}
+def report(path: Path) -> None:
+    """Print how many published figures hold to a tenth: for the library, its patterns as planned, and fresh raters."""
+    rng = np.random.default_rng(5)
     names: tuple[Population, Population] = ("few", "many")
     for name in names:
-        target = read_figures(Path(sys.argv[1]), name)
-        scores, voting = choose_library(target, name)
-        chosen[name], chosen[f"{name}_raters"] = scores.astype(np.float16), voting.astype(np.int32)
-        rng = np.random.default_rng(1000)
-        jittered = np.tile(scores, (9, 1)) + rng.normal(0, JITTER, (9 * len(scores), 4))
-        votes = cast_votes(jittered, draw_all_raters(name)[np.tile(voting, 9)], name == "few")
-        for figure, real, simulated in compare_figures(target, describe_votes(votes)):
-            if abs(simulated - real) > 0.1 * real:
-                print(f"{name} {figure}: real {real:.4f}, simulated {simulated:.4f}")
-    np.savez_compressed(LIBRARY, **chosen)
+        target, library, panel = read_figures(path, name), load_library(name), name == "few"
+        at = np.tile(np.arange(len(library.scores)), 9)
+        scores, raters = library.scores[at] + rng.normal(0, JITTER, (len(at), 4)), library.raters[at]
+        planned = np.array([score(draw_plan(rng, s).properties) for s in scores[: len(library.scores)]])
+        fresh = draw_raters(rng, draw_n_votes(rng, name, len(at)), panel)
+        cast = {
+            "the library": (scores, cast_votes(scores, raters, panel)),
+            "as planned": (planned, cast_votes(planned, library.raters, panel)),
+            "fresh raters": (scores, cast_votes(scores, fresh, panel)),
+        }
+        for kind, (seen, votes) in cast.items():
+            table = compare_figures(target, describe_votes(votes))
+            held = sum(abs(simulated - real) <= 0.1 * real for _, real, simulated in table)
+            shares = votes / votes.sum(axis=1, keepdims=True)
+            expected = np.maximum(expected_votes(seen, panel), 1e-4)
+            divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(1)
+            print(f"{name}, {kind}: {held} of {len(table)} figures; KL of votes from expected {divergence.mean():.3f}")
+
+
+def main() -> None:
+    """Choose both libraries and write them, unless only asked to --report; print the figures that hold."""
+    path = Path(sys.argv[1])
+    if "--report" not in sys.argv:
+        chosen: dict[str, np.ndarray] = {}
+        names: tuple[Population, Population] = ("few", "many")
+        for name in names:
+            scores, voting = choose_library(read_figures(path, name), name)
+            chosen[name], chosen[f"{name}_raters"] = scores.astype(np.float16), voting.astype(np.int32)
+        np.savez_compressed(LIBRARY, **chosen)
+    report(path)
 
 
 if __name__ == "__main__":

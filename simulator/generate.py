@@ -19,8 +19,9 @@ import numpy as np
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SAMPLES, WINDOW_SECONDS
 from kernel.montage import build_montage
 from simulator.amplifier import amplify
-from simulator.artefacts import add_body, add_electrodes, add_gaps, add_stimulus, draw_heart
+from simulator.artefacts import add_body, add_stimulus, draw_heart
 from simulator.background import draw_brain, draw_slow_noise, render_background
+from simulator.electrodes import add_electrodes, add_gaps
 from simulator.other import Family, add_family, change_brain, draw_family
 from simulator.patterns import Played, play_pattern
 from simulator.plan import Plan, draw_plan

@@ -1,6 +1,6 @@
 """The head: 19 electrodes on a sphere, cortical sources, and how a source spreads over the scalp.
 
-Called by `simulator.background`, `simulator.patterns` and `simulator.seizure` for topographies: columns of microvolts
+Called by `simulator.background`, `simulator.fields` and the artefacts for topographies: columns of microvolts
 per unit of a source at the 19 electrodes. The conductor is one homogeneous sphere; the blur of the skull is had by
 moving sources inward (Ary et al., IEEE Trans Biomed Eng 1981;28:447: a dipole in three shells looks like one at 0.6 of
 its eccentricity in a single one).

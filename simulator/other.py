@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 
 from kernel.constants import SFREQ
-from simulator.artefacts import add_blinks, add_heart, add_mains, add_muscle, draw_hiss, draw_pink
+from simulator.artefacts import add_blinks, add_heart, add_muscle, draw_hiss, draw_pink
 from simulator.background import Brain, draw_slow_noise
+from simulator.electrodes import add_mains
 
 Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
 SHARES: dict[Family, float] = {

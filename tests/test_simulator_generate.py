@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernel.montage import build_montage
-from simulator.artefacts import add_gaps
+from simulator.electrodes import add_gaps
 from simulator.fields import compute_laterality
 from simulator.generate import peek_class, simulate_recording, simulate_window
 
