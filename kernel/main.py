@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         ids = read_ids(competition / "test.csv")
         members = load_ensemble(bundle / "weights")
-        log(f"{len(ids)} recordings, {len(members)} networks, loaded in {time.monotonic() - started:.1f} s")
+        log(f"recordings: {len(ids)}, networks: {len(members)}, loaded in {time.monotonic() - started:.1f} s")
         budget = (args.budget or BUDGET_SECONDS) - (time.monotonic() - started)
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         eegs = competition / "test_eegs"
