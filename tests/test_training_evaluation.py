@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from kernel.constants import CLASS_NAMES, VOTES
-from kernel.model import ModelConfig, write_config
+from kernel.model import ModelConfig, calibrate, write_config
 from training.blending import fit_blend, fit_ensemble
+from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe, print_summary, write_curves, write_reliability
 from training.metric import kl_per_row
 
@@ -60,6 +61,17 @@ def test_reliability_tells_calibrated_from_over_sure():
     honest, boasting = (describe(votes, p, resamples=10)["reliability"] for p in (truth, sure))
     assert max(abs(one["predicted"] - one["voted"]) for one in honest if one["number"] > 200) < 0.03
     assert boasting[-1]["predicted"] - boasting[-1]["voted"] > 0.03
+
+
+def test_calibration_finds_what_was_done_to_the_probabilities():
+    truth, votes = draw(4000)
+    config = ModelConfig("raw_1d", ())
+    sure = truth**2 / (truth**2).sum(axis=1, keepdims=True)
+    fitted = fit_calibration(votes, sure, config)
+    assert fitted.temperature == pytest.approx(2, abs=0.15)
+    before, after = (kl_per_row(votes, calibrate(sure, one)).mean() for one in (config, fitted))
+    assert after < before
+    assert fit_calibration(votes[:99], sure[:99], config) == config  # too few rows to fit two numbers to
 
 
 def test_the_blend_is_the_best_convex_one():

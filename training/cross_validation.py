@@ -1,9 +1,9 @@
 """Trains a model's folds and writes all that belongs beside its weights. Called by `build.py train`.
 
-    weights/<model>/config.json           network, inputs, options, calibration
+    weights/<model>/config.json           network, inputs, options, and the calibration that fits the rows out of fold
                     fold_k.weights.h5     best epoch of fold k, float16
                     metrics.json          recipe, data, each epoch of each fold, out-of-fold score
-                    out_of_fold.csv       every predicted row, by the model that did not see its patient
+                    out_of_fold.csv       every predicted row, by the fold that did not see its patient, not calibrated
                     curves.png            loss and validation KL
                     .unfinished/          states of folds under way; a finished fold's is removed
 
@@ -24,8 +24,9 @@ import pandas as pd
 
 from kernel.cache import Cache
 from kernel.constants import VOTES
-from kernel.model import ModelConfig, read_config, write_config, write_weights
+from kernel.model import ModelConfig, calibrate, read_config, write_config, write_weights
 from training.cached import CachedWindows
+from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe, write_curves
 from training.fitting import Progress, fit_fold, predict
 from training.folds import assign_folds
@@ -147,7 +148,7 @@ def train_model(
         shares, probabilities = predict(model, config, validation, recipe.batch_size)
         _write_out_of_fold(out / "out_of_fold.csv", rows, fold, shares, probabilities)
         metrics["folds"][str(fold)] = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
-        _finish(out, metrics)
+        _finish(out, config, metrics)
         shutil.rmtree(state)
         if not any(state.parent.iterdir()):
             state.parent.rmdir()
@@ -166,13 +167,14 @@ def _describe_fold(progress: Progress, n_training: int, n_validation: int, secon
     }
 
 
-def _finish(out: Path, metrics: dict[str, Any]) -> None:
-    """Write the tables and the picture that sum up all folds so far."""
+def _finish(out: Path, config: ModelConfig, metrics: dict[str, Any]) -> None:
+    """Write what sums up all folds so far: calibration, scores, curves."""
     frame = pd.read_csv(out / "out_of_fold.csv")
     frame = frame[frame["fold"].astype(str).isin(metrics["folds"])]
-    metrics["out_of_fold"] = describe(
-        frame[list(VOTES)].to_numpy(), frame[list(PREDICTED)].to_numpy(), frame["patient_id"].to_numpy()
-    )
+    votes, found = frame[list(VOTES)].to_numpy(), frame[list(PREDICTED)].to_numpy()
+    calibrated = fit_calibration(votes, found, config)
+    write_config(calibrated, out / "config.json")
+    metrics["out_of_fold"] = describe(votes, calibrate(found, calibrated), frame["patient_id"].to_numpy())
     part = out / "metrics.json.part"
     part.write_text(json.dumps(metrics, indent=1) + "\n")
     part.replace(out / "metrics.json")
