@@ -173,7 +173,9 @@ def run_train(args: argparse.Namespace) -> int:
         data = fill_store(args.store, draw, args.draw, origin, args.workers)
     else:
         data = DrawnData(draw, args.draw, origin)
-    folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",")]
+    if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
+        raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
+    folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
     out = args.out or ROOT / "weights" / Path(args.model).stem
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
     print(f"{out}: folds {', '.join(metrics['folds'])}; out of fold:")
