@@ -141,7 +141,7 @@ def run_show(args: argparse.Namespace) -> int:
         help="of simulated windows: the raters' votes, or the mean of all raters [%(default)s]",
     ),
     argument("--fold", default="all", help="a fold's number, several with commas, or all [%(default)s]"),
-    argument("--out", type=Path, help="folder to write [weights/MODEL]"),
+    argument("--out", type=Path, help="folder to write [dist/trained/MODEL]"),
     argument("--set", action="append", dest="changes", metavar="FIELD=VALUE", help="such as recipe.batch_size=64"),
     argument("--start-from", type=Path, help="a weights file of the same model, or a folder with one per fold"),
     argument("--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder"),
@@ -176,10 +176,11 @@ def run_train(args: argparse.Namespace) -> int:
     if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
         raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
     folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
-    out = args.out or ROOT / "weights" / Path(args.model).stem
+    out = args.out or ROOT / "dist" / "trained" / Path(args.model).stem
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
     print(f"{out}: folds {', '.join(metrics['folds'])}; out of fold:")
     print_summary(metrics["out_of_fold"])
+    print(f"to ship it, copy {out} into {ROOT / 'weights'}; what ships is never overwritten by a training")
     return 0
 
 

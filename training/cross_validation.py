@@ -1,6 +1,6 @@
 """Trains a model's folds and writes all that belongs beside its weights. Called by `build.py train`.
 
-    weights/<model>/config.json           network, inputs, options, and the calibration that fits the rows out of fold
+    <out>/<model>/config.json             network, inputs, options, and the calibration that fits the rows out of fold
                     fold_k.weights.h5     best epoch of fold k, float16
                     metrics.json          recipe, data, each epoch of each fold, out-of-fold score
                     out_of_fold.csv       every predicted row, by the fold that did not see its patient, not calibrated
