@@ -53,7 +53,8 @@ def load_members(shipped: bool) -> list[Any]:
 
 def limit_threads() -> None:
     """Hold TensorFlow to one thread a call, as `kernel/main.py` does."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    os.environ["TF_NUM_INTEROP_THREADS"] = str(cores())
 
 
 def run_inference(folder: Path, recordings: int, shipped: bool) -> dict[str, float]:

@@ -181,10 +181,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--budget", type=float, help="seconds that the run may take (default: 8.5 hours)")
     args, _ = parser.parse_known_args(argv)
     started = time.monotonic()
-    # Before TensorFlow is loaded: quiet, offline, and one thread a call, since the workers are the threads.
+    # Before TensorFlow is loaded: quiet, and one thread a call, since the workers are the threads. Between calls it
+    # needs as many as there are workers, or it would run their calls one after the other.
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(workers))
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         bundle, manifest = find_bundle(args.input)
@@ -210,7 +212,6 @@ def main(argv: list[str] | None = None) -> int:
         members = load_ensemble(bundle / "weights")
         log(f"recordings: {len(ids)}, networks: {len(members)}, loaded in {time.monotonic() - started:.1f} s")
         budget = (args.budget or BUDGET_SECONDS) - (time.monotonic() - started)
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         eegs = competition / "test_eegs"
         probabilities, report = predict(ids, eegs, members, workers=workers, budget=budget, log=log)
         write_submission(args.working / "submission.csv", ids, probabilities)
