@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kernel.constants import SFREQ
+from kernel.main import set_threads
 from kernel.montage import MONTAGE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,21 +52,15 @@ def load_members(shipped: bool) -> list[Any]:
     return [Member("scalogram_b2", config, build_model(config), 1.0)]
 
 
-def limit_threads() -> None:
-    """Hold TensorFlow to one thread a call, as `kernel/main.py` does."""
-    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-    os.environ["TF_NUM_INTEROP_THREADS"] = str(cores())
-
-
 def run_inference(folder: Path, recordings: int, shipped: bool) -> dict[str, float]:
     """Run the kernel's own stream."""
-    limit_threads()
+    workers = set_threads()
     from kernel.predict import predict
 
     members = load_members(shipped)
-    predict(np.arange(8), folder / "many", members, workers=cores(), log=lambda line: None)
+    predict(np.arange(8), folder / "many", members, workers=workers, log=lambda line: None)
     cpu = time.process_time()
-    _, report = predict(np.arange(recordings), folder / "many", members, workers=cores(), log=lambda line: None)
+    _, report = predict(np.arange(recordings), folder / "many", members, workers=workers, log=lambda line: None)
     cpu = time.process_time() - cpu
     return {"ms": report.ms_per_recording, "cpu": 1e3 * cpu / recordings, "mb": report.peak_rss_mb}
 
@@ -75,8 +70,7 @@ def run_forward(recordings: int, *, usual_threads: bool) -> dict[str, float]:
 
     With the kernel's threads too, or as a network is usually run: one call at a time, TensorFlow's own threads.
     """
-    if not usual_threads:
-        limit_threads()
+    workers = 1 if usual_threads else set_threads()
     from kernel.ensemble import BATCH, build_inputs
 
     (member,) = load_members(shipped=False)
@@ -84,7 +78,7 @@ def run_forward(recordings: int, *, usual_threads: bool) -> dict[str, float]:
     batch = [build_inputs(channels, [member])] * BATCH
     member.answer(batch)
     started, cpu = time.monotonic(), time.process_time()
-    with ThreadPoolExecutor(1 if usual_threads else cores()) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda _: member.answer(batch), range(recordings // BATCH)))
     answered = recordings // BATCH * BATCH
     return {
@@ -133,11 +127,6 @@ def run_seed(folder: Path, recordings: int) -> dict[str, float]:
     return {"ms": 1e3 * (time.monotonic() - started) / recordings, "cpu": 1e3 * cpu / recordings, "mb": peak_rss_mb()}
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def measure(what: str, folder: Path, recordings: int) -> dict[str, float]:
     """Run one of the measurements in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.inference", what, "--folder", str(folder)]
@@ -162,7 +151,9 @@ def main(rounds: int, many: int) -> None:
         what: {name: float(np.median([one[name] for one in runs])) for name in ("ms", "cpu")}
         for what, runs in found.items()
     }
-    print(f"\nthe whole inference, one EfficientNetV2-B2, {cores()} cores, median of {rounds} rounds, a recording")
+    print(
+        f"\nthe whole inference, one EfficientNetV2-B2, {set_threads()} cores, median of {rounds} rounds, a recording"
+    )
     labels = {
         "inference": "this project",
         "forward": "its network alone, the same threads",

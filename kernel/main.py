@@ -173,6 +173,20 @@ def provide_modules(folder: Path, manifest: dict[str, Any]) -> list[str]:
     return provided
 
 
+def set_threads() -> int:
+    """Set TensorFlow up for one worker a core, before it is loaded; return the number of workers.
+
+    One thread a call, since the workers are the threads. Between calls it needs as many as there are workers, or it
+    would run their calls one after the other.
+    """
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(workers))
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    return workers
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the bundle on the test set and write `submission.csv`; return the exit status."""
     parser = argparse.ArgumentParser(description="Answer the hidden test: the kernel as Kaggle runs it.")
@@ -181,13 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--budget", type=float, help="seconds that the run may take (default: 8.5 hours)")
     args, _ = parser.parse_known_args(argv)
     started = time.monotonic()
-    # Before TensorFlow is loaded: quiet, and one thread a call, since the workers are the threads. Between calls it
-    # needs as many as there are workers, or it would run their calls one after the other.
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(workers))
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    workers = set_threads()
     try:
         bundle, manifest = find_bundle(args.input)
         start = {name: manifest[name] for name in ("tree_sha256", "commit", "dirty", "models")}
