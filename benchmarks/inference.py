@@ -71,16 +71,16 @@ def run_forward(recordings: int, *, usual_threads: bool) -> dict[str, float]:
     With the kernel's threads too, or as a network is usually run: one call at a time, TensorFlow's own threads.
     """
     workers = 1 if usual_threads else set_threads()
-    from kernel.ensemble import BATCH, build_inputs
+    from kernel.ensemble import CPU_BATCH, build_inputs
 
     (member,) = load_members(shipped=False)
     channels = 30 * np.random.default_rng(0).standard_normal((18, 10_000)).astype(np.float32)
-    batch = [build_inputs(channels, [member])] * BATCH
+    batch = [build_inputs(channels, [member])] * CPU_BATCH
     member.answer(batch)
     started, cpu = time.monotonic(), time.process_time()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda _: member.answer(batch), range(recordings // BATCH)))
-    answered = recordings // BATCH * BATCH
+        list(pool.map(lambda _: member.answer(batch), range(recordings // CPU_BATCH)))
+    answered = recordings // CPU_BATCH * CPU_BATCH
     return {
         "ms": 1e3 * (time.monotonic() - started) / answered,
         "cpu": 1e3 * (time.process_time() - cpu) / answered,

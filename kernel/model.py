@@ -1,9 +1,9 @@
-"""A model on disk and in memory: configuration, network and weights. Called by `predict.py` and by training.
+"""A model on disk and in memory: configuration, network and weights.
 
 `weights/<model>/` holds `config.json` (network, inputs, options, calibration) and one `fold_k.weights.h5` per fold. The
-weights file is plain HDF5, one data set per array in the order of `model.weights`: no pickle, readable by anything, and
-the same file fits keras-cv's backbone and Keras' own. Loading compares every field and every shape, and names what
-differs.
+weights file is plain HDF5 with one data set per array, in the order of `model.weights`, so it needs no pickle, and it
+fits keras-cv's backbone and Keras' own alike. Loading compares every field and every shape with the code, and names
+what differs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from kernel.constants import PRIOR, WINDOW_SAMPLES
+from kernel.files import replacing
 from kernel.inputs import InputConfig, check_fields, from_json, to_json
 from kernel.montage import CHANNELS
 
@@ -51,11 +52,12 @@ class ModelConfig:
 
 def write_config(config: ModelConfig, path: Path) -> None:
     """Write `config.json`."""
-    path.write_text(json.dumps(config.to_json(), indent=2) + "\n")
+    with replacing(path) as part:
+        part.write_text(json.dumps(config.to_json(), indent=2) + "\n")
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Read `config.json` and hold it against the code, field by field, in both directions.
+    """Read `config.json` and compare it with the code, field by field, in both directions.
 
     Raises
     ------
@@ -95,12 +97,11 @@ def build_model(config: ModelConfig) -> Any:
 
 
 def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
-    """Write a model's arrays in their order; under a temporary name first, so that a broken file never has the name.
+    """Write a model's arrays in their order, whole or not at all.
 
-    `float16` halves the file; what exceeds its range is an error.
+    `float16` halves the file; a value beyond its range is a `ValueError`.
     """
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w", track_order=True) as file:
+    with replacing(path) as part, h5py.File(part, "w", track_order=True) as file:
         for index, variable in enumerate(model.weights):
             values = np.asarray(keras_array(variable))
             with np.errstate(over="ignore"):
@@ -109,7 +110,13 @@ def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
                 raise ValueError(f"{path}: {variable.path} does not fit into {dtype}; write float32")
             data = file.create_dataset(f"{index:04d}", data=stored)
             data.attrs["name"] = variable.path
-    part.replace(path)
+
+
+def count_gpus() -> int:
+    """Return how many GPUs Keras sees."""
+    import keras
+
+    return len(keras.distribution.list_devices("gpu"))
 
 
 def keras_array(variable: Any) -> np.ndarray:
@@ -157,7 +164,7 @@ def load_model(config: ModelConfig, weights: Path) -> Any:
 
 
 def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Make a model's answers as sure as they deserve: temperature first, then a share of the prior.
+    """Correct how sure a model's answers are: divide the log-probabilities by a temperature, then mix in the prior.
 
     Parameters
     ----------

@@ -1,7 +1,4 @@
-"""`test.csv` in, `submission.csv` out: the ids asked for, and a table that the metric will not reject.
-
-Called by `predict.py`; by the rehearsal and the publisher to judge a submission with the same rules.
-"""
+"""`test.csv` in, `submission.csv` out: the ids asked for, and a table that the metric will not reject."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kernel.constants import VOTES
+from kernel.files import replacing
 
 COLUMNS = ("eeg_id", *VOTES)
 """The columns of `submission.csv`, in the competition's order."""
@@ -68,7 +66,7 @@ def read_ids(path: Path) -> np.ndarray:
 
 
 def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "submission") -> None:
-    """Hold a submission against everything that the metric, or the scoring before it, would reject.
+    """Check a submission for everything that the metric, or the scoring before it, would reject.
 
     Parameters
     ----------
@@ -146,7 +144,6 @@ def write_submission(path: Path, ids: np.ndarray, probabilities: np.ndarray) -> 
     submission = pd.DataFrame(probabilities, columns=list(VOTES))
     submission.insert(0, "eeg_id", ids)
     check_submission(submission, ids, str(path))
-    part = path.with_name(path.name + ".part")
-    submission.to_csv(part, index=False)
-    read_submission(part, ids)
-    part.replace(path)
+    with replacing(path) as part:
+        submission.to_csv(part, index=False)
+        read_submission(part, ids)
