@@ -17,7 +17,7 @@ import numpy as np
 
 from kernel.constants import WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input
-from kernel.model import ModelConfig, calibrate, fold_files, load_model, read_config
+from kernel.model import ModelConfig, calibrate, fold_files, load_model, read_model_config
 from kernel.montage import CHANNELS
 
 Inputs = dict[InputConfig, np.ndarray]
@@ -85,7 +85,7 @@ def load_ensemble(folder: Path) -> list[Member]:
     """
     members = []
     for name, share in read_model_weights(folder).items():
-        config = read_config(folder / name / "config.json")
+        config = read_model_config(folder / name / "config.json")
         files = fold_files(folder / name)
         for fold, file in enumerate(files):
             member = Member(f"{name}/{file.name.split('.')[0]}", config, load_model(config, file), share / len(files))

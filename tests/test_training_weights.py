@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernel.constants import VOTES, WINDOW_SECONDS
-from kernel.model import fold_files, load_model, read_config
+from kernel.model import fold_files, load_model, read_model_config
 from training.evaluation import PREDICTED
 from training.metric import kl_per_row
 from training.scoring import predict_folders
@@ -26,7 +26,7 @@ def test_some_weights_ship_and_all_of_them_are_small():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_shipped_model_loads_and_says_where_it_comes_from(name):
-    config = read_config(WEIGHTS / name / "config.json")
+    config = read_model_config(WEIGHTS / name / "config.json")
     files = fold_files(WEIGHTS / name)
     assert files
     load_model(config, files[0])

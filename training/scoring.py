@@ -14,10 +14,10 @@ import pandas as pd
 
 from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
 from kernel.ensemble import read_model_weights
-from kernel.model import calibrate, fold_files, load_model, read_config
+from kernel.model import calibrate, fold_files, load_model, read_model_config
 from kernel.recording import read_electrodes
 from training.evaluation import PREDICTED
-from training.fitting import predict
+from training.fitting import predict_windows
 from training.windows import FolderWindows, read_rows
 
 BATCH_SIZE = 16
@@ -74,13 +74,13 @@ def cut_parts(table: pd.DataFrame, halves: bool) -> Iterator[tuple[str, pd.DataF
 
 def _predict_model(folder: Path, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the votes' shares, and the calibrated mean of a model's folds."""
-    config = read_config(folder / "config.json")
+    config = read_model_config(folder / "config.json")
     files = fold_files(folder)
     if not files:
         raise FileNotFoundError(f"{folder}: no fold_*.weights.h5; train the model first")
     source = FolderWindows(rows)
     answers = []
     for file in files:
-        shares, probabilities = predict(load_model(config, file), config, source, BATCH_SIZE)
+        shares, probabilities = predict_windows(load_model(config, file), config, source, BATCH_SIZE)
         answers.append(calibrate(probabilities, config))
     return shares, np.mean(answers, axis=0)
