@@ -35,8 +35,8 @@ cache: setup  ## store the inputs of every labelled window for training  DATA=DI
 train: setup  ## train a model's folds, or go on with them  [MODEL=NAME DATA=DIR FOLD=K OUT=DIR]
 	$(BUILD) train --model $(or $(MODEL),raw_1d) --data $(or $(DATA),dist/simulated) $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)")
 
-evaluate: setup  ## score a model on recordings with votes  [MODEL=NAME DATA=DIR MIN_VOTES=N WEIGHTS=DIR]
-	$(BUILD) evaluate --model $(or $(MODEL),raw_1d) --data $(or $(DATA),dist/simulated) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+evaluate: setup  ## score a model on recordings with votes  [MODEL=NAME DATA="DIR DIR" MIN_VOTES=N WEIGHTS=DIR HALVES=1]
+	$(BUILD) evaluate --model $(or $(MODEL),raw_1d) --data $(or $(DATA),dist/simulated) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(HALVES),--halves)
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset
 	$(BUILD) bundle

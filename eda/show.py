@@ -19,8 +19,9 @@ from eda.page import draw_page, draw_scalograms, microvolt_limits
 from eda.rows import RECORDING_FOLDERS, count_votes, read_rows
 from eda.style import CLASS_COLOURS, INK, SOFT, drawing, percent
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
-from kernel.recording import build_channels, cut_window, read_electrodes
+from kernel.recording import build_channels, cut_window, place_window, read_electrodes
 from kernel.scalogram import ScalogramConfig, build_magnitude
+from kernel.table import to_sample
 
 SHEET = (16.5, 10.2)
 """Inches."""
@@ -110,9 +111,9 @@ def show_recording(
     row = choose_row(data, eeg_id, offset)
     electrodes = read_electrodes(path)
     seconds = row["eeg_label_offset_seconds"] if row is not None else offset
-    start = None if seconds is None else int(seconds * SFREQ)
+    start = None if seconds is None else int(to_sample(seconds))
     channels = build_channels(electrodes, start)
-    first = start if start is not None else max(0, (electrodes.shape[1] - WINDOW_SAMPLES) // 2)
+    first = place_window(start, electrodes.shape[1])
     known = float(np.isfinite(cut_window(electrodes, start)).mean())
     lines = [
         f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first / SFREQ:g} s, "

@@ -18,7 +18,7 @@ import numpy as np
 
 from kernel.constants import WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input
-from kernel.model import ModelConfig, calibrate, count_gpus, fold_files, load_model, read_config
+from kernel.model import ModelConfig, calibrate, count_gpus, fold_files, load_model, read_model_config
 from kernel.montage import CHANNELS
 
 Inputs = dict[InputConfig, np.ndarray]
@@ -108,7 +108,7 @@ def load_ensemble(folder: Path) -> list[Member]:
     members = []
     batch = choose_batch(count_gpus())
     for name, share in read_model_weights(folder).items():
-        config = read_config(folder / name / "config.json")
+        config = read_model_config(folder / name / "config.json")
         files = fold_files(folder / name)
         for fold, file in enumerate(files):
             fold_name = f"{name}/{file.name.split('.')[0]}"

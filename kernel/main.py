@@ -210,7 +210,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from kernel.ensemble import load_ensemble
     from kernel.predict import BUDGET_SECONDS, predict
-    from kernel.submission import read_ids, write_submission
+    from kernel.submission import write_submission
+    from kernel.table import read_ids
 
     def log(line: str) -> None:
         print(line, flush=True)

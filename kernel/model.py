@@ -16,6 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.special
 
 from kernel.constants import PRIOR, WINDOW_SAMPLES
 from kernel.files import replacing
@@ -56,7 +57,7 @@ def write_config(config: ModelConfig, path: Path) -> None:
         part.write_text(json.dumps(config.to_json(), indent=2) + "\n")
 
 
-def read_config(path: Path) -> ModelConfig:
+def read_model_config(path: Path) -> ModelConfig:
     """Read `config.json` and compare it with the code, field by field, in both directions.
 
     Raises
@@ -66,19 +67,24 @@ def read_config(path: Path) -> ModelConfig:
     ValueError
         If it is no JSON, names an unknown network, or has a field that this code lacks or the other way round.
     """
-    from kernel.networks import NETWORKS
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a model's folder holds config.json beside its weights")
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
-    check_fields(values, ModelConfig, str(path))
+    return build_model_config(values, str(path))
+
+
+def build_model_config(values: dict[str, Any], source: str) -> ModelConfig:
+    """Return the configuration that JSON describes in full; `source` names the file in errors."""
+    from kernel.networks import NETWORKS
+
+    check_fields(values, ModelConfig, source)
     if values["network"] not in NETWORKS:
-        raise ValueError(f"{path}: unknown network {values['network']!r}; this code knows {', '.join(NETWORKS)}")
-    check_fields(values["options"], NETWORKS[values["network"]].options, str(path))
-    inputs = tuple(from_json(one, str(path)) for one in values["inputs"])
+        raise ValueError(f"{source}: unknown network {values['network']!r}; this code knows {', '.join(NETWORKS)}")
+    check_fields(values["options"], NETWORKS[values["network"]].options, source)
+    inputs = tuple(from_json(one, source) for one in values["inputs"])
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in values["options"].items()}
     return ModelConfig(**{**values, "inputs": inputs, "options": options})
 
@@ -134,7 +140,7 @@ def read_weights(model: Any, path: Path) -> None:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no HDF5, or its arrays' number or shapes are not the model's.
+        If it is no HDF5, holds NaN or infinities, or its arrays' number or shapes are not the model's.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights")
@@ -143,6 +149,8 @@ def read_weights(model: Any, path: Path) -> None:
             arrays = [np.asarray(file[name], np.float32) for name in sorted(file)]
     except (OSError, KeyError) as error:
         raise ValueError(f"{path}: not a readable weights file ({error}); copy it again") from error
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{path}: holds NaN or infinities; train this fold again")
     if len(arrays) != len(model.weights):
         raise ValueError(f"{path}: holds {len(arrays)} arrays, {model.name} has {len(model.weights)}; other options?")
     for variable, array in zip(model.weights, arrays, strict=True):
@@ -178,7 +186,6 @@ def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
     calibrated : ndarray, shape (n, 6), float64
         Rows that sum to 1.
     """
-    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None)) / config.temperature
-    tempered = np.exp(logs - logs.max(axis=1, keepdims=True))
-    tempered /= tempered.sum(axis=1, keepdims=True)
+    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None))
+    tempered = scipy.special.softmax(logs / config.temperature, axis=1)
     return (1 - config.prior_share) * tempered + config.prior_share * np.array(PRIOR)

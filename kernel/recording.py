@@ -91,6 +91,36 @@ def _read_number(value: object) -> float:
         return np.nan
 
 
+def place_window(start: int | None, n_samples: int, n_times: int = WINDOW_SAMPLES) -> int:
+    """Return the first sample of a window that lies inside its recording, as far as the recording is long enough.
+
+    Parameters
+    ----------
+    start : int, optional
+        First sample asked for; None is the centre, where the experts looked.
+    n_samples : int
+        Length of the recording.
+    n_times : int
+        Length of the window.
+
+    Returns
+    -------
+    start : int
+        The same, or earlier where the window would end after the recording; 0 in a shorter recording.
+
+    Raises
+    ------
+    ValueError
+        If the window would start outside the recording: the table and the recording do not belong together.
+    """
+    last = max(0, n_samples - n_times)
+    if start is None:
+        return last // 2
+    if not 0 <= start < n_samples:
+        raise ValueError(f"a window cannot start at sample {start} of a recording with {n_samples} samples")
+    return min(start, last)
+
+
 def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
     """Cut `n_times` samples from `start`, or from the centre; a shorter recording is returned whole.
 
@@ -99,25 +129,21 @@ def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WIN
     samples : ndarray, shape (n_rows, n_samples)
         A recording at 200 Hz.
     start : int, optional
-        First sample; None takes the centre, where the experts looked.
+        First sample, as `place_window` takes it.
     n_times : int
         Length of the window in samples.
 
     Returns
     -------
     window : ndarray, shape (n_rows, min(n_times, n_samples)), a view
-        The window; fewer samples only where the recording ends before it does.
+        The window.
 
     Raises
     ------
     ValueError
-        If the window would start outside the recording.
+        As `place_window`.
     """
-    n_samples = samples.shape[1]
-    if start is None:
-        start = max(0, (n_samples - n_times) // 2)
-    if not 0 <= start < n_samples:
-        raise ValueError(f"a window cannot start at sample {start} of a recording with {n_samples} samples")
+    start = place_window(start, samples.shape[1], n_times)
     return samples[:, start : start + n_times]
 
 

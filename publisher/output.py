@@ -15,7 +15,8 @@ import requests
 from tqdm import tqdm
 
 from dataset_builder.metadata import Target
-from kernel.submission import read_ids, read_submission
+from kernel.submission import read_submission
+from kernel.table import read_ids
 from publisher.client import Kaggle, open_session
 from publisher.log import END, decode_log, find_marker
 from publisher.pace import ServiceError

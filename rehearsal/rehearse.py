@@ -24,7 +24,8 @@ import pandas as pd
 
 from kernel.constants import COMPETITION, PRIOR, VOTES
 from kernel.main import BUNDLE_NAME
-from kernel.submission import read_ids, read_submission
+from kernel.submission import read_submission
+from kernel.table import read_ids, read_votes
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
 from simulator.dataset import write_hidden_test
 from training.metric import competition_score
@@ -224,18 +225,3 @@ def score(submission: pd.DataFrame, source: Path) -> dict[str, float]:
     for name, row in (("kl_uniform", np.full(len(VOTES), 1 / len(VOTES))), ("kl_prior", np.array(PRIOR))):
         predictions[name] = submission.assign(**dict(zip(VOTES, row, strict=True)))
     return {name: round(competition_score(votes.copy(), table.copy()), 6) for name, table in predictions.items()}
-
-
-def read_votes(source: Path, ids: np.ndarray) -> pd.DataFrame | None:
-    """Return the shares of the votes for the ids, in their order; None where the folder lacks votes for some."""
-    for name in ("test_votes.csv", "train.csv"):
-        path = source / name
-        if path.is_file():
-            table = pd.read_csv(path)
-            if not {"eeg_id", *VOTES} <= set(table.columns):
-                continue
-            counts = table.groupby("eeg_id")[list(VOTES)].sum()
-            if set(ids) <= set(counts.index):
-                shares = counts.loc[ids].div(counts.loc[ids].sum(axis=1), axis=0)
-                return shares.reset_index()
-    return None

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 from scipy.optimize import minimize
 from scipy.stats import rankdata
 
 from kernel.constants import ELECTRODES, LABEL_SECONDS, SFREQ, VOTES
+from kernel.recording import cut_window
+from kernel.table import MANY_VOTES, RECORDING_FOLDERS, read_rows
 from simulator.features import FEATURES, compute_features, read_channels
 from simulator.generate import peek_class, simulate_window
 from simulator.population import Population
@@ -34,27 +35,26 @@ class Voted:
 
 def read_voted(folder: Path) -> list[Voted]:
     """Return the labelled 10 s of every recording of a folder with train.csv and test_eegs/ or train_eegs/."""
-    table = folder / "train.csv"
-    if not table.exists():
-        raise FileNotFoundError(f"{table} is missing: --compare needs a folder with train.csv and its recordings")
     found = []
-    for row in pd.read_csv(table).drop_duplicates("eeg_id").to_dict("records"):
-        paths = [folder / name / f"{row['eeg_id']}.parquet" for name in ("test_eegs", "train_eegs")]
+    rows = read_rows(folder)
+    for row in rows.drop_duplicates("eeg_id").to_dict("records"):
+        paths = [folder / name / f"{row['eeg_id']}.parquet" for name in RECORDING_FOLDERS]
         path = next((p for p in paths if p.exists()), None)
         if path is None:
-            raise FileNotFoundError(f"{paths[0]} is missing, though {table} lists it")
+            raise FileNotFoundError(f"{paths[0]} is missing, though {folder / 'train.csv'} lists it")
         frame = pq.read_table(path, columns=list(ELECTRODES)).to_pandas()
         channels = read_channels(frame.to_numpy(dtype=np.float32).T)
-        if channels.shape[1] > 2000:
-            start = int(float(row["eeg_label_offset_seconds"])) * SFREQ
-            channels = channels[:, start + LABELLED.start : start + LABELLED.stop]
+        # A short recording's middle is what was labelled, as it is that of a whole window.
+        window = cut_window(channels, row["start"])
+        first = max(0, window.shape[1] - (LABELLED.stop - LABELLED.start)) // 2
+        channels = window[:, first : first + LABELLED.stop - LABELLED.start]
         found.append(Voted(str(row["eeg_id"]), channels, np.array([row[v] for v in VOTES])))
     return found
 
 
 def draw_like(real: list[Voted], each: int, seed: int) -> list[list[Voted]]:
     """Return for each real recording `each` simulated ones with the same leading class and as few or many votes."""
-    wanted = [(int(r.votes.argmax()), bool(r.votes.sum() >= 10)) for r in real]
+    wanted = [(int(r.votes.argmax()), bool(r.votes.sum() >= MANY_VOTES)) for r in real]
     waiting = {key: each * wanted.count(key) for key in set(wanted)}
     drawn: dict[tuple[int, bool], list[Voted]] = {key: [] for key in waiting}
     index = 0

@@ -15,7 +15,7 @@ import pytest
 from dataset_builder.bundle import build_bundle
 from kernel.constants import VOTES
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
-from rehearsal.rehearse import read_votes, rehearse
+from rehearsal.rehearse import rehearse
 from tests.conftest import make_eeg, write_recording
 
 WHY_NOT = find_isolation()
@@ -189,14 +189,3 @@ def test_the_kernel_sees_no_credential(bundle, hidden_test, tmp_path, monkeypatc
         run_kernel(code, hidden_test, bundle, tmp_path / "out")
     assert "KAGGLE_IS_COMPETITION_RERUN" in str(error.value)
     assert "KAGGLE_KEY" not in str(error.value)
-
-
-def test_votes_are_shares_in_the_order_of_the_ids(tmp_path):
-    table = pd.DataFrame(
-        [[1, 3, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 0, 4], [1, 0, 0, 0, 0, 0, 2]], columns=["eeg_id", *VOTES]
-    )
-    table.to_csv(tmp_path / "train.csv", index=False)
-    votes = read_votes(tmp_path, np.array([2, 1]))
-    assert votes is not None
-    np.testing.assert_allclose(votes[list(VOTES)], [[0, 0, 0, 0, 0, 1], [0.5, 0, 0, 0, 0, 0.5]])
-    assert read_votes(tmp_path, np.array([2, 3])) is None

@@ -1,6 +1,7 @@
 """Training: recipes, folds, windows, smoothing, and a fit that goes on after an interruption to the same weights."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,11 +15,11 @@ import pytest
 
 from kernel.constants import EEG_ELECTRODES, PRIOR, VOTES
 from kernel.inputs import RawConfig
-from kernel.model import ModelConfig, load_model, read_config
+from kernel.model import ModelConfig, load_model, read_model_config
 from kernel.recording import read_channels
 from training.batches import TrainingBatches, smooth
 from training.cross_validation import DrawnData, FolderData, train_model
-from training.fitting import fit_fold, predict
+from training.fitting import fit_fold, predict_windows
 from training.folds import assign_folds
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage, read_recipe
@@ -76,7 +77,24 @@ def test_a_recipe_is_read_with_changes_and_refused_by_name(tmp_path):
     config, recipe = read_recipe("raw_1d", ["recipe.batch_size=7", "recipe.stages.0.epochs=3", "model.temperature=1.5"])
     assert (recipe.batch_size, recipe.stages[0].epochs, config.temperature) == (7, 3, 1.5)
     for change, message in (
-        ("recipe.colour=1", "unknown colour"),
+        (
+            "recipe.colour=1",
+            "--set recipe.colour=1: recipe has no field colour; there are stages, augmentation, batch_size",
+        ),
+        ("recipe.batch_size=abc", 'recipe.batch_size must be a whole number, found "abc"'),
+        ("recipe.batch_size=2.5", "recipe.batch_size must be a whole number, found 2.5"),
+        ("recipe.folds=true", "recipe.folds must be a whole number"),
+        ("recipe.validation_windows=many", "must be a whole number or null"),
+        ("recipe.augmentation.mirror=often", "recipe.augmentation must be an object"),
+        ("recipe.stages.1.epoch=2", "recipe.stages.1 has no field epoch; there are name, epochs"),
+        ("recipe.stages=[{}]", "recipe.stages.0 lacks epochs, learning_rate, name"),
+        ("recipe.stages=3", "recipe.stages must be a list"),
+        ("model.options.width=wide", "model.options.width must be a whole number"),
+        ("model.options.filters=[1.5]", "model.options.filters must be a list"),
+        ("model.inputs.0.colour=1", "model.inputs.0 has no field colour; there are f_min, f_max"),
+        ("model.inputs.0.clip=-1", "clip and unit must be positive"),
+        ("model.colour=1", "model has no field colour; there are network, inputs"),
+        ("colour.bright=1", "has the two fields model and recipe"),
         ("recipe.augmentation.blur=0.5", "unknown augmentation blur"),
         ("recipe.stages.9.epochs=1", "expected a field"),
         ("model.network=other", "unknown network 'other'"),
@@ -84,8 +102,9 @@ def test_a_recipe_is_read_with_changes_and_refused_by_name(tmp_path):
         ("recipe.stages.0.epochs=0", "must be positive"),
         ("nonsense", "expected a field"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=re.escape(message)) as error:
             read_recipe("raw_1d", [change])
+        assert f"--set {change}" in str(error.value)
     with pytest.raises(FileNotFoundError, match="absent"):
         read_recipe("absent")
     (tmp_path / "x.json").write_text("{")
@@ -281,8 +300,8 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
     for fold in (0, 1):
         part = table[table["fold"] == fold].reset_index(drop=True)
         source = FolderWindows(rows[rows["eeg_id"].isin(part["eeg_id"])])
-        model = load_model(read_config(tmp_path / "config.json"), tmp_path / f"fold_{fold}.weights.h5")
-        shares, found = predict(model, config, source, 4)
+        model = load_model(read_model_config(tmp_path / "config.json"), tmp_path / f"fold_{fold}.weights.h5")
+        shares, found = predict_windows(model, config, source, 4)
         np.testing.assert_allclose(found, part.filter(like="_predicted"), atol=1e-3)
         assert kl_per_row(shares, found).mean() == pytest.approx(metrics["folds"][str(fold)]["kl"], abs=0.02)
 

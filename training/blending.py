@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from kernel.constants import VOTES
-from kernel.model import calibrate, read_config
+from kernel.model import calibrate, read_model_config
 from training.evaluation import PREDICTED
 from training.metric import EPSILON
 
@@ -64,7 +64,7 @@ def fit_ensemble(weights: Path) -> dict[str, float]:
         table = pd.read_csv(path)
         # A recording may be there once per vote pattern: the votes tell which row is which.
         tables[path.parent.name] = table.set_index(["eeg_id", *VOTES])[list(PREDICTED)]
-        configs[path.parent.name] = read_config(path.parent / "config.json")
+        configs[path.parent.name] = read_model_config(path.parent / "config.json")
     if len(tables) < 2:
         raise ValueError(f"{weights}: an ensemble needs at least two models with out_of_fold.csv, found {len(tables)}")
     common = None

@@ -48,9 +48,14 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="Score a model on recordings with votes")
     command.set_defaults(run=run_evaluate)
     command.add_argument("--model", required=True, help="a folder of weights/, or ensemble")
-    command.add_argument("--data", type=Path, required=True, help="folder with train.csv and its recordings")
+    command.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders with train.csv and its recordings"
+    )
     command.add_argument("--weights", type=Path, default=ROOT / "weights", help="where the models lie")
     command.add_argument("--min-votes", type=int, default=10, help="score rows with as many votes or more")
+    command.add_argument(
+        "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
+    )
     command.add_argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]")
     command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
 
@@ -106,23 +111,27 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability."""
-    from kernel.constants import VOTES, WINDOW_SECONDS
-    from training.evaluation import PREDICTED, describe, print_summary, write_reliability
-    from training.scoring import predict_folder
+    """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability.
 
-    table = predict_folder(args.data, args.weights, args.model, args.min_votes)
-    long = table.seconds >= WINDOW_SECONDS
-    parts = {f"recordings of {WINDOW_SECONDS} s and more": table[long], "shorter recordings": table[~long]}
+    Several folders are pooled, and scored one by one too. Intervals are of a bootstrap by patient. The two halves of
+    --halves have the same share of each class and no patient in common; the same folders always give the same halves.
+    """
+    from training.evaluation import describe_table, print_summary, write_reliability
+    from training.folds import assign_halves
+    from training.scoring import cut_parts, predict_folders
+
+    table = predict_folders(args.data, args.weights, args.model, args.min_votes)
+    table.insert(1, "half", assign_halves(table))
+    summary = describe_table(table)
+    print(f"{' and '.join(table['data'].unique())}:")
+    print_summary(summary)
+    for title, part in cut_parts(table, args.halves):
+        print(f"{title}:")
+        print_summary(describe_table(part), confusion=False)
     picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    for number, (title, part) in enumerate((title, part) for title, part in parts.items() if len(part)):
-        summary = describe(part[list(VOTES)].to_numpy(), part[list(PREDICTED)].to_numpy(), part.patient_id.to_numpy())
-        print(f"{title}:")
-        print_summary(summary)
-        if number == 0:
-            write_reliability(summary, picture)
-            print(f"reliability diagram: {picture}")
+    write_reliability(summary, picture)
+    print(f"reliability diagram: {picture}")
     if args.table:
         table.to_csv(args.table, index=False)
     return 0

@@ -24,11 +24,11 @@ import pandas as pd
 
 from cache.cache import Cache
 from kernel.constants import VOTES
-from kernel.model import ModelConfig, calibrate, read_config, write_config, write_weights
+from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
 from training.cached import CachedWindows
 from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe, write_curves
-from training.fitting import Progress, fit_fold, predict
+from training.fitting import Progress, fit_fold, predict_windows
 from training.folds import assign_folds
 from training.recipe import Recipe
 from training.windows import MANY_VOTES, Draw, DrawnWindows, FolderWindows, WindowSource, read_rows
@@ -145,7 +145,7 @@ def train_model(
             config, seeded, training, validation, state, start_from=first, backbone=backbone, label=label
         )
         write_weights(model, weights)
-        shares, probabilities = predict(model, config, validation, recipe.batch_size)
+        shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
         _write_out_of_fold(out / "out_of_fold.csv", rows, fold, shares, probabilities)
         metrics["folds"][str(fold)] = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
         _finish(out, config, metrics)
@@ -190,7 +190,7 @@ def _read_metrics(out: Path, config: ModelConfig, recipe: Recipe) -> dict[str, A
     found = json.loads(path.read_text())
     wanted = json.loads(json.dumps(fresh["recipe"]))
     different = [name for name, value in wanted.items() if found["recipe"].get(name) != value]
-    old, new = read_config(out / "config.json").to_json(), config.to_json()
+    old, new = read_model_config(out / "config.json").to_json(), config.to_json()
     different += [f"model.{name}" for name in ("network", "inputs", "options") if old[name] != new[name]]
     if different:
         raise ValueError(
