@@ -76,8 +76,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: the package {error.name!r} is not installed: run `make setup` first", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {describe(error)}", file=sys.stderr)
         return 1
+
+
+def describe(error: Exception) -> str:
+    """Return an error's text, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
 
 
 def add_commands(commands: Any) -> None:

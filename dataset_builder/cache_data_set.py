@@ -1,4 +1,4 @@
-"""Makes a data set for Kaggle out of stored inputs (`cache.cache`). Called by `publisher.cache`."""
+"""Makes a data set for Kaggle out of stored inputs (`cache.cache`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from cache.cache import CONFIG, open_cache, read_config, read_windows
 from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, hash_tree
+from kernel.files import replacing_folder
 
 DATA_SET_FORMAT = "hms-bundle/cache-1"
 """Of the bundle's family, so that the publisher knows it; no bundle, so that the kernel does not take it for one."""
@@ -38,22 +39,19 @@ def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, 
             raise ValueError(
                 f"{store}: {stored} of {planned} windows are stored; run `python build.py cache` to the end"
             )
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
     files = []
     names = [path.relative_to(root) for store in stores for path in sorted(store.iterdir()) if path.name[0] != "."]
-    for name in tqdm(names, unit="file", desc="hash", disable=len(names) < 50):
-        (part / name.parent).mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(root / name, part / name)
-        except OSError:
-            shutil.copyfile(root / name, part / name)
-        with (part / name).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            files.append({"path": name.as_posix(), "size": os.fstat(file.fileno()).st_size, "sha256": sha256})
-    manifest = {"format": DATA_SET_FORMAT, "tree_sha256": hash_tree(files), "files": files}
-    (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner, CACHE_SLUG), indent=2) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replacing_folder(out, "manifest.json") as part:
+        for name in tqdm(names, unit="file", desc="hash", disable=len(names) < 50):
+            (part / name.parent).mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(root / name, part / name)
+            except OSError:
+                shutil.copyfile(root / name, part / name)
+            with (part / name).open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                files.append({"path": name.as_posix(), "size": os.fstat(file.fileno()).st_size, "sha256": sha256})
+        manifest = {"format": DATA_SET_FORMAT, "tree_sha256": hash_tree(files), "files": files}
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner, CACHE_SLUG), indent=2) + "\n")
     return manifest
