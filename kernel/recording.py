@@ -1,10 +1,10 @@
-"""One recording: read the electrodes, cut a window, repair its gaps. Called by `predict.py`, training and the report.
+"""One recording: read the electrodes, cut a window, repair its gaps.
 
-`read_channels` is the whole way from a parquet file to what a network's input is built from. Its order matters. Gaps
-are repaired after the montage, not before: the reference's noise can be ten times the EEG, and a gap filled in one
-electrode alone would let all of it through the difference. Inside a recording a gap becomes the straight line between
-its two ends, which adds next to nothing above 0.5 Hz; before the first and after the last sample, and where a short
-recording is padded, there is the channel's median, which is zero, since every channel gives up its standing potential.
+`read_channels` does all of it, from a parquet file to the channels that a network's input is built from. Gaps are
+repaired after the montage, not before: the noise of the reference can be ten times the EEG, and it cancels in a channel
+only where both electrodes still have it. A gap inside a recording becomes a straight line between its two ends, which
+adds next to nothing above 0.5 Hz. Before the first sample, after the last one, and in the padding of a short recording,
+a channel is zero, which is its median, since the median is subtracted.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ CONFIGS = {
     "scalogram_b2": ModelConfig("scalogram_b2", (SMALL,), PICTURE),
     "scalogram_zoom_b2": ModelConfig("scalogram_zoom_b2", (SMALL, ZOOM), PICTURE),
     "two_input_b2": ModelConfig("two_input_b2", (SMALL, ZOOM), PICTURE),
-    "seed_b2": ModelConfig("seed_b2", (SMALL,), {"size": 32}),
+    "baseline_b2": ModelConfig("baseline_b2", (SMALL,), {"size": 32}),
     "scalogram_maxvit": ModelConfig(
         "scalogram_maxvit", (SMALL,), {**PICTURE, "width": 8, "stages": 2, "window": 3, "head_size": 4}
     ),
