@@ -1,4 +1,4 @@
-"""Builds the bundle in `dist/dataset`: a copy of `kernel/`, the weights, the wheels, and a manifest of their hashes.
+"""Builds the bundle in `dist/dataset`: `kernel/` and its licence, weights, wheels, and a manifest of their hashes.
 
 Only files of known kinds are taken, and a file that looks like a secret stops the build. Nothing in the bundle depends
 on when or where it was built: the same checkout and packages give the same bytes.
@@ -76,6 +76,8 @@ def build_bundle(
     sources = {path.relative_to(root).as_posix(): path for path in _collect(root)}
     fetched = fetch_wheels(wheels, requirements)
     modules = {wheel.filename: wheel.module for wheel in read_requirements(requirements)}
+    if (root / "LICENSE").is_file():
+        sources["kernel/LICENSE"] = root / "LICENSE"
     sources |= {f"wheels/{path.name}": path for path in fetched}
     with replacing_folder(out, MANIFEST) as part:
         files = [_copy_file(source, part, name, modules) for name, source in sorted(sources.items())]

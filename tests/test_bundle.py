@@ -83,6 +83,12 @@ def test_the_manifest_tells_all(checkout, wheels, tmp_path):
     assert manifest["tree_sha256"] == hash_tree(list(reversed(manifest["files"])))
 
 
+def test_the_licence_travels_with_the_code(checkout, wheels, tmp_path):
+    shutil.copyfile(ROOT / "LICENSE", checkout / "LICENSE")
+    build(tmp_path / "out", checkout, wheels)
+    assert (tmp_path / "out" / "kernel" / "LICENSE").read_text().startswith("MIT License")
+
+
 def test_any_change_changes_the_tree(checkout, wheels, tmp_path):
     before = build(tmp_path / "out", checkout, wheels)
     (checkout / "weights" / "small" / "fold_0.weights.h5").write_bytes(b"Weights")
