@@ -12,6 +12,7 @@ import argparse
 import inspect
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,15 @@ ROOMS = (simulator, eda, training, dataset_builder, rehearsal, publisher)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Shows every default as ` [default]`, paths below the checkout as they are typed there."""
+    """Shows every default as ` [default]`, paths below the checkout as they are typed there, values by their type."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=min(110, shutil.get_terminal_size().columns - 2))
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        if action.type in (Path, int, float):
+            return {Path: "PATH", int: "N", float: "X"}[action.type]
+        return super()._get_default_metavar_for_optional(action)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
@@ -48,7 +57,12 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; a command's docstring is its help."""
-    parser = argparse.ArgumentParser(prog="build.py", description="From raw EEG to a Kaggle submission, offline.")
+    parser = argparse.ArgumentParser(
+        prog="build.py",
+        description="From raw EEG to a Kaggle submission, offline.",
+        epilog="`python build.py COMMAND --help` says what a command takes; `make` lists the same as targets.",
+        formatter_class=_Help,
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for room in ROOMS:
         room.commands.add_commands(commands)
