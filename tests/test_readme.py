@@ -55,5 +55,5 @@ def test_links_lead_somewhere():
 
 
 def test_no_command_shows_a_traceback_for_a_users_mistake(capsys):
-    assert build.main(["rehearse", "--input", "/nonexistent"]) == 1
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: /nonexistent/test.csv: not found")
+    assert build.main(["eda", "--data", "/nonexistent"]) == 1
+    assert capsys.readouterr().err.startswith("error: /nonexistent: no such folder; expected")
