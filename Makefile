@@ -4,7 +4,7 @@ BUILD = .venv/bin/python build.py
 KAGGLE = $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate rehearse simulate eda show cache bundle push status submit output doctor bench test check format clean
+.PHONY: help setup train evaluate ship rehearse simulate eda show cache bundle push status submit output doctor bench test check format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ train: setup  ## train a model's folds, or go on with them  [MODEL=NAME DATA=DIR
 
 evaluate: setup  ## score a model on recordings with votes  [MODEL=NAME DATA="DIR DIR" MIN_VOTES=N WEIGHTS=DIR HALVES=1]
 	$(BUILD) evaluate --model $(or $(MODEL),raw_1d) --data $(or $(DATA),dist/simulated) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(HALVES),--halves)
+
+ship: setup  ## put a trained model into weights/, verified and blended  MODEL=NAME [REPLACE=1 YES=1]
+	$(BUILD) ship $(MODEL) $(if $(REPLACE),--replace) $(if $(YES),--yes)
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset
 	$(BUILD) bundle

@@ -1,9 +1,8 @@
-"""The trained networks that answer together. Called by `predict.py`, which hands over windows, and by the report.
+"""The trained networks that answer together.
 
-A member is one fold of one model. Folds of a model weigh the same; models weigh what `weights/ensemble.json` says
-(`{"model": weight}`), or the same where there is no such file. Members stand in the order in which they would be missed
-least from the end: the first fold of every model, the heaviest model first, then the second folds, and so on. A time
-budget drops members from the end.
+A member is one fold of one model. Folds of a model weigh the same; models weigh what `weights/ensemble.json` says, or
+the same where there is no such file. Members stand most important first: the first fold of every model, the heaviest
+model first, then the second folds, and so on. A time budget drops members from the end.
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ from kernel.constants import WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input
 from kernel.model import ModelConfig, calibrate, fold_files, load_model, read_model_config
 from kernel.montage import CHANNELS
+
+ENSEMBLE = "ensemble.json"
+"""`shares`: model to weight; `fitted_on`: the rows that they were fitted on, and what they scored."""
 
 Inputs = dict[InputConfig, np.ndarray]
 """What one window becomes: the array of each distinct configuration."""
@@ -48,6 +50,11 @@ class Member:
         return calibrate(self.network.predict_on_batch(arrays)[: len(windows)], self.config)
 
 
+def list_models(folder: Path) -> list[str]:
+    """Return the names of the models in a folder that have a configuration and weights."""
+    return [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
+
+
 def read_model_weights(folder: Path) -> dict[str, float]:
     """Return each model's share of the answer, heaviest first, summing to 1.
 
@@ -58,16 +65,16 @@ def read_model_weights(folder: Path) -> dict[str, float]:
     ValueError
         If `ensemble.json` is damaged, names a model that is not there, or holds weights that are no shares.
     """
-    found = [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
+    found = list_models(folder)
     if not found:
         raise FileNotFoundError(f"{folder}: no model here; expected <model>/config.json and <model>/fold_0.weights.h5")
-    path = folder / "ensemble.json"
+    path = folder / ENSEMBLE
     weights: dict[str, float] = dict.fromkeys(found, 1.0)
     if path.is_file():
         try:
-            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text()).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f'{path}: expected {{"model": weight}} ({error})') from error
+            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text())["shares"].items()}
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f'{path}: expected {{"shares": {{"model": weight}}}} ({error!r}); ship anew') from error
         missing = sorted(weights.keys() - set(found))
         if missing:
             raise ValueError(f"{path}: names {', '.join(missing)}; the models with weights are {', '.join(found)}")
@@ -79,7 +86,7 @@ def read_model_weights(folder: Path) -> dict[str, float]:
 
 
 def load_ensemble(folder: Path) -> list[Member]:
-    """Load every fold of every model that has a weight, in the order in which they would be missed most.
+    """Load every fold of every model that has a weight, most important first.
 
     Each answers once, so that a network that cannot run shows now, and no recording pays for its compilation.
     """

@@ -9,7 +9,15 @@ import pytest
 
 from kernel.constants import PRIOR
 from kernel.inputs import RawConfig, build_input, build_raw
-from kernel.model import ModelConfig, build_model, calibrate, read_model_config, read_weights, write_config, write_weights
+from kernel.model import (
+    ModelConfig,
+    build_model,
+    calibrate,
+    read_model_config,
+    read_weights,
+    write_config,
+    write_weights,
+)
 from kernel.scalogram import ScalogramConfig
 from tests.conftest import make_eeg
 

@@ -276,13 +276,13 @@ def test_progress_reads_well_in_a_log(tmp_path):
     assert all("\r" not in line for line in lines)
 
 
-def test_an_ensemble_is_read_in_the_order_in_which_members_would_be_missed(tmp_path, member):
+def test_an_ensemble_is_read_most_important_first(tmp_path, member):
     for name, folds in (("heavy", 2), ("light", 1)):
         (tmp_path / name).mkdir()
         write_config(CONFIG, tmp_path / name / "config.json")
         for fold in range(folds):
             write_weights(member.network, tmp_path / name / f"fold_{fold}.weights.h5")
-    (tmp_path / "ensemble.json").write_text('{"light": 1, "heavy": 3}')
+    (tmp_path / "ensemble.json").write_text('{"shares": {"light": 1, "heavy": 3}, "fitted_on": {"rows": 99}}')
     assert read_model_weights(tmp_path) == {"heavy": 0.75, "light": 0.25}
     members = load_ensemble(tmp_path)
     assert [(m.name, m.weight) for m in members] == [
@@ -297,9 +297,10 @@ def test_an_ensemble_is_read_in_the_order_in_which_members_would_be_missed(tmp_p
     [
         ("[1]", "expected"),
         ("{", "expected"),
-        ('{"absent": 1}', "names absent"),
-        ('{"model": -1}', "not be negative"),
-        ('{"model": 0}', "not all zero"),
+        ('{"model": 1}', "expected"),
+        ('{"shares": {"absent": 1}}', "names absent"),
+        ('{"shares": {"model": -1}}', "not be negative"),
+        ('{"shares": {"model": 0}}', "not all zero"),
     ],
 )
 def test_a_bad_ensemble_file_is_named(tmp_path, content, message):

@@ -287,7 +287,7 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
     assert metrics["out_of_fold"]["rows"] == 14
     assert metrics["out_of_fold"]["kl"] < 0.4 < metrics["out_of_fold"]["uniform_kl"]
     names = {path.name for path in tmp_path.iterdir()}
-    expected = {"config.json", "metrics.json", "out_of_fold.csv", "curves.png"}
+    expected = {"config.json", "metrics.json", "out_of_fold.csv", "folds.csv", "curves.png"}
     assert names == expected | {"fold_0.weights.h5", "fold_1.weights.h5"}
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
     for fold in metrics["folds"].values():
@@ -309,7 +309,7 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
     before = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns
     train_model(config, recipe, FolderData(folder), [0, 1], tmp_path)
     assert (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="folds trained with another batch_size"):
+    with pytest.raises(ValueError, match="folds trained with other values of batch_size"):
         train_model(config, replace(recipe, batch_size=2), FolderData(folder), [0], tmp_path)
     with pytest.raises(ValueError, match="folds 0 to 1"):
         train_model(config, recipe, FolderData(folder), [2], tmp_path)

@@ -1,11 +1,4 @@
-"""Trains a model's folds and writes all that belongs beside its weights. Called by `build.py train`.
-
-    <out>/<model>/config.json             network, inputs, options, and the calibration that fits the rows out of fold
-                    fold_k.weights.h5     best epoch of fold k, float16
-                    metrics.json          recipe, data, each epoch of each fold, out-of-fold score
-                    out_of_fold.csv       every predicted row, by the fold that did not see its patient, not calibrated
-                    curves.png            loss and validation KL
-                    .unfinished/          states of folds under way; a finished fold's is removed
+"""Trains a model's folds, and writes all that belongs beside its weights (`training.trained`).
 
 A finished fold is not trained again; an interrupted one goes on.
 """
@@ -27,10 +20,20 @@ from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
 from training.cached import CachedWindows
 from training.calibration import fit_calibration
-from training.evaluation import PREDICTED, describe, write_curves
+from training.evaluation import PREDICTED, describe_table, write_curves
 from training.fitting import Progress, fit_fold, predict_windows
 from training.folds import assign_folds
 from training.recipe import Recipe
+from training.trained import (
+    METRICS,
+    OUT_OF_FOLD,
+    UNFINISHED,
+    hash_file,
+    read_metrics,
+    write_folds,
+    write_metrics,
+    write_out_of_fold,
+)
 from training.windows import MANY_VOTES, Draw, DrawnWindows, FolderWindows, WindowSource, read_rows
 
 VALIDATION_START = 1 << 40
@@ -43,6 +46,9 @@ class Data(Protocol):
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
+
+    def write_folds(self, recipe: Recipe, model: Path) -> None:
+        """Write which recording is in which fold, where there are recordings (`training.trained`)."""
 
     def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
         """Return the windows to train on, those to validate on, and which rows the latter are."""
@@ -60,6 +66,11 @@ class FolderData:
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
         return f"folder {self.folder.resolve().name}"
+
+    def write_folds(self, recipe: Recipe, model: Path) -> None:
+        """Write which recording is in which fold."""
+        rows = read_rows(self.folder)
+        write_folds(rows, assign_folds(rows, recipe.folds, recipe.seed), model)
 
     def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
         """Train on all rows of the other folds' patients; validate on the rows of this fold's with many votes."""
@@ -92,6 +103,9 @@ class DrawnData:
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
         return f"{self.windows} windows an epoch, drawn from {self.name}"
+
+    def write_folds(self, recipe: Recipe, model: Path) -> None:
+        """Write nothing: no window is in two folds."""
 
     def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
         """Give each fold windows of its own, to train on and to validate on."""
@@ -127,9 +141,10 @@ def train_model(
     if wrong:
         raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {recipe.folds - 1}")
     out.mkdir(parents=True, exist_ok=True)
-    metrics = _read_metrics(out, config, recipe)
-    metrics["data"] = data.description
-    write_config(config, out / "config.json")
+    metrics = _go_on(out, config, recipe, data.description)
+    if not metrics["folds"]:
+        write_config(config, out / "config.json")
+    data.write_folds(recipe, out)
     for fold in folds:
         weights = out / f"fold_{fold}.weights.h5"
         if weights.is_file() and str(fold) in metrics["folds"]:
@@ -137,7 +152,7 @@ def train_model(
             continue
         started = time.monotonic()
         training, validation, rows = data.split(fold, recipe)
-        state = out / ".unfinished" / f"fold_{fold}"
+        state = out / UNFINISHED / f"fold_{fold}"
         first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
         label = f"{out.name} fold {fold}"
         seeded = replace(recipe, seed=recipe.seed + fold)
@@ -146,8 +161,9 @@ def train_model(
         )
         write_weights(model, weights)
         shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
-        _write_out_of_fold(out / "out_of_fold.csv", rows, fold, shares, probabilities)
-        metrics["folds"][str(fold)] = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
+        write_out_of_fold(out, rows, fold, shares, probabilities)
+        described = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
+        metrics["folds"][str(fold)] = {**described, "sha256": hash_file(weights)}
         _finish(out, config, metrics)
         shutil.rmtree(state)
         if not any(state.parent.iterdir()):
@@ -169,45 +185,31 @@ def _describe_fold(progress: Progress, n_training: int, n_validation: int, secon
 
 def _finish(out: Path, config: ModelConfig, metrics: dict[str, Any]) -> None:
     """Write what sums up all folds so far: calibration, scores, curves."""
-    frame = pd.read_csv(out / "out_of_fold.csv")
+    frame = pd.read_csv(out / OUT_OF_FOLD)
     frame = frame[frame["fold"].astype(str).isin(metrics["folds"])]
-    votes, found = frame[list(VOTES)].to_numpy(), frame[list(PREDICTED)].to_numpy()
-    calibrated = fit_calibration(votes, found, config)
+    found = frame[list(PREDICTED)].to_numpy()
+    calibrated = fit_calibration(frame[list(VOTES)].to_numpy(), found, config)
     write_config(calibrated, out / "config.json")
-    metrics["out_of_fold"] = describe(votes, calibrate(found, calibrated), frame["patient_id"].to_numpy())
-    part = out / "metrics.json.part"
-    part.write_text(json.dumps(metrics, indent=1) + "\n")
-    part.replace(out / "metrics.json")
+    frame[list(PREDICTED)] = calibrate(found, calibrated)
+    metrics["out_of_fold"] = describe_table(frame)
+    write_metrics(metrics, out)
     write_curves(metrics["folds"], out / "curves.png")
 
 
-def _read_metrics(out: Path, config: ModelConfig, recipe: Recipe) -> dict[str, Any]:
+def _go_on(out: Path, config: ModelConfig, recipe: Recipe, data: str) -> dict[str, Any]:
     """Return the metrics of folds trained before, once they are known to be of the same model and recipe."""
-    path = out / "metrics.json"
-    fresh: dict[str, Any] = {"recipe": recipe.to_json(), "data": "", "folds": {}, "out_of_fold": {}}
-    if not path.is_file():
-        return fresh
-    found = json.loads(path.read_text())
-    wanted = json.loads(json.dumps(fresh["recipe"]))
+    wanted = json.loads(json.dumps(recipe.to_json()))
+    if not (out / METRICS).is_file():
+        return {"recipe": wanted, "data": data, "folds": {}, "out_of_fold": {}}
+    found = read_metrics(out)
     different = [name for name, value in wanted.items() if found["recipe"].get(name) != value]
     old, new = read_model_config(out / "config.json").to_json(), config.to_json()
     different += [f"model.{name}" for name in ("network", "inputs", "options") if old[name] != new[name]]
+    if found["data"] != data:
+        different.append(f"data ({found['data']})")
     if different:
         raise ValueError(
-            f"{out}: holds folds trained with another {', '.join(different)}; choose another --out, or remove it first"
+            f"{out}: holds folds trained with other values of {', '.join(different)}; choose another --out, or remove "
+            "it first"
         )
     return found
-
-
-def _write_out_of_fold(
-    path: Path, rows: pd.DataFrame, fold: int, shares: np.ndarray, probabilities: np.ndarray
-) -> None:
-    """Put this fold's rows into the table in place of what it had."""
-    table = rows[["eeg_id", "patient_id"]].reset_index(drop=True).assign(fold=fold)
-    table[list(VOTES)], table[list(PREDICTED)] = shares, probabilities
-    if path.is_file():
-        before = pd.read_csv(path)
-        table = pd.concat([before[before["fold"] != fold], table]).sort_values("fold", kind="stable")
-    part = path.with_name(path.name + ".part")
-    table.to_csv(part, index=False, float_format="%.7g")
-    part.replace(path)
