@@ -190,7 +190,8 @@ def test_what_cannot_be_compared_is_not_mixed(trained, tmp_path):
     ):
         plan_shipment([new], weights)
     plan = plan_shipment([new], weights, replace=True)
-    assert "cannot be compared" in plan.lines[-1]
+    assert "not comparable" in plan.lines[-1]
+    assert re.search(r"old +1\.000 +-  2 of 2 folds.*; moves to dist/replaced", "\n".join(plan.lines))
     ship(plan, tmp_path / "kept")
     assert read_model_weights(weights) == {"new": 1.0}
     assert (tmp_path / "kept" / "old" / "fold_0.weights.h5").is_file()

@@ -16,6 +16,9 @@ from kernel.ensemble import ENSEMBLE, list_models, read_model_weights
 from training.blending import find_common_rows, fit_shares, score_blend
 from training.trained import UNFINISHED, TrainedModel, verify_model
 
+WIDTH = 20
+"""Of a model's name in the comparison."""
+
 
 @dataclass(frozen=True)
 class Shipment:
@@ -70,21 +73,28 @@ def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) 
     except ValueError as error:
         hint = f"; --replace ships {' and '.join(names)} without the others" if staying and names else ""
         raise ValueError(f"{' and '.join(model.name for model in models)} cannot be blended: {error}{hint}") from error
-    lines = _list_models(before, models, ensemble)
-    fitted = ensemble["fitted_on"]
-    lines.append(f"KL then: {fitted['kl']:.4f} on the {fitted['rows']} rows that the shares are fitted on")
-    if before:
-        lines.append(broken or _compare(before, old, models, ensemble))
+    lines = _list_models(before, old, models, ensemble)
+    if broken:
+        lines.append(f"what ships now is damaged: {broken}")
+    elif before:
+        lines.append(_compare(before, old, models, ensemble))
     return Shipment(weights, models, ensemble, lines)
 
 
-def _list_models(before: dict[str, float], models: list[TrainedModel], ensemble: dict[str, Any]) -> list[str]:
-    """Return one line a model: its share now and then."""
-    described = {model.name: model.describe() for model in models}
-    lines = [f"{'share now':>25}{'then':>8}"]
-    for name in sorted({*before, *described}, key=lambda name: (-ensemble["shares"].get(name, -1), name)):
-        now, then = (f"{shares[name]:.3f}" if name in shares else "-" for shares in (before, ensemble["shares"]))
-        lines.append(f"  {name:17}{now:>6}{then:>8}  {described.get(name, 'moves to the copy of what ships now')}")
+def _list_models(
+    before: dict[str, float], old: dict[str, TrainedModel], models: list[TrainedModel], ensemble: dict[str, Any]
+) -> list[str]:
+    """Return one line for each model that ships now, and for each that will: its share and what it scores."""
+    new, shares = {model.name: model for model in models}, ensemble["shares"]
+    lines = [f"{'now':>{WIDTH + 8}}{'then':>8}"]
+    for name in sorted({*before, *new}, key=lambda name: (-shares.get(name, -1.0), name)):
+        stays = name in old and new.get(name) is old[name]
+        if name in before and not stays:
+            described = old[name].describe() if name in old else "damaged"
+            lines.append(f"  {name:{WIDTH}}{before[name]:6.3f}{'-':>8}  {described}; moves to dist/replaced")
+        if name in new:
+            now = f"{before[name]:.3f}" if stays else "-"
+            lines.append(f"  {name:{WIDTH}}{now:>6}{shares[name]:8.3f}  {new[name].describe()}")
     return lines
 
 
@@ -94,8 +104,8 @@ def _compare(
     """Say what the old and the new blend score on the rows that both have predicted out of fold."""
     try:
         shares, predictions = find_common_rows([*old.values(), *models])
-    except ValueError as error:
-        return f"what ships now cannot be compared with it: {error}"
+    except ValueError:
+        return "what ships now has predicted other rows out of fold: its KL and the new one's are not comparable"
     now = [*before.values()] + [0.0] * len(models)
     then = [0.0] * len(old) + [ensemble["shares"][model.name] for model in models]
     scores = (score_blend(shares, predictions, weights) for weights in (now, then))
@@ -109,6 +119,7 @@ def ship(shipment: Shipment, kept: Path) -> None:
     """
     weights, part = shipment.weights, shipment.weights.with_name(shipment.weights.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
+    weights.mkdir(parents=True, exist_ok=True)
     models = {path.parent.name for path in weights.glob("*/config.json")}
     try:
         shutil.copytree(

@@ -31,7 +31,7 @@ from training.metric import kl_per_row
 FOLDS, METRICS, OUT_OF_FOLD, UNFINISHED = "folds.csv", "metrics.json", "out_of_fold.csv", ".unfinished"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A verified model."""
 
