@@ -1,4 +1,4 @@
-"""Building a store: killed, changed, damaged or short of space, the same command ends in the same bytes."""
+"""Building a cache: killed, changed, damaged or short of space, the same command ends in the same bytes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import pytest
 
 import build as command_line
 from cache.build import Summary, build_cache, choose_folder
-from cache.cache import WINDOWS_PER_SHARD, open_cache
-from cache.labelled import find_windows
-from cache.shard import LEVELS, shard_path
+from cache.cache import open_cache
+from cache.plan import find_windows
+from cache.shard import INPUT_LEVELS, pieces_per_shard, shard_path
 from dataset_builder.cache_data_set import build_cache_data_set
 from kernel.constants import SFREQ, VOTES
 from kernel.inputs import InputConfig, RawConfig, build_input
@@ -31,6 +31,7 @@ from kernel.scalogram import ScalogramConfig
 from tests.conftest import ROOT, make_eeg, write_recording
 
 SMALL = ScalogramConfig(n_freqs=4, f_min=2, stride=64)
+PER_SHARD = pieces_per_shard(SMALL)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 BUILD = """
 import sys
@@ -90,7 +91,7 @@ def test_stored_and_computed_inputs_agree(data: Path, whole: Path) -> None:
     computed = np.stack(
         [build_input(read_channels(data / "train_eegs" / f"{eeg}.parquet", int(start)), SMALL) for eeg, start in keys]
     )
-    half = np.ptp(computed, axis=-1, keepdims=True) / LEVELS / 2
+    half = np.ptp(computed, axis=-1, keepdims=True) / INPUT_LEVELS / 2
     assert (np.abs(cache.read(keys) - computed) <= half * 1.001 + 1e-6).all()
 
 
@@ -113,7 +114,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(data: Path, whole: Pa
             env=ENVIRONMENT, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
         while process.poll() is None and not (
-            (tmp_path / "windows.npy").exists()
+            (tmp_path / "pieces.npy").exists()
             and len(list(tmp_path.glob("shard_*.npy"))) >= moment
             and list(tmp_path.glob(".shard_*.part"))
         ):
@@ -151,7 +152,7 @@ def test_a_changed_recording_is_redone(data: Path, whole: Path, tmp_path: Path) 
     write_recording(path, make_eeg(14_000, seed=77))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its date says nothing
     made = build(changed, store)
-    assert made.written == 1 + (80 // WINDOWS_PER_SHARD != 119 // WINDOWS_PER_SHARD)
+    assert made.written == 1 + (80 // PER_SHARD != 119 // PER_SHARD)
     build(changed, tmp_path / "fresh")
     assert read_files(store) == read_files(tmp_path / "fresh")
     os.utime(path)
@@ -159,7 +160,7 @@ def test_a_changed_recording_is_redone(data: Path, whole: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "gone"])
-def test_damage_is_mended_by_running_again(data: Path, whole: Path, tmp_path: Path, damage: str) -> None:
+def test_damage_is_repaired_by_running_again(data: Path, whole: Path, tmp_path: Path, damage: str) -> None:
     store = shutil.copytree(whole, tmp_path / "store")
     path = shard_path(store, 2)
     content = bytearray(path.read_bytes())
@@ -192,7 +193,7 @@ def test_a_full_disk_is_one_clear_line_and_costs_nothing_stored(data: Path, whol
     assert "no space left to write" in done.stderr.splitlines()[-1]
     assert not list(store.glob(".*.part"))
     cache = open_cache(store, SMALL)
-    assert len(cache) == 3 * WINDOWS_PER_SHARD
+    assert len(cache) == 3 * PER_SHARD
     np.testing.assert_array_equal(cache.read(cache.keys), open_cache(whole, SMALL).read(cache.keys))
 
 
@@ -211,9 +212,9 @@ def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -
 def test_an_unreadable_recording_is_named_and_the_others_are_stored(data: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(data, tmp_path / "data")
     (broken / "train_eegs" / "7.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"7\.parquet: not a readable parquet file.*88 windows beside them"):
+    with pytest.raises(ValueError, match=r"7\.parquet: not a readable parquet file.*2 of 5 shards are not written"):
         build(broken, tmp_path / "store")
-    assert len(open_cache(tmp_path / "store", SMALL)) == 3 * WINDOWS_PER_SHARD
+    assert len(open_cache(tmp_path / "store", SMALL)) == 3 * PER_SHARD
     shutil.copy(data / "train_eegs" / "7.parquet", broken / "train_eegs")
     assert build(broken, tmp_path / "store").written == 2
 
@@ -236,7 +237,8 @@ def test_windows_are_the_distinct_labelled_ones(tmp_path: Path) -> None:
     rows = pd.DataFrame({"eeg_id": rng.integers(1, 9, 400), "eeg_label_offset_seconds": 2.0 * rng.integers(0, 40, 400)})
     for name in VOTES:
         rows[name] = rng.integers(0, 2, 400) if name == "lpd_vote" else 1
-    rows = rows.drop_duplicates(["eeg_id", "eeg_label_offset_seconds"])
+    rows = rows.drop_duplicates(["eeg_id", "eeg_label_offset_seconds"]).assign(patient_id=1)
+    (tmp_path / "train_eegs").mkdir()
     pd.concat([rows, rows.head(9)]).to_csv(tmp_path / "train.csv", index=False)
     every = find_windows(tmp_path)
     expected = sorted({(int(eeg), int(s * SFREQ)) for eeg, s in rows.to_numpy()[:, :2]})
@@ -251,31 +253,17 @@ def test_windows_are_the_distinct_labelled_ones(tmp_path: Path) -> None:
         assert list(map(tuple, find_windows(tmp_path, limit).tolist())) == sorted(chosen)
 
 
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        (None, "train.csv: no such file"),
-        (f"eeg_id,eeg_label_offset_seconds,{','.join(VOTES)}\na,0,1,1,1,1,1,1\n", "train.csv: eeg_id must be whole"),
-        ("eeg_id,seizure_vote\n1,2\n", "train.csv: Usecols do not match"),
-        (f"eeg_id,eeg_label_offset_seconds,{','.join(VOTES)}\n1,0,1,1,1,1,1,1\n1,x,1,1,1,1,1,1\n", "train.csv: line 3"),
-    ],
-)
-def test_bad_tables_are_named(tmp_path: Path, table: str | None, said: str) -> None:
-    if table is not None:
-        (tmp_path / "train.csv").write_text(table)
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
-        find_windows(tmp_path)
-
-
 def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["cache", "--data", str(data), "--out", str(tmp_path), "--per-pattern", "2", "--jobs", "1"]
     assert command_line.main(call) == 0
-    assert "scalogram: 14 windows of 7 recordings, 6.4 MB; 1 of 1 shards written" in capsys.readouterr().out
+    assert "channels: 14 windows of 7 recordings, 3.5 MB; 1 of 1 shards written" in capsys.readouterr().out
     assert command_line.main(call) == 0
     assert "0 of 1 shards written" in capsys.readouterr().out
     assert command_line.main([*call[:2], str(tmp_path / "nowhere")]) == 1
     assert "no such file" in capsys.readouterr().err
-    assert choose_folder(tmp_path, ScalogramConfig()) == tmp_path / "scalogram"
+    assert command_line.main([*call, "--model", "seed_b2"]) == 0
+    assert "scalogram: 14 windows of 7 recordings, 6.4 MB; 1 of 1 shards written" in capsys.readouterr().out
+    assert choose_folder(tmp_path, None) == tmp_path / "channels"
     assert choose_folder(tmp_path, SMALL) == tmp_path / "scalogram_2"
     assert choose_folder(tmp_path, RawConfig()) == tmp_path / "raw"
 
@@ -294,5 +282,5 @@ def test_the_data_set_to_publish(data: Path, whole: Path, tmp_path: Path) -> Non
     assert len(cache) == 280
     assert build_cache_data_set(root, tmp_path / "out", "someone") == manifest
     shard_path(root / "scalogram", 4).unlink()
-    with pytest.raises(ValueError, match=r"256 of 280 windows are stored; run `python build\.py cache`"):
+    with pytest.raises(ValueError, match=r"256 of 280 pieces are stored; run `python build\.py cache`"):
         build_cache_data_set(root, tmp_path / "out", "someone")

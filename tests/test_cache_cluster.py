@@ -1,4 +1,4 @@
-"""The store built on a real Dask cluster on loopback: a worker is killed midway, the bytes are the same."""
+"""The cache built on a real Dask cluster on loopback: a worker is killed midway, the bytes are the same."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import pytest
 from cache.build import build_cache
 from kernel.scalogram import ScalogramConfig
 from tests.test_cache_build import read_files, write_data
+
+pytest.importorskip("distributed", reason="Dask is not installed: pip install -r requirements-cluster.txt")
 
 CONFIG = ScalogramConfig(n_freqs=16, f_min=1.5)
 LOOPBACK = "127.0.0.1"

@@ -15,9 +15,10 @@ from kernel.constants import SFREQ, VOTES
 from kernel.ensemble import read_model_weights
 from kernel.model import calibrate, fold_files, load_model, read_config
 from kernel.recording import read_electrodes
+from kernel.table import read_patterns
 from training.evaluation import PREDICTED
 from training.fitting import predict
-from training.windows import FolderWindows, read_rows
+from training.windows import FolderWindows
 
 BATCH_SIZE = 16
 
@@ -37,7 +38,7 @@ def predict_folder(folder: Path, weights: Path, name: str, min_votes: int) -> pd
     ValueError
         If no row has enough votes.
     """
-    rows = read_rows(folder)
+    rows = read_patterns(folder)
     rows = rows[rows["n_votes"] >= min_votes].reset_index(drop=True)
     if rows.empty:
         raise ValueError(f"{folder / 'train.csv'}: no row has {min_votes} votes or more; lower --min-votes")
