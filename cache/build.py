@@ -21,7 +21,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
-from cache.cache import CONFIG, check_config, create_cache, read_config, read_pieces
+from cache.config import CONFIG, check_config, create_cache, read_config, read_pieces
 from cache.plan import find_blocks, find_windows
 from cache.shard import (
     BLOCK,

@@ -11,7 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cache.cache import CONFIG, open_cache, read_config, read_pieces
+from cache.cache import open_cache
+from cache.config import BUILD, CONFIG, read_config, read_pieces
 from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, hash_tree
 
 DATA_SET_FORMAT = "hms-bundle/cache-1"
@@ -31,7 +32,7 @@ def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, 
     """
     caches = sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
     if not caches:
-        raise FileNotFoundError(f"{root}: no cache there; `python build.py cache --data DIR` builds one")
+        raise FileNotFoundError(f"{root}: no cache there; {BUILD}")
     for cache in caches:
         stored, planned = len(open_cache(cache, read_config(cache)[0])), len(read_pieces(cache))
         if stored < planned:

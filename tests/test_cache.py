@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.cache import Cache, create_cache, find_cache, open_cache
+from cache.cache import Cache, find_cache, open_cache
+from cache.config import create_cache
 from cache.shard import INPUT_LEVELS, Piece, decode, shard_path, write_shard
 from kernel.inputs import InputConfig, RawConfig, build_input
 from kernel.recording import build_channels

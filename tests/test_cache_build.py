@@ -133,47 +133,47 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(data: Path, whole: Pa
 
 def test_new_recordings_are_added_and_the_old_ones_kept(data: Path, tmp_path: Path) -> None:
     grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 6))
-    store = tmp_path / "store"
-    assert build(grown, store).shards == 4
-    early = {path: path.stat().st_mtime_ns for path in sorted(store.glob("shard_*"))[:3]}
+    built = tmp_path / "built"
+    assert build(grown, built).shards == 4
+    early = {path: path.stat().st_mtime_ns for path in sorted(built.glob("shard_*"))[:3]}
     write_data(grown, range(1, 8))
-    made = build(grown, store)
+    made = build(grown, built)
     assert (made.windows, made.written) == (280, 2)  # the last, partial shard and the one after it
     assert {path: path.stat().st_mtime_ns for path in early} == early
     with pytest.raises(ValueError, match="holds windows of another data set only"):
-        build(write_data(tmp_path / "other", [99], windows=2), store)
+        build(write_data(tmp_path / "other", [99], windows=2), built)
 
 
 def test_a_changed_recording_is_redone(data: Path, whole: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(data, tmp_path / "data")
-    store = shutil.copytree(whole, tmp_path / "store")
+    built = shutil.copytree(whole, tmp_path / "built")
     path = changed / "train_eegs" / "3.parquet"
     stat = path.stat()
     write_recording(path, make_eeg(14_000, seed=77))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its date says nothing
-    made = build(changed, store)
+    made = build(changed, built)
     assert made.written == 1 + (80 // PER_SHARD != 119 // PER_SHARD)
     build(changed, tmp_path / "fresh")
-    assert read_files(store) == read_files(tmp_path / "fresh")
+    assert read_files(built) == read_files(tmp_path / "fresh")
     os.utime(path)
-    assert build(changed, store).written == 0
+    assert build(changed, built).written == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "gone"])
 def test_damage_is_repaired_by_running_again(data: Path, whole: Path, tmp_path: Path, damage: str) -> None:
-    store = shutil.copytree(whole, tmp_path / "store")
-    path = shard_path(store, 2)
+    built = shutil.copytree(whole, tmp_path / "built")
+    path = shard_path(built, 2)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes(content[:5000] if damage == "truncated" else content)
-        cache = open_cache(store, SMALL)
+        cache = open_cache(built, SMALL)
         with pytest.raises(ValueError, match=rf"shard_00002\.npy: {damage}"):
             cache.read(cache.keys)
-    assert build(data, store).written == 1
-    assert read_files(store) == read_files(whole)
+    assert build(data, built).written == 1
+    assert read_files(built) == read_files(whole)
 
 
 def _limit_files() -> None:
@@ -182,17 +182,17 @@ def _limit_files() -> None:
 
 
 def test_a_full_disk_is_one_clear_line_and_costs_nothing_stored(data: Path, whole: Path, tmp_path: Path) -> None:
-    store = shutil.copytree(whole, tmp_path / "store")
+    built = shutil.copytree(whole, tmp_path / "built")
     for index in (3, 4):
-        shard_path(store, index).unlink()
+        shard_path(built, index).unlink()
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(data), str(store), "1"],
+        [sys.executable, "-c", BUILD, str(data), str(built), "1"],
         env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, preexec_fn=_limit_files,
     )  # fmt: skip
     assert done.returncode != 0
     assert "no space left to write" in done.stderr.splitlines()[-1]
-    assert not list(store.glob(".*.part"))
-    cache = open_cache(store, SMALL)
+    assert not list(built.glob(".*.part"))
+    cache = open_cache(built, SMALL)
     assert len(cache) == 3 * PER_SHARD
     np.testing.assert_array_equal(cache.read(cache.keys), open_cache(whole, SMALL).read(cache.keys))
 
@@ -201,11 +201,11 @@ def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -
     mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here (unshare is not allowed)")
-    command = f"{mount} && {sys.executable} -c '{BUILD}' {data} {tmp_path}/store 1; ls {tmp_path}/store"
+    command = f"{mount} && {sys.executable} -c '{BUILD}' {data} {tmp_path}/built 1; ls {tmp_path}/built"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
     )
-    assert re.search(r"store: needs [34]\.\d MB more, the disk has [01]\.\d MB free", done.stderr.splitlines()[-1])
+    assert re.search(r"built: needs [34]\.\d MB more, the disk has [01]\.\d MB free", done.stderr.splitlines()[-1])
     assert done.stdout == ""
 
 
@@ -213,10 +213,10 @@ def test_an_unreadable_recording_is_named_and_the_others_are_stored(data: Path, 
     broken = shutil.copytree(data, tmp_path / "data")
     (broken / "train_eegs" / "7.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"7\.parquet: not a readable parquet file.*2 of 5 shards are not written"):
-        build(broken, tmp_path / "store")
-    assert len(open_cache(tmp_path / "store", SMALL)) == 3 * PER_SHARD
+        build(broken, tmp_path / "built")
+    assert len(open_cache(tmp_path / "built", SMALL)) == 3 * PER_SHARD
     shutil.copy(data / "train_eegs" / "7.parquet", broken / "train_eegs")
-    assert build(broken, tmp_path / "store").written == 2
+    assert build(broken, tmp_path / "built").written == 2
 
 
 def test_a_second_builder_waits_outside(data: Path, whole: Path) -> None:
@@ -284,3 +284,38 @@ def test_the_data_set_to_publish(data: Path, whole: Path, tmp_path: Path) -> Non
     shard_path(root / "scalogram", 4).unlink()
     with pytest.raises(ValueError, match=r"256 of 280 pieces are stored; run `python build\.py cache`"):
         build_cache_data_set(root, tmp_path / "out", "someone")
+
+
+def test_channels_are_built_under_the_same_guarantees(data: Path, tmp_path: Path) -> None:
+    whole, folder = tmp_path / "whole", tmp_path / "folder"
+    made = build_cache(data, whole, jobs=1, progress=False)
+    assert (made.windows, made.recordings, made.shards) == (280, 7, 1)
+    assert len(open_cache(whole, None)) == 7 * 7  # 70 s of each recording, 10 s a piece: overlapping windows share them
+    grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 4))
+    build_cache(grown, folder, jobs=2, progress=False)
+    keys = [(2, 0), (3, 3_900)]
+    early = open_cache(folder, None).read(keys)
+    write_data(grown, range(1, 8))
+    assert build_cache(grown, folder, jobs=2, progress=False).written == 1
+    assert read_files(folder) == read_files(whole)
+    np.testing.assert_array_equal(open_cache(folder, None).read(keys), early)
+
+    records = np.load(shard_path(folder, 0), mmap_mode="r+")
+    records["codes"][9, 4, 700] ^= 1
+    records.flush()
+    cache = open_cache(folder, None)
+    np.testing.assert_array_equal(cache.read([(1, 0)]), open_cache(whole, None).read([(1, 0)]))
+    with pytest.raises(ValueError, match=r"shard_00000\.npy: altered, the checksum of record 9 differs; run `python"):
+        cache.read(keys)
+    assert build_cache(grown, folder, jobs=1, progress=False).written == 1
+    assert read_files(folder) == read_files(whole)
+
+    write_recording(grown / "train_eegs" / "3.parquet", make_eeg(16_000, seed=3))  # it has grown
+    assert build_cache(grown, folder, jobs=1, progress=False).written == 1
+    live = read_channels(grown / "train_eegs" / "3.parquet", 3_900)
+    np.testing.assert_allclose(open_cache(folder, None).read([(3, 3_900)])[0], live, atol=0.02)
+    write_recording(grown / "train_eegs" / "3.parquet", make_eeg(3_000, seed=3))
+    with pytest.raises(
+        ValueError, match=r"3\.parquet: ends at 15 s, but train\.csv has a window that starts at 19\.5 s"
+    ):
+        build_cache(grown, folder, jobs=1, progress=False)
