@@ -29,7 +29,7 @@ eda: setup  ## write the report on a training set  DATA=DIR [OUT=report.html SAM
 show: setup  ## draw one recording  EEG_ID=N DATA=DIR [OUT=picture.png]
 	$(BUILD) show $(EEG_ID) --data "$(DATA)" $(if $(OUT),--out "$(OUT)")
 
-cache: setup  ## store the inputs of every labelled window for training  DATA=DIR [OUT=DIR MODEL=name SCHEDULER=tcp://...]
+cache: setup  ## read and prepare every labelled window once, for training  DATA=DIR [OUT=DIR MODEL=name SCHEDULER=tcp://...]
 	$(BUILD) cache --data "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(MODEL),--model "$(MODEL)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 train: setup  ## train a model's folds, or go on with them  [MODEL=NAME DATA=DIR FOLD=K OUT=DIR]

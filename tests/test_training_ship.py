@@ -13,23 +13,24 @@ from build import main
 from kernel.constants import VOTES
 from kernel.ensemble import read_model_weights
 from kernel.model import build_model, calibrate, load_model, read_model_config, read_weights, write_weights
+from kernel.table import read_patterns
 from tests.test_training import RECIPE, STAGES, TINY, folder  # noqa: F401
 from training import commands
-from training.cross_validation import FolderData, train_model
+from training.cross_validation import train_model
 from training.evaluation import PREDICTED
 from training.fitting import predict_windows
 from training.metric import kl_per_row
 from training.scoring import find_allowed_folds, find_models, predict_folders
 from training.shipping import plan_shipment, ship
 from training.trained import hash_file, read_metrics, verify_model, write_metrics
-from training.windows import FolderWindows, read_rows
+from training.windows import FolderWindows, read_folder
 
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):  # noqa: F811
     """Train both folds of a tiny model."""
     out = tmp_path_factory.mktemp("trained") / "tiny"
-    train_model(TINY, RECIPE, FolderData(folder), [0, 1], out)
+    train_model(TINY, RECIPE, read_folder(folder), [0, 1], out)
     return out
 
 
@@ -60,7 +61,7 @@ def test_a_models_own_recordings_are_answered_out_of_fold(folder, trained, capsy
     # Rows of too few votes to be validated are answered by the right fold too.
     table = predict_folders([folder], {trained: 1.0}, min_votes=1)
     folds = pd.read_csv(trained / "folds.csv").set_index("eeg_id")["fold"]
-    rows = read_rows(folder)
+    rows = read_patterns(folder)
     for fold in (0, 1):
         model = load_model(config, trained / f"fold_{fold}.weights.h5")
         _, expected = predict_windows(model, config, FolderWindows(rows), 4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,12 @@ def add_commands(commands: Any) -> None:
         "--draw", type=int, metavar="N", help="instead of --data: N simulated windows an epoch, none seen twice"
     )
     command.add_argument("--seed", type=int, default=0, help="of the simulated windows")
-    command.add_argument(
-        "--store", type=Path, help="draw the N windows once and keep them here, for every epoch and model"
-    )
-    command.add_argument("--workers", type=int, default=1, help="processes that fill the store")
+    command.add_argument("--workers", type=int, help="processes that draw them ahead [one a core]")
     command.add_argument(
         "--votes",
         choices=("cast", "expected"),
         default="cast",
-        help="of simulated windows: the raters' votes, or the mean of all raters",
+        help="of simulated windows, drawn or in --data: the raters' votes, or the mean of all raters",
     )
     command.add_argument("--fold", default="all", help="a fold's number, several with commas, or all")
     command.add_argument("--out", type=Path, help="folder to write [dist/trained/MODEL]")
@@ -63,7 +59,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder"
     )
-    command.add_argument("--cache", type=Path, help="inputs of --data, as `cache` stored them [DATA/cache]")
+    command.add_argument("--cache", type=Path, help="what `cache` made of --data [DATA/cache]")
 
     command = commands.add_parser("evaluate", help="Score a model on recordings with votes")
     command.set_defaults(run=run_evaluate)
@@ -88,11 +84,13 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--yes", action="store_true", help="do not ask")
     command.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of what ships")
 
-    command = commands.add_parser("cache", help="Compute the inputs of every labelled window once, for training")
+    command = commands.add_parser("cache", help="Prepare every labelled window of a folder once, for training")
     command.set_defaults(run=run_cache)
     command.add_argument("--data", type=Path, required=True, help="folder with train.csv and train_eegs/")
-    command.add_argument("--out", type=Path, help="folder of the stores, one for each kind of input [DATA/cache]")
-    command.add_argument("--model", help="store the inputs of this recipe [the standard scalogram]")
+    command.add_argument("--out", type=Path, help="folder of the caches, one for each content [DATA/cache]")
+    command.add_argument(
+        "--model", help="cache the inputs of this recipe, for trainings that change no channels [the channels, for all]"
+    )
     command.add_argument(
         "--per-pattern", type=int, metavar="N", help="keep N windows of each recording and vote pattern [all]"
     )
@@ -104,25 +102,23 @@ def add_commands(commands: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train a model's folds; run again to go on with an interrupted one."""
-    from training.cached import find_caches
-    from training.cross_validation import Data, DrawnData, FolderData, train_model
+    from training.cross_validation import train_model
+    from training.drawn import draw_windows
     from training.evaluation import print_summary
     from training.recipe import read_recipe
-    from training.store import fill_store
+    from training.windows import WindowSource, find_caches, read_folder
 
     if (args.data is None) == (args.draw is None):
         raise ValueError("give either --data DIR or --draw N, the data to train on")
     if args.cache and not args.cache.is_dir():
         raise FileNotFoundError(f"{args.cache}: no such folder; `python build.py cache --data DIR` makes one")
     config, recipe = read_recipe(args.model, args.changes)
-    origin, draw = f"the simulator, seed {args.seed}, {args.votes} votes", partial(draw_window, args.seed, args.votes)
-    data: Data
+    data: WindowSource
     if args.data:
-        data = FolderData(args.data, find_caches(args.cache or args.data / "cache", config.inputs))
-    elif args.store:
-        data = fill_store(args.store, draw, args.draw, origin, args.workers)
+        caches = find_caches(args.cache or args.data / "cache", config.inputs, recipe.augmentation)
+        data = read_folder(args.data, caches, votes=args.votes)
     else:
-        data = DrawnData(draw, args.draw, origin)
+        data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
     if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
         raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
     folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
@@ -192,32 +188,23 @@ def run_ship(args: argparse.Namespace) -> int:
     return 0
 
 
-def draw_window(seed: int, votes: str, index: int, many: bool = False) -> Any:
-    """Draw window number `index` from the simulator: electrodes and votes, cast or expected."""
-    from simulator.generate import simulate_window
-
-    window = simulate_window(seed, index, population="many" if many else None)
-    return window.samples, window.votes if votes == "cast" else window.truth["expected"] * window.votes.sum()
-
-
 def run_cache(args: argparse.Namespace) -> int:
-    """Store the inputs of every labelled window, for training to read instead of computing.
+    """Prepare every labelled window of a folder once: its channels, which serve every training, or a model's inputs.
 
     Run again it checks everything, goes on with what is missing, adds new recordings, redoes those whose file changed
-    and mends what is damaged. One window is 0.46 MB as a scalogram.
+    and repairs what is damaged.
     """
     from cache.build import build_cache, choose_folder
-    from kernel.scalogram import ScalogramConfig
 
-    inputs: list[Any] = [ScalogramConfig()]
+    contents: list[Any] = [None]
     if args.model:
         from training.recipe import read_recipe
 
-        inputs = list(dict.fromkeys(read_recipe(args.model)[0].inputs))
-    for config in inputs:
-        folder = choose_folder(args.out or args.data / "cache", config)
+        contents = list(dict.fromkeys(read_recipe(args.model)[0].inputs))
+    for content in contents:
+        folder = choose_folder(args.out or args.data / "cache", content)
         made = build_cache(
-            args.data, folder, config, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler
+            args.data, folder, content, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler
         )
         print(
             f"{made.folder}: {made.windows} windows of {made.recordings} recordings, {made.size / 1e6:.1f} MB; "

@@ -8,17 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cache.cache import Cache
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
-from training.cached import CachedWindows
 from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe_table, write_curves
 from training.fitting import Progress, fit_fold, predict_windows
@@ -34,93 +31,13 @@ from training.trained import (
     write_metrics,
     write_out_of_fold,
 )
-from training.windows import MANY_VOTES, Draw, DrawnWindows, FolderWindows, WindowSource, read_rows
-
-VALIDATION_START = 1 << 40
-"""Index of the first window drawn for validation: training never gets that far."""
-
-
-class Data(Protocol):
-    """What a model is trained on, before it is cut into folds."""
-
-    @property
-    def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
-
-    def write_folds(self, recipe: Recipe, model: Path) -> None:
-        """Write which recording is in which fold, where there are recordings (`training.trained`)."""
-
-    def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
-        """Return the windows to train on, those to validate on, and which rows the latter are."""
-
-
-@dataclass(frozen=True)
-class FolderData:
-    """A folder in the competition's layout."""
-
-    folder: Path
-    caches: tuple[Cache, ...] = ()
-    """Where each input of the model is stored (`training.cached.find_caches`); none to compute them."""
-
-    @property
-    def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
-        return f"folder {self.folder.resolve().name}"
-
-    def write_folds(self, recipe: Recipe, model: Path) -> None:
-        """Write which recording is in which fold."""
-        rows = read_rows(self.folder)
-        write_folds(rows, assign_folds(rows, recipe.folds, recipe.seed), model)
-
-    def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
-        """Train on all rows of the other folds' patients; validate on the rows of this fold's with many votes."""
-        rows = read_rows(self.folder)
-        folds = assign_folds(rows, recipe.folds, recipe.seed)
-        held_out = rows[(folds == fold) & (rows["n_votes"] >= MANY_VOTES)]
-        if held_out.empty:
-            raise ValueError(
-                f"{self.folder / 'train.csv'}: fold {fold} has no row with at least {MANY_VOTES} votes to validate on; "
-                "lower recipe.folds or add data"
-            )
-        if recipe.validation_windows is not None and len(held_out) > recipe.validation_windows:
-            held_out = held_out.sample(recipe.validation_windows, random_state=recipe.seed).sort_index()
-        training = FolderWindows(rows[folds != fold], recipe.seed, 0 if self.caches else recipe.shift_seconds)
-        validation = FolderWindows(held_out)
-        if self.caches:
-            return CachedWindows(training, self.caches), CachedWindows(validation, self.caches), held_out
-        return training, validation, held_out
-
-
-@dataclass(frozen=True)
-class DrawnData:
-    """Windows drawn on the fly; every window is a patient of its own."""
-
-    draw: Draw
-    windows: int
-    name: str
-
-    @property
-    def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
-        return f"{self.windows} windows an epoch, drawn from {self.name}"
-
-    def write_folds(self, recipe: Recipe, model: Path) -> None:
-        """Write nothing: no window is in two folds."""
-
-    def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
-        """Give each fold windows of its own, to train on and to validate on."""
-        n_validation = recipe.validation_windows or max(recipe.batch_size, self.windows // recipe.folds)
-        first = VALIDATION_START + fold * n_validation
-        training = DrawnWindows(self.draw, self.windows, first=fold * (VALIDATION_START // recipe.folds))
-        validation = DrawnWindows(self.draw, n_validation, first=first, many=True, fresh=False)
-        numbers = np.arange(first, first + n_validation)
-        return training, validation, pd.DataFrame({"eeg_id": numbers, "patient_id": numbers})
+from training.windows import FolderWindows, WindowSource
 
 
 def train_model(
     config: ModelConfig,
     recipe: Recipe,
-    data: Data,
+    data: WindowSource,
     folds: list[int],
     out: Path,
     *,
@@ -144,7 +61,8 @@ def train_model(
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    data.write_folds(recipe, out)
+    if isinstance(data, FolderWindows):  # of windows that were drawn each is a patient of its own
+        write_folds(data.patterns, assign_folds(data.patterns, recipe.folds, recipe.seed), out)
     for fold in folds:
         weights = out / f"fold_{fold}.weights.h5"
         if weights.is_file() and str(fold) in metrics["folds"]:

@@ -17,10 +17,11 @@ from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
 from kernel.ensemble import list_models, read_model_weights
 from kernel.model import calibrate, fold_files, load_model, read_model_config
 from kernel.recording import read_electrodes
+from kernel.table import read_patterns
 from training.evaluation import PREDICTED
 from training.fitting import predict_windows
 from training.trained import fold_number, read_folds
-from training.windows import FolderWindows, read_rows
+from training.windows import FolderWindows
 
 BATCH_SIZE = 16
 
@@ -68,7 +69,7 @@ def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: i
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise ValueError(f"--data: two folders are called {max(names, key=names.count)}; rename one, or give it once")
-    found = pd.concat([read_rows(folder).assign(data=one) for folder, one in zip(folders, names, strict=True)])
+    found = pd.concat([read_patterns(folder).assign(data=one) for folder, one in zip(folders, names, strict=True)])
     rows = found[found["n_votes"] >= min_votes].reset_index(drop=True)
     where = ", ".join(str(folder / "train.csv") for folder in folders)
     if rows.empty:
