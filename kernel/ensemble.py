@@ -1,7 +1,7 @@
 """The trained networks that answer together.
 
-A member is one fold of one model. The models' shares of the answer are in `weights/ensemble.json`
-(`{"model": share}`), equal where there is no such file; the folds of a model divide its share equally.
+A member is one fold of one model. The models' shares of the answer are in `weights/ensemble.json`, equal where there is
+no such file; the folds of a model divide its share equally.
 
 Members are sorted, most important first: the first fold of every model, beginning with the model of the largest share,
 then the second folds, and so on. When time is short, members are dropped from the end.
@@ -20,6 +20,9 @@ from kernel.constants import WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input
 from kernel.model import ModelConfig, calibrate, count_gpus, fold_files, load_model, read_model_config
 from kernel.montage import CHANNELS
+
+ENSEMBLE = "ensemble.json"
+"""`shares`: model to weight; `fitted_on`: the rows that they were fitted on, and what they scored."""
 
 Inputs = dict[InputConfig, np.ndarray]
 """What one window becomes: the array of each distinct configuration."""
@@ -70,6 +73,11 @@ class Member:
         return calibrate(self.network.predict_on_batch(arrays)[: len(windows)], self.config)
 
 
+def list_models(folder: Path) -> list[str]:
+    """Return the names of the models in a folder that have a configuration and weights."""
+    return [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
+
+
 def read_model_weights(folder: Path) -> dict[str, float]:
     """Return each model's share of the answer, heaviest first, summing to 1.
 
@@ -80,16 +88,16 @@ def read_model_weights(folder: Path) -> dict[str, float]:
     ValueError
         If `ensemble.json` is damaged, names a model that is not there, or holds weights that are no shares.
     """
-    found = [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
+    found = list_models(folder)
     if not found:
         raise FileNotFoundError(f"{folder}: no model here; expected <model>/config.json and <model>/fold_0.weights.h5")
-    path = folder / "ensemble.json"
+    path = folder / ENSEMBLE
     weights: dict[str, float] = dict.fromkeys(found, 1.0)
     if path.is_file():
         try:
-            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text()).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f'{path}: expected {{"model": weight}} ({error})') from error
+            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text())["shares"].items()}
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f'{path}: expected {{"shares": {{"model": weight}}}} ({error!r}); ship anew') from error
         missing = sorted(weights.keys() - set(found))
         if missing:
             raise ValueError(f"{path}: names {', '.join(missing)}; the models with weights are {', '.join(found)}")

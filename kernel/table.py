@@ -129,6 +129,30 @@ def read_rows(data: Path, columns: tuple[str, ...] = (), *, complete: bool = Tru
     return rows
 
 
+def read_patterns(data: Path) -> pd.DataFrame:
+    """Read `train.csv` as one row for each recording and vote pattern, with the windows that have it.
+
+    Overlapping windows of one recording with the same votes are one observation: 20,183 of the competition's 106,800.
+
+    Returns
+    -------
+    patterns : DataFrame
+        eeg_id, patient_id, the six votes, `n_votes`, `starts` (tuple of first samples, rising) and `path`, the
+        recording's file; ordered by eeg_id.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_rows` and `find_recordings`.
+    """
+    rows, folder = read_rows(data), find_recordings(data)
+    groups = rows.groupby(["eeg_id", "patient_id", *VOTES])["start"]
+    patterns = groups.agg(lambda starts: tuple(sorted(set(starts)))).rename("starts").reset_index()
+    patterns["n_votes"] = patterns[list(VOTES)].sum(axis=1)
+    patterns["path"] = [folder / f"{eeg_id}.parquet" for eeg_id in patterns["eeg_id"]]
+    return patterns
+
+
 def read_votes(data: Path, ids: np.ndarray) -> pd.DataFrame | None:
     """Read the votes of recordings from `test_votes.csv`, or else from `train.csv`.
 

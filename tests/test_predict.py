@@ -327,20 +327,19 @@ def test_a_gpu_is_given_batches_of_its_own_size(tmp_path):
     assert choose_batch(1) == choose_batch(2) == GPU_BATCH > CPU_BATCH
     ids = write_many(tmp_path, GPU_BATCH + 1)
     keeping = Keeping()
-    _, report = predict(
-        ids, tmp_path, [Member("keeping", RAW, keeping, 1.0, GPU_BATCH)], workers=1, log=lambda line: None
-    )
+    member = Member("keeping", RAW, keeping, 1.0, GPU_BATCH)
+    _, report = predict(ids, tmp_path, [member], workers=1, log=lambda line: None)
     assert keeping.batches == [GPU_BATCH, GPU_BATCH], "one batch is full, the other padded"
     assert (report.rows, report.fallbacks) == (len(ids), 0)
 
 
-def test_an_ensemble_is_read_most_important_member_first(tmp_path, member):
+def test_an_ensemble_is_read_most_important_first(tmp_path, member):
     for name, folds in (("heavy", 2), ("light", 1)):
         (tmp_path / name).mkdir()
         write_config(CONFIG, tmp_path / name / "config.json")
         for fold in range(folds):
             write_weights(member.network, tmp_path / name / f"fold_{fold}.weights.h5")
-    (tmp_path / "ensemble.json").write_text('{"light": 1, "heavy": 3}')
+    (tmp_path / "ensemble.json").write_text('{"shares": {"light": 1, "heavy": 3}, "fitted_on": {"rows": 99}}')
     assert read_model_weights(tmp_path) == {"heavy": 0.75, "light": 0.25}
     members = load_ensemble(tmp_path)
     assert [(m.name, m.weight) for m in members] == [
@@ -355,9 +354,10 @@ def test_an_ensemble_is_read_most_important_member_first(tmp_path, member):
     [
         ("[1]", "expected"),
         ("{", "expected"),
-        ('{"absent": 1}', "names absent"),
-        ('{"model": -1}', "not be negative"),
-        ('{"model": 0}', "not all zero"),
+        ('{"model": 1}', "expected"),
+        ('{"shares": {"absent": 1}}', "names absent"),
+        ('{"shares": {"model": -1}}', "not be negative"),
+        ('{"shares": {"model": 0}}', "not all zero"),
     ],
 )
 def test_a_bad_ensemble_file_is_named(tmp_path, content, message):

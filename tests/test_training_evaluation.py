@@ -1,6 +1,5 @@
 """What is said of predictions: summaries against plain arithmetic, the blend against a search, the command's output."""
 
-import json
 import re
 
 import numpy as np
@@ -8,8 +7,8 @@ import pandas as pd
 import pytest
 
 from kernel.constants import CLASS_NAMES, VOTES
-from kernel.model import ModelConfig, calibrate, write_config
-from training.blending import fit_blend, fit_ensemble
+from kernel.model import ModelConfig, calibrate
+from training.blending import fit_blend
 from training.calibration import fit_calibration
 from training.evaluation import (
     PREDICTED,
@@ -140,26 +139,3 @@ def test_the_blend_is_the_best_convex_one():
     grid = [(a, b, 1 - a - b) for a in np.linspace(0, 1, 21) for b in np.linspace(0, 1 - a, 21)]
     assert score(weights) <= min(score(np.maximum(w, 0)) for w in grid) + 1e-6
     assert fit_blend(votes, np.stack([truth, np.full((800, 6), 1 / 6)]))[0] > 0.95
-
-
-def write_model(folder, ids, votes, predictions):
-    folder.mkdir()
-    write_config(ModelConfig("raw_1d", ()), folder / "config.json")
-    table = pd.DataFrame({"eeg_id": ids, "patient_id": ids, "fold": 0})
-    table[list(VOTES)], table[list(PREDICTED)] = votes, predictions
-    table.to_csv(folder / "out_of_fold.csv", index=False)
-
-
-def test_an_ensemble_is_fitted_on_common_rows_and_written(tmp_path):
-    truth, votes = draw(200)
-    write_model(tmp_path / "good", range(200), votes, truth)
-    with pytest.raises(ValueError, match="at least two models"):
-        fit_ensemble(tmp_path)
-    write_model(tmp_path / "poor", range(100, 200), votes[100:], np.full((100, 6), 1 / 6))
-    found = fit_ensemble(tmp_path)
-    assert json.loads((tmp_path / "ensemble.json").read_text()) == found
-    assert found["good"] > 0.9
-    assert sum(found.values()) == pytest.approx(1, abs=1e-3)
-    write_model(tmp_path / "elsewhere", range(900, 950), votes[:50], truth[:50])
-    with pytest.raises(ValueError, match="no predicted rows in common"):
-        fit_ensemble(tmp_path)
