@@ -5,7 +5,6 @@ PYTEST = .venv/bin/python -m pytest --numprocesses logical --maxprocesses 8 --di
 KAGGLE = $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 FOLDER = $(or $(DATA),$(error give DATA=DIR, the folder with train.csv: the competition's, or a simulated one))
 RECORDING = $(or $(EEG_ID),$(error give EEG_ID=N, the number of a recording))
-TRAINED = $(or $(MODEL),$(error give MODEL=NAME, a folder of dist/trained))
 
 .DEFAULT_GOAL := help
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*##.*/\1/p' Makefile)
@@ -13,7 +12,7 @@ TRAINED = $(or $(MODEL),$(error give MODEL=NAME, a folder of dist/trained))
 # A variable that no recipe of the wanted targets uses, itself or through one of the definitions above, is refused.
 GOALS := $(or $(MAKECMDGOALS),help)
 GIVEN := $(strip $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
-TAKEN = $(filter-out BUILD PYTEST KAGGLE FOLDER RECORDING TRAINED,$(sort PYTHON $(shell awk -v goals=' $(GOALS) ' \
+TAKEN = $(filter-out BUILD PYTEST KAGGLE FOLDER RECORDING,$(sort PYTHON $(shell awk -v goals=' $(GOALS) ' \
 	'/^[A-Z]+ = / {means[$$1] = $$0} /^[a-z.\/-]+:/ {on = index(goals, " " substr($$0, 1, index($$0, ":") - 1) " ")} \
 	/^\t/ && on {text = text $$0} END {for (name in means) if (index(text, "$$(" name ")")) text = text means[name]; print text}' \
 	Makefile | grep -oE '\$$\([A-Z_]+\)' | tr -d '$$()')))
@@ -53,8 +52,8 @@ train: setup  ## train a model's folds, or go on with them  DATA=DIR [MODEL=NAME
 evaluate: setup  ## score a model on recordings with votes  DATA="DIR ..." [MODEL=NAME MIN_VOTES=N WEIGHTS=DIR HALVES=1]
 	$(BUILD) evaluate --model "$(or $(MODEL),ensemble)" --data $(FOLDER) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(HALVES),--halves)
 
-ship: setup  ## put a trained model into weights/, verified and blended  MODEL=NAME [REPLACE=1 YES=1]
-	$(BUILD) ship $(TRAINED) $(if $(REPLACE),--replace) $(if $(YES),--yes)
+ship: setup  ## put a trained model into weights/, verified and blended  [MODEL="NAME ..." REPLACE=1 YES=1]
+	$(BUILD) ship $(MODEL) $(if $(REPLACE),--replace) $(if $(YES),--yes)
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset  [OUT=DIR OWNER=NAME]
 	$(BUILD) bundle $(if $(OUT),--out "$(OUT)") $(if $(OWNER),--owner "$(OWNER)")

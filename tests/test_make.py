@@ -14,7 +14,6 @@ HELP = dict(re.findall(r"^([a-z-]+):.*## *(.+)$", (ROOT / "Makefile").read_text(
 VARIABLES = [(target, variable) for target, text in HELP.items() for variable in re.findall(r"\b([A-Z_]+)=", text)]
 NEEDED = {
     "show": {"EEG_ID": "1", "DATA": "dir"},
-    "ship": {"MODEL": "raw_1d"},
     **{target: {"DATA": "dir"} for target in ("eda", "cache", "train", "evaluate")},
 }
 COMMANDS = next(
@@ -64,7 +63,6 @@ def test_every_variable_that_the_help_names_changes_a_command_that_build_takes(t
         (("eda",), "give DATA=DIR"),
         (("cache",), "give DATA=DIR"),
         (("show", "DATA=dir"), "give EEG_ID=N"),
-        (("ship",), "give MODEL=NAME"),
     ],
 )
 def test_a_variable_that_is_not_taken_or_is_missing_is_named(arguments, message):
