@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,10 +62,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; print one line and return non-zero where the user can fix it."""
     args = build_parser().parse_args(argv)
+    # TensorFlow reports missing GPUs, retraced functions and the like on its own: none of it is for the user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         return args.run(args) or 0
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        # A command that cannot go on where it was says so with `stopped`.
+        print(f"\nstopped; {getattr(args, 'stopped', 'run the same command again to go on')}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if (ROOT / str(error.name).split(".")[0]).exists():

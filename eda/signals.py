@@ -1,11 +1,11 @@
 """The signals of a sample of recordings: amplitude, gaps, flat and saturated channels, line noise, spectra, per class.
 
-Called by `report.py`. One recording at a time, so memory does not grow with their number beyond a row of figures each.
+One recording at a time, so memory does not grow with their number beyond a row of figures each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,8 @@ from scipy.signal import welch
 from tqdm import tqdm
 
 from eda.charts import draw_boxes, draw_spectra, draw_stacks
-from eda.section import Section, Table, render
-from eda.style import CLASS_COLOURS, count, number, percent
+from eda.section import Section, Table
+from eda.style import RAMP, count, number, percent
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ
 from kernel.montage import build_montage
 from kernel.recording import cut_window, read_electrodes, repair_gaps
@@ -35,27 +35,25 @@ EXPONENT_HZ = (2.0, 40.0)
 LINE_HZ, NOISY_LINE = (50, 60), 5.0
 """Mains frequencies, and from how many microvolts (root mean square) on a line counts as noise."""
 
-PLACES = ("start", "inside", "end")
+PLACES = {"start": "at the start", "inside": "inside", "end": "at the end"}
+"""Where samples are missing in a recording."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Signals:
-    """What was measured: one row per recording read, a mean spectrum per class, and what could not be read."""
+    """What was measured: one row per recording read, electrodes, a mean spectrum per class, and what was unreadable."""
 
     recordings: pd.DataFrame
-    flat: np.ndarray
-    saturated: np.ndarray
-    missing: np.ndarray
-    """Share of the recordings in which an electrode is flat, saturated; of the samples that it lacks: (19,) each."""
-    freqs: np.ndarray
-    spectra: dict[str, np.ndarray]
-    """Mean of the log10 power (uV^2 / Hz) over channels and recordings, by class."""
-    unreadable: dict[int, str] = field(default_factory=dict)
+    electrodes: pd.DataFrame
+    """Of each electrode the share of recordings where it is `flat`, `saturated`, and of its samples `missing`."""
+    spectra: pd.DataFrame
+    """By frequency (0 to 100 Hz) and class: power in uV^2 / Hz, the logarithm's mean over channels and recordings."""
+    unreadable: dict[int, str]
 
 
 def choose_sample(rows: pd.DataFrame, files: dict[int, Path], size: int, seed: int = 0) -> pd.DataFrame:
     """Choose up to `size` recordings, as evenly over the classes as there are, each with its most voted window."""
-    known = rows[(rows["n_votes"] > 0) & rows["eeg_id"].isin(files.keys()) & rows["eeg_label_offset_seconds"].notna()]
+    known = rows[(rows["n_votes"] > 0) & rows["eeg_id"].isin(files.keys()) & rows["start"].notna()]
     best = known.sort_values(["n_votes", "top_share"], ascending=False, kind="stable").drop_duplicates("eeg_id")
     mixed = best.sample(frac=1, random_state=seed)
     # The k-th recording of every class comes before the (k + 1)-th of any.
@@ -65,32 +63,28 @@ def choose_sample(rows: pd.DataFrame, files: dict[int, Path], size: int, seed: i
 
 def measure_signals(sample: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> Signals:
     """Read each recording of a sample and measure it; an unreadable one is noted and left out."""
-    freqs = np.fft.rfftfreq(SEGMENT, 1 / SFREQ)
-    sums = {name: np.zeros(len(freqs)) for name in CLASS_NAMES}
-    numbers = dict.fromkeys(CLASS_NAMES, 0)
-    flat, saturated, missing = (np.zeros(len(EEG_ELECTRODES)) for _ in range(3))
-    measured, unreadable = [], {}
-    chosen = sample[["eeg_id", "eeg_label_offset_seconds", "consensus"]].itertuples(index=False)
-    for eeg_id, offset, consensus in tqdm(chosen, desc="signals", unit="rec", total=len(sample), disable=not progress):
+    measured, electrodes, log_powers = [], [], {name: [] for name in CLASS_NAMES}
+    unreadable = {}
+    chosen = sample[["eeg_id", "start", "consensus"]].itertuples(index=False)
+    quiet = None if progress else True
+    for eeg_id, start, consensus in tqdm(chosen, desc="signals", unit="rec", total=len(sample), disable=quiet):
         try:
-            electrodes = read_electrodes(files[int(eeg_id)])
-            row, per_electrode, log_power = measure_recording(electrodes, int(offset * SFREQ))
+            row, per_electrode, log_power = measure_recording(read_electrodes(files[int(eeg_id)]), int(start))
         except (ValueError, OSError) as error:
             unreadable[int(eeg_id)] = str(error)
             continue
         measured.append({"eeg_id": int(eeg_id), "class": consensus, **row})
-        flat, saturated, missing = flat + per_electrode[0], saturated + per_electrode[1], missing + per_electrode[2]
+        electrodes.append(per_electrode)
         if log_power is not None:
-            sums[consensus] += log_power
-            numbers[consensus] += 1
-    total = max(1, len(measured))
+            log_powers[consensus].append(log_power)
+    mean = np.mean(electrodes, axis=0) if electrodes else np.zeros((3, len(EEG_ELECTRODES)))
     return Signals(
         recordings=pd.DataFrame(measured),
-        flat=flat / total,
-        saturated=saturated / total,
-        missing=missing / total,
-        freqs=freqs,
-        spectra={name: sums[name] / numbers[name] for name in CLASS_NAMES if numbers[name]},
+        electrodes=pd.DataFrame(mean.T, list(EEG_ELECTRODES), ["flat", "saturated", "missing"]),
+        spectra=pd.DataFrame(
+            {name: 10 ** np.mean(powers, axis=0) for name, powers in log_powers.items() if powers},
+            index=pd.Index(np.fft.rfftfreq(SEGMENT, 1 / SFREQ), name="hertz"),
+        ),
         unreadable=unreadable,
     )
 
@@ -205,22 +199,20 @@ def build_signals_section(signals: Signals, available: int) -> Section:
         f"{count(len(frame), 'recording')} of {number(available)} with votes and a file, chosen evenly over the "
         "classes; of each its window with the most votes. Amplitudes and spectra are those of the 18 bipolar channels.",
     ]
-    _draw_by_class(section, frame)
-    if signals.spectra:
-        figure = draw_spectra(signals.freqs[1:], {n: p[1:] for n, p in signals.spectra.items()}, CLASS_COLOURS)
+    _add_by_class(section, frame)
+    if len(signals.spectra.columns):
         caption = (
-            "Mean over recordings and channels of the logarithm of the power spectral density. 50 and 60 Hz are dotted."
+            "Mean over recordings and channels of the logarithm of the power spectral density, 0.5 to 70 Hz, one line "
+            "a class. 50 and 60 Hz are dotted."
         )
-        alt = f"Line chart of power against frequency, 0.5 to 70 Hz, one line a class. {caption}"
-        section.pictures.append(render(figure, "spectra", "Mean spectrum by class", alt, caption))
-        spectra = pd.DataFrame({"hertz": signals.freqs, **{n: 10**p for n, p in signals.spectra.items()}})
-        section.tables.append(Table("spectra", "Mean spectrum by class (uV^2/Hz)", spectra))
-    _draw_gaps(section, frame)
-    _draw_electrodes(section, signals)
+        figure = draw_spectra(signals.spectra.iloc[1:])
+        section.add("spectra", "Mean spectrum by class", figure, caption, signals.spectra.reset_index())
+    _add_gaps(section, frame)
+    _add_electrodes(section, signals)
     return section
 
 
-def _draw_by_class(section: Section, frame: pd.DataFrame) -> None:
+def _add_by_class(section: Section, frame: pd.DataFrame) -> None:
     alive = frame.dropna(subset=["amplitude"])
     noisy = float((alive["line"] > NOISY_LINE).mean()) if len(alive) else 0.0
     for column, title, xlabel, log, caption in (
@@ -230,53 +222,43 @@ def _draw_by_class(section: Section, frame: pd.DataFrame) -> None:
         ("exponent", "Spectral exponent by class", f"exponent, {EXPONENT_HZ[0]:g} to {EXPONENT_HZ[1]:g} Hz", False,
          "Power falls as 1 / frequency to this exponent: the higher, the slower the EEG."),
     ):  # fmt: skip
-        groups = [(n, alive.loc[alive["class"] == n, column].to_numpy(), c) for n, c in CLASS_COLOURS.items()]
-        medians = ", ".join(f"{n} {np.median(v):.3g}" for n, v, _ in groups if len(v))
-        alt = f"Box chart. Medians: {medians}. {caption}"
-        section.pictures.append(
-            render(draw_boxes([("", groups)], xlabel, log), f"signal_{column}", title, alt, caption)
-        )
+        groups = {name: alive.loc[alive["class"] == name, column].to_numpy() for name in CLASS_NAMES}
+        medians = ", ".join(f"{name} {np.median(values):.3g}" for name, values in groups.items() if len(values))
+        figure = draw_boxes({"": groups}, xlabel, log)
+        section.add(f"signal_{column}", title, figure, caption, details=f"Medians: {medians}.")
 
 
-def _draw_gaps(section: Section, frame: pd.DataFrame) -> None:
+def _add_gaps(section: Section, frame: pd.DataFrame) -> None:
     columns = [f"nan_{place}" for place in PLACES]
     means = frame.groupby("class")[columns].mean().reindex(CLASS_NAMES).dropna()
     touched = float((frame[columns].sum(axis=1) > 0).mean())
-    section.tables.append(Table("missing_samples", "Missing samples by place", means.reset_index()))
+    title, table = "Missing samples by place", means.reset_index()
     if not touched:
         section.text.append("No recording read lacks a sample.")
+        section.tables.append(Table("missing_samples", title, table))
         return
-    caption = (
-        f"{percent(touched)} of the recordings lack samples; of all samples, "
-        + ", ".join(f"{percent(frame[c].mean())} are missing {_AT[p]}" for c, p in zip(columns, PLACES, strict=True))
-        + "."
+    listed = ", ".join(
+        f"{percent(frame[f'nan_{place}'].mean())} are missing {where}" for place, where in PLACES.items()
     )
-    part = [(_AT[p], means[c].to_numpy(), colour) for c, p, colour in zip(columns, PLACES, _GAP_COLOURS, strict=True)]
-    figure = draw_stacks(list(means.index), part, "share of the samples", columns=3, whole=False)
-    section.pictures.append(render(figure, "missing_samples", "Missing samples by place", f"Bars. {caption}", caption))
+    caption = f"{percent(touched)} of the recordings lack samples; of all samples, {listed}."
+    means.columns = pd.Index(PLACES.values())
+    figure = draw_stacks(means, RAMP[:3], "share of the samples", columns=3, whole=False)
+    section.add("missing_samples", title, figure, caption, table)
 
 
-_AT = {"start": "at the start", "inside": "inside", "end": "at the end"}
-_GAP_COLOURS = ("#C9A227", "#A8446B", "#2C5F8A")
-
-
-def _draw_electrodes(section: Section, signals: Signals) -> None:
-    bad = pd.DataFrame({"electrode": EEG_ELECTRODES, "flat": signals.flat, "saturated": signals.saturated})
-    bad["missing"] = signals.missing
-    title = "Flat or saturated electrodes"
-    section.tables.append(Table("bad_electrodes", title, bad))
-    if not bad[["flat", "saturated"]].to_numpy().any():
+def _add_electrodes(section: Section, signals: Signals) -> None:
+    title, table = "Flat or saturated electrodes", signals.electrodes.rename_axis("electrode").reset_index()
+    bad = signals.electrodes[["flat", "saturated"]]
+    if not bad.to_numpy().any():
         section.text.append("No electrode is flat or saturated in the recordings read.")
+        section.tables.append(Table("bad_electrodes", title, table))
         return
-    parts = [("flat", signals.flat, _GAP_COLOURS[0]), ("saturated", signals.saturated, _GAP_COLOURS[1])]
-    figure = draw_stacks(list(EEG_ELECTRODES), parts, "share of the recordings", whole=False)
-    either = signals.flat + signals.saturated
-    worst = int(either.argmax())
-    any_flat = percent(float((signals.recordings["flat"] > 0).mean()))
-    any_saturated = percent(float((signals.recordings["saturated"] > 0).mean()))
+    either = bad.sum(axis=1)
+    any_flat, any_saturated = (percent(float((signals.recordings[kind] > 0).mean())) for kind in bad)
     caption = (
         f"Flat: a deviation under {FLAT_MICROVOLTS} µV; saturated: over {percent(SATURATED_SHARE)} of the samples at "
         f"the very extreme. {any_flat} of the recordings have a flat electrode, {any_saturated} a saturated one; most "
-        f"often {EEG_ELECTRODES[worst]} ({percent(float(either[worst]))})."
+        f"often {either.idxmax()} ({percent(float(either.max()))})."
     )
-    section.pictures.append(render(figure, "bad_electrodes", title, f"Bars by electrode. {caption}", caption))
+    figure = draw_stacks(bad, RAMP[::2], "share of the recordings", whole=False)
+    section.add("bad_electrodes", title, figure, caption, table)

@@ -9,21 +9,22 @@ import pytest
 import build
 from benchmarks.report import draw_train_table
 from eda.cases import CASES, CaseThresholds, count_pairs, sort_cases
-from eda.findings import FOLDS, leak
-from eda.leave_out import list_recordings_to_leave_out
-from eda.rows import derive, find_recordings, read_rows, shares
+from eda.remarks import FOLDS, leak, list_recordings_to_leave_out
+from eda.rows import derive, list_files, read_windows, shares
 from eda.shape import measure_shape
 from eda.signals import EXPONENT_HZ, choose_sample, find_flat, find_saturated, measure_recording, place_gaps
-from eda.style import CLASS_COLOURS, percent
-from eda.votes import ALL, FEW, MANY, measure_votes, score_constant
+from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
+from eda.votes import ALL, COLOURS, FEW, MANY, measure_votes, score_constant
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
 from tests.conftest import make_eeg
 from training.metric import kl_per_row
 
 
 @pytest.fixture(scope="module")
-def rows() -> pd.DataFrame:
-    return derive(draw_train_table(4000, seed=1))
+def rows(tmp_path_factory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("table")
+    draw_train_table(4000, seed=1).to_csv(folder / "train.csv", index=False)
+    return read_windows(folder)
 
 
 def make_rows(*votes: tuple[int, ...], **columns) -> pd.DataFrame:
@@ -159,7 +160,7 @@ def test_odd_rows_are_found():
                      eeg_label_offset_seconds=[0.0, 0.0, 6.0, 0.0])  # fmt: skip
     shape = measure_shape(rows, {}, progress=False)
     assert shape.twins == 1
-    assert shape.mixed["patient_id"] == [1]
+    assert shape.mixed == [1]
     assert shape.at_least.tolist() == [56, 50]
 
 
@@ -231,25 +232,49 @@ def test_sample_is_even_over_the_classes_and_takes_the_most_voted_window(rows):
 # Colours and numbers
 
 
-def test_class_colours_can_be_told_apart_by_everyone():
-    """Least distance in CIELAB, for normal sight and for two dichromacies after Vienot, Brettel and Mollon (1999)."""
-    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
-    sights = {
-        "normal": np.eye(3),
-        "protan": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
-        "deutan": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
-    }
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in CLASS_COLOURS.values()])
+SIGHTS = {
+    "normal": np.eye(3),
+    "no red cones": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green cones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue cones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+    "no colour": [[0.2126, 0.7152, 0.0722]] * 3,
+}
+"""What is seen of linear RGB: Machado, Oliveira and Fernandes (2009), severity 1, and a grey printer."""
+
+
+def to_lab(colours: list[str], sight: str) -> np.ndarray:
+    """CIELAB, shape (n, 3), of colours as `sight` sees them."""
+    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
     linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
-    for name, matrix in sights.items():
-        seen = np.clip(linear @ (np.linalg.inv(to_lms) @ matrix @ to_lms).T, 0, 1)
-        ratio = seen @ to_xyz.T / [0.9505, 1, 1.089]
-        f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
-        lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
-        distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(6)
-        worst = np.unravel_index(distance.argmin(), distance.shape)
-        assert distance.min() > 14, f"{name}: {[CLASS_NAMES[i] for i in worst]} are {distance.min():.0f} apart"
+    seen = np.clip(linear @ np.transpose(SIGHTS[sight]), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratio = seen @ to_xyz.T / [0.9505, 1, 1.089]
+    f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("colours", [list(CLASS_COLOURS.values()), RAMP, PAIR, list(COLOURS.values())], ids=str)
+def test_colours_can_be_told_apart_by_everyone_and_in_grey(colours, sight):
+    """Least distance in CIELAB: 20 is plain beside each other, 9 levels of lightness are as far as six greys allow."""
+    lab = to_lab(colours, sight)
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(len(lab))
+    assert distance.min() > (9 if sight == "no colour" else 20), np.unravel_index(distance.argmin(), distance.shape)
+
+
+def test_simulated_sight_is_right():
+    """Red and green that confuse without green cones, and the palette before this one: LPD and LRDA were one grey."""
+    assert np.linalg.norm(np.subtract(*to_lab(["#B46A2C", "#83823C"], "no green cones"))) < 12
+    assert np.linalg.norm(np.subtract(*to_lab(["#0072B2", "#00795A"], "no colour"))) < 2
+    assert np.linalg.norm(np.subtract(*to_lab(["#0072B2", "#00795A"], "normal"))) > 20
 
 
 def test_small_shares_are_not_none():
@@ -318,9 +343,9 @@ def test_a_folder_is_no_page(tmp_path, capsys):
 
 def test_missing_values_are_reported_not_refused(tmp_path):
     spoil(tmp_path, gpd_vote=[np.nan, 12], patient_id=[np.nan, 1])
-    rows = read_rows(tmp_path)
+    rows = read_windows(tmp_path)
     assert rows.n_votes.tolist() == [3, 13]
-    missing = measure_shape(rows, find_recordings(tmp_path, rows), progress=False).missing
+    missing = measure_shape(rows, list_files(tmp_path, rows), progress=False).missing
     assert missing[missing > 0].to_dict() == {"gpd_vote": 1, "patient_id": 1}
 
 
@@ -340,7 +365,7 @@ def test_report_on_a_table_alone_says_what_it_leaves_out(tmp_path, capsys):
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
     assert {"windows_per_recording", "consensus", "co_vote", "correlation", "entropy", "cases_by_population"} <= figures
     table = pd.read_csv(folder / "tables" / "cases_by_population.csv", index_col="rows")
-    rows = read_rows(tmp_path)
+    rows = read_windows(tmp_path)
     assert table.loc[ALL, "ideal"] == (rows.top_share > 0.8).sum()
     assert page.count("<img") == len(figures)
     assert "recordings_to_leave_out" in {path.stem for path in (folder / "tables").glob("*.csv")}
