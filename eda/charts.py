@@ -74,7 +74,7 @@ def draw_columns(
 def draw_stacks(
     frame: pd.DataFrame, colours: Sequence[str], xlabel: str, columns: int = 2, whole: bool = True
 ) -> Figure:
-    """Draw a table's rows as horizontal stacks, which add up to one where they are `whole`; large parts are labelled."""
+    """Draw a table's rows as horizontal stacks, which add up to one if `whole`; large parts are labelled."""
     n_rows, n_parts = frame.shape
     figure = new_figure(0.95 + 0.2 * -(-n_parts // columns) + (ROW_HEIGHT + 0.06) * n_rows)
     figure.set_label("Stacked bars")

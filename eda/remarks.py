@@ -24,7 +24,7 @@ MOSTLY = 0.5
 
 
 def leak(groups: pd.Series) -> float:
-    """Return the expected share of rows with another row of their group outside their fold, if rows are split at random.
+    """Return the expected share of rows with another row of their group outside their fold, in a random split.
 
     `groups` names each row's group. A row of a group of n does not leak only if all n - 1 others fall into its own one
     of `FOLDS` folds, which has the probability FOLDS^-(n - 1).

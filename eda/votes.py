@@ -249,7 +249,7 @@ def _population_table(votes: Votes) -> Table:
         columns=["Votes of a row", *(SHORT[n] for n in votes.populations)],
     )
     caption = (
-        "What to beat: the competition's metric (lower is better) if every row gets the same prediction, uniform or the "
-        "mean share of the column."
+        "What to beat: the competition's metric (lower is better) if every row gets the same prediction, uniform or "
+        "the mean share of the column."
     )
     return Table("populations", "The two populations", frame, shown, caption)

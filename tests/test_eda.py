@@ -1,6 +1,9 @@
 """The report's figures, each against another way to get it, and its errors."""
 
+import errno
 import json
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -11,12 +14,12 @@ from benchmarks.report import draw_train_table
 from eda.cases import CASES, CaseThresholds, count_pairs, sort_cases
 from eda.remarks import FOLDS, leak, list_recordings_to_leave_out
 from eda.rows import derive, list_files, read_windows, shares
-from eda.shape import measure_shape
+from eda.shape import build_shape_section, measure_shape, read_lengths
 from eda.signals import EXPONENT_HZ, choose_sample, find_flat, find_saturated, measure_recording, place_gaps
 from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
 from eda.votes import ALL, COLOURS, FEW, MANY, measure_votes, score_constant
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
-from tests.conftest import make_eeg
+from tests.conftest import make_eeg, write_recording
 from training.metric import kl_per_row
 
 
@@ -162,6 +165,38 @@ def test_odd_rows_are_found():
     assert shape.twins == 1
     assert shape.mixed == [1]
     assert shape.at_least.tolist() == [56, 50]
+
+
+def test_short_recordings_and_windows_past_the_end_are_counted(tmp_path):
+    """One of 10 s, one of 60 s with a window from 20 s, one that is long enough; hours are those that are there."""
+    (tmp_path / "train_eegs").mkdir()
+    for eeg_id, seconds in ((1, 10), (2, 60), (3, 80)):
+        write_recording(tmp_path / "train_eegs" / f"{eeg_id}.parquet", make_eeg(seconds * SFREQ))
+    rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 2, 3, 3], eeg_label_offset_seconds=[0.0, 20.0, 0.0, 20.0])
+    shape = measure_shape(rows, list_files(tmp_path, rows), progress=False)
+    assert (shape.short, shape.past_end) == ([1], [1, 2])
+    assert shape.covered_seconds == 10 + 50 + 70
+    assert shape.recorded_seconds == 150
+    counts = build_shape_section(shape).tables[0].frame.set_index("what")["count"]
+    assert counts["recordings shorter than 50 s"] == 1
+    assert counts["recordings whose window reaches past their end"] == 2
+    assert list_recordings_to_leave_out(shape, None).eeg_id.tolist() == [2]
+
+
+@pytest.mark.parametrize(("patients", "words"), [(23, "the largest of the 23 patients"), (300, "the largest 1% (3)")])
+def test_largest_groups_are_called_what_they_are(patients, words):
+    shape = measure_shape(make_rows(*[(3, 0, 0, 0, 0, 0)] * patients), {}, progress=False)
+    captions = [picture.caption for picture in build_shape_section(shape).pictures]
+    assert any(words in caption for caption in captions), captions
+
+
+def test_unreadable_file_is_named_whatever_the_library_says(tmp_path, monkeypatch):
+    (tmp_path / "7.parquet").write_bytes(b"")
+    _, unreadable = read_lengths({7: tmp_path / "7.parquet"}, progress=False)
+    assert unreadable[7].startswith(f"{tmp_path / '7.parquet'}: not a readable parquet file")
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", Mock(side_effect=OSError()))
+    _, unreadable = read_lengths({7: tmp_path / "7.parquet"}, progress=False)
+    assert "not a readable parquet file (OSError)" in unreadable[7]
 
 
 # Signals
@@ -370,6 +405,34 @@ def test_report_on_a_table_alone_says_what_it_leaves_out(tmp_path, capsys):
     assert page.count("<img") == len(figures)
     assert "recordings_to_leave_out" in {path.stem for path in (folder / "tables").glob("*.csv")}
     assert list_recordings_to_leave_out(measure_shape(rows, {}, False), None).empty
+
+
+def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monkeypatch):
+    draw_train_table(300).to_csv(tmp_path / "train.csv", index=False)
+    out, command = tmp_path / "r.html", ["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html")]
+    out.write_text("the earlier page")
+    write = Path.write_bytes
+
+    def fill(path, content):
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert build.main(command) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "no space left" in said[0]
+    assert str(tmp_path / "r_files") in said[0]
+    assert out.read_text() == "the earlier page"
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [out, tmp_path / "train.csv"]
+
+
+def test_stopped_promises_no_more_than_it_keeps(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("eda.report.read_windows", Mock(side_effect=KeyboardInterrupt))
+    out = tmp_path / "r.html"
+    assert build.main(["eda", "--data", str(tmp_path), "--out", str(out)]) == 130
+    assert "the same command starts over" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_same_data_same_page(tmp_path):
