@@ -101,10 +101,10 @@ def build_cases_section(cases: Cases) -> Section:
         section.text.append("No row is half and half between two classes.")
         section.tables.append(Table("half_and_half", title, table))
         return section
-    two = pairs.stack().idxmax()
+    high, low = np.unravel_index(np.nanargmax(pairs.to_numpy()), pairs.shape)
     caption = (
         f"Rows about half and half between two classes: proto in the last line, edge in the others. "
-        f"Most often {two[1]} and {two[0]}: {number(most)}."
+        f"Most often {CLASS_NAMES[low]} and {CLASS_NAMES[high]}: {number(most)}."
     )
     section.add("half_and_half", title, draw_matrices({"": pairs}, "", "", limits=(0, most), digits=0), caption, table)
     return section

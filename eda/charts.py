@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -81,6 +82,7 @@ def draw_stacks(
     axes = figure.subplots()
     frame.plot.barh(ax=axes, color=list(colours), width=0.76, stacked=True, legend=False)
     for bars, colour in zip(axes.containers, colours, strict=False):
+        assert isinstance(bars, BarContainer)
         texts = [percent(bar.get_width()) if whole and bar.get_width() >= 0.07 else "" for bar in bars]
         axes.bar_label(bars, texts, label_type="center", color=ink_on(colour), fontsize=7.5)
     axes.set(xlabel=xlabel, ylabel="", ylim=(n_rows - 0.4, -0.6))
@@ -168,9 +170,9 @@ def draw_spectra(frame: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for hertz in (50, 60):
         axes.axvline(hertz, color=SOFT, linewidth=0.7, linestyle=":")
-    dashes = dict(zip(CLASS_COLOURS, DASHES, strict=True))
-    for name, power in frame.items():
-        axes.plot(frame.index, power, color=CLASS_COLOURS[name], linestyle=dashes[name], label=name, linewidth=1.6)
+    for (name, colour), dashes in zip(CLASS_COLOURS.items(), DASHES, strict=True):
+        if name in frame:
+            axes.plot(frame.index, frame[name], color=colour, linestyle=dashes, label=name, linewidth=1.6)
     axes.set(xscale="log", yscale="log", xlim=(0.5, 70), xlabel="frequency, Hz", ylabel="power, µV²/Hz")
     axes.set_ylim(bottom=frame.loc[0.5:45].to_numpy().min() / 3)
     axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])

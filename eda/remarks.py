@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from eda.cases import Cases
+from eda.recording import NOISY_LINE, PLACES
 from eda.section import Remark
 from eda.shape import Shape
-from eda.signals import NOISY_LINE, PLACES, Signals
+from eda.signals import Signals
 from eda.style import count, number, percent
 from eda.votes import ALL, FEW, MANY, Votes
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, VOTES, WINDOW_SECONDS

@@ -90,6 +90,7 @@ def measure_shape(rows: pd.DataFrame, files: dict[int, Path], progress: bool = T
     named = {int(eeg_id) for eeg_id in per_recording.index}
     ends = known.groupby("eeg_id")[OFFSET].max() + WINDOW_SECONDS
     real = lengths.reindex(ends.index)
+    several = rows.groupby("eeg_id")["patient_id"].nunique()
     return Shape(
         totals={
             "rows": len(rows),
@@ -103,7 +104,7 @@ def measure_shape(rows: pd.DataFrame, files: dict[int, Path], progress: bool = T
         gaps=gaps[~np.isnan(gaps)],
         covered_seconds=measure_covered(known["eeg_id"], known[OFFSET], lengths),
         recorded_seconds=float(real.fillna(ends).sum()),
-        mixed=[int(eeg_id) for eeg_id, n in rows.groupby("eeg_id")["patient_id"].nunique().items() if n > 1],
+        mixed=[int(eeg_id) for eeg_id in several.index[several > 1]],
         twins=int(known.duplicated(["eeg_id", OFFSET]).sum()),
         files=len(files),
         without_row=sorted(files.keys() - named),
@@ -123,7 +124,7 @@ def measure_covered(eeg_ids: pd.Series, offsets: pd.Series, lengths: pd.Series) 
     """
     length = eeg_ids.map(lengths).fillna(np.inf)
     starts = np.minimum(offsets, np.maximum(0, length - WINDOW_SECONDS))
-    to_next = starts.groupby(eeg_ids).diff(-1).abs().fillna(np.inf)
+    to_next = pd.Series(starts, eeg_ids.index).groupby(eeg_ids).diff(-1).abs().fillna(np.inf)
     return float(np.minimum(np.minimum(to_next, WINDOW_SECONDS), length).sum())
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from eda.page import draw_page, draw_scalograms, microvolt_limits
@@ -151,12 +153,14 @@ def draw_sheet(channels: np.ndarray, title: str, bars: dict[str, np.ndarray]) ->
 
 def _draw_shares(axes: Axes, bars: dict[str, np.ndarray]) -> None:
     frame = pd.DataFrame(bars, index=list(CLASS_NAMES)).T
-    frame.plot.barh(ax=axes, stacked=True, width=0.78, color=CLASS_COLOURS, legend=False)
+    frame.plot.barh(ax=axes, stacked=True, width=0.78, color=list(CLASS_COLOURS.values()), legend=False)
     for name, patches in zip(CLASS_NAMES, axes.containers, strict=True):
+        assert isinstance(patches, BarContainer)
         texts = [f"{name} {percent(bar.get_width())}" if bar.get_width() >= 0.07 else "" for bar in patches]
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 1.5}
+        box: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 1.5}
         for label, text in zip(axes.bar_label(patches, texts, label_type="center", color=INK), texts, strict=True):
-            label.set_bbox(box if text else None)
+            if text:
+                label.set_bbox(box)
     axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=[])
     axes.tick_params(length=0, colors=SOFT)
     axes.spines[:].set_visible(False)

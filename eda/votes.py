@@ -16,7 +16,7 @@ from scipy.stats import entropy
 from eda.charts import QUANTILES, draw_boxes, draw_class_panels, draw_columns, draw_matrices, quantiles
 from eda.rows import count_votes, shares
 from eda.section import Section, Table
-from eda.style import DIVERGING_COLOURS, PAIR, number, percent
+from eda.style import DIVERGING_COLOURS, MATRIX_COLOURS, PAIR, number, percent
 from kernel.constants import CLASS_NAMES, VOTES
 from kernel.table import MANY_VOTES
 
@@ -200,16 +200,16 @@ def _add_agreement(section: Section, votes: Votes) -> None:
 
 
 def _add_matrices(section: Section, votes: Votes) -> None:
-    for name, title, what, about, most, style in (
-        ("co_vote", "Voted for together", ("mean share of the votes", "class on top"),
+    for name, title, xlabel, ylabel, colours, limits, about, most in (
+        ("co_vote", "Voted for together", "mean share of the votes", "class on top", MATRIX_COLOURS, (0, 1),
          "Rows with a class on top, and how their votes are shared out. Most often mixed",
-         "{0} gives {2:.0%} to {1}", {}),
-        ("correlation", "Correlation of vote shares", ("", ""),
-         "Shares add up to 1, so most pairs are negative. The highest pair", "{0} and {1}, {2:.2f}",
-         {"colours": DIVERGING_COLOURS, "limits": (-1, 1)}),
+         "{0} gives {2:.0%} to {1}"),
+        ("correlation", "Correlation of vote shares", "", "", DIVERGING_COLOURS, (-1, 1),
+         "Shares add up to 1, so most pairs are negative. The highest pair", "{0} and {1}, {2:.2f}"),
     ):  # fmt: skip
         frames = {n: pd.DataFrame(getattr(p, name), CLASS_NAMES, CLASS_NAMES) for n, p in votes.two().items()}
-        figure = draw_matrices({n.capitalize(): frame for n, frame in frames.items()}, *what, **style)
+        panels = {n.capitalize(): frame for n, frame in frames.items()}
+        figure = draw_matrices(panels, xlabel, ylabel, colours, limits)
         listed = "; ".join(f"{n}: {most.format(*_largest_pair(frame))}" for n, frame in frames.items())
         table = pd.concat(frames, names=["population", "class"]).reset_index()
         section.add(name, title, figure, f"{about}, {listed}.", table)
@@ -226,7 +226,7 @@ def _largest_pair(frame: pd.DataFrame) -> tuple[str, str, float]:
 def _add_entropy(section: Section, votes: Votes) -> None:
     binned = {n: np.histogram(np.clip(p.entropies, 0, None), ENTROPY_BINS)[0] / p.rows for n, p in votes.two().items()}
     frame = pd.DataFrame(binned, index=[f"{edge:.2f}" for edge in ENTROPY_BINS[:-1]])
-    colours = [COLOURS[name] for name in frame]
+    colours = [COLOURS[name] for name in binned]
     figure = draw_columns(frame, colours, "entropy of the votes in nats, from", "share of the rows", every=2)
     means = _of_both(votes, lambda p: f"{p.entropies.mean():.3f}")
     caption = f"0 where all agree, {np.log(6):.2f} where the six classes have equal shares. Mean, {means}."

@@ -12,10 +12,11 @@ import pytest
 import build
 from benchmarks.report import draw_train_table
 from eda.cases import CASES, CaseThresholds, count_pairs, sort_cases
+from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
 from eda.remarks import FOLDS, leak, list_recordings_to_leave_out
 from eda.rows import derive, list_files, read_windows, shares
 from eda.shape import build_shape_section, measure_shape, read_lengths
-from eda.signals import EXPONENT_HZ, choose_sample, find_flat, find_saturated, measure_recording, place_gaps
+from eda.signals import choose_sample
 from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
 from eda.votes import ALL, COLOURS, FEW, MANY, measure_votes, score_constant
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
