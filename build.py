@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.run(args) or 0
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        # A command that cannot go on where it was says so with `stopped`.
+        print(f"\nstopped; {getattr(args, 'stopped', 'run the same command again to go on')}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if (ROOT / str(error.name).split(".")[0]).exists():

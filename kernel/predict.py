@@ -209,11 +209,15 @@ def _answer_windows(windows: list[Inputs], members: list[Member], costs: _Costs)
 
 def _read_inputs(path: Path, members: list[Member]) -> tuple[Inputs, int]:
     """Read a recording and build what the networks read; return also how many channels carry a signal."""
-    channels = read_channels(path)
+    return _build_inputs(read_channels(path), members, str(path))
+
+
+def _build_inputs(channels: np.ndarray, members: list[Member], name: str) -> tuple[Inputs, int]:
+    """Build what the networks read of a window that `name` names in the error; return also the usable channels."""
     samples = np.count_nonzero(channels, axis=1)
     usable = int(np.count_nonzero(samples >= MIN_SIGNAL_SECONDS * SFREQ))
     if usable == 0:
-        raise ValueError(f"{path}: no channel carries {MIN_SIGNAL_SECONDS} s of signal (flat, missing or too short)")
+        raise ValueError(f"{name}: no channel carries {MIN_SIGNAL_SECONDS} s of signal (flat, missing or too short)")
     return build_inputs(channels, members), usable
 
 
@@ -237,7 +241,32 @@ def predict_recording(path: Path, members: list[Member]) -> np.ndarray:
     FileNotFoundError, ValueError
         As `read_channels`; `ValueError` too where no channel carries a signal.
     """
-    window, _ = _read_inputs(path, members)
+    return predict_window(read_channels(path), members, str(path))
+
+
+def predict_window(channels: np.ndarray, members: list[Member], name: str) -> np.ndarray:
+    """Answer one window that has been read already.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (18, 10000), float32
+        As `kernel.recording.build_channels` returns them.
+    members : list of Member
+        As `load_ensemble` returns them.
+    name : str
+        What the error calls the window.
+
+    Returns
+    -------
+    probabilities : ndarray, shape (6,), float64
+        Finite, positive, summing to 1.
+
+    Raises
+    ------
+    ValueError
+        Where no channel carries a signal.
+    """
+    window, _ = _build_inputs(channels, members, name)
     probabilities, _ = _answer_windows([window], members, _Costs(0.0, [0.0] * len(members)))
     return probabilities[0]
 

@@ -9,7 +9,8 @@ a channel is zero, which is its median, since the median is subtracted.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,9 @@ def read_electrodes(path: Path) -> np.ndarray:
     ValueError
         If it is no readable parquet file, has no rows, or has none of the electrodes.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such recording; check the folder and the ids in the table")
-    try:
-        with pq.ParquetFile(path) as file:
-            present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
-            columns = _read_columns(file, present)
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable parquet file ({reason}); copy it again") from error
+    with _open_recording(path) as file:
+        present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
+        columns = _read_columns(file, present)
     if not present:
         raise ValueError(f"{path}: no electrode columns; expected {', '.join(EEG_ELECTRODES[:3])}, ...")
     n_times = max(len(column) for column in columns.values())
@@ -59,6 +54,25 @@ def read_electrodes(path: Path) -> np.ndarray:
         electrodes[EEG_ELECTRODES.index(name), : len(column)] = _read_numbers(column)
     electrodes[np.isinf(electrodes)] = np.nan
     return electrodes
+
+
+def read_length(path: Path) -> int:
+    """Read a recording's number of samples from the file's footer; errors are those of `read_electrodes`."""
+    with _open_recording(path) as file:
+        return file.metadata.num_rows
+
+
+@contextmanager
+def _open_recording(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a recording; what Arrow says about a damaged one becomes one line that names the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such recording; check the folder and the ids in the table")
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a readable parquet file ({reason}); copy it again") from error
 
 
 def _read_columns(file: pq.ParquetFile, names: list[str]) -> dict[str, pa.ChunkedArray]:

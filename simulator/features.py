@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
+from eda.page import filter_for_display
 from kernel.constants import SFREQ
 from kernel.montage import MONTAGE, build_montage
 from simulator.fields import compute_laterality
@@ -23,9 +24,7 @@ FEATURES = (
 
 def read_channels(samples: np.ndarray) -> np.ndarray:
     """Return the 18 channels of `samples` (20, n_times) as a reader sees them: gaps at zero, 0.5 to 40 Hz."""
-    channels = np.nan_to_num(build_montage(samples[:19]).astype(np.float64))
-    band = signal.butter(3, [0.5, 40], "bandpass", fs=SFREQ, output="sos")
-    return signal.sosfiltfilt(band, channels, axis=1)
+    return filter_for_display(np.nan_to_num(build_montage(samples[:19]).astype(np.float64)))
 
 
 def compute_features(channels: np.ndarray) -> np.ndarray:
