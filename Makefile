@@ -1,7 +1,7 @@
 # One line a target; the logic is in Python: `python build.py --help`.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BUILD = .venv/bin/python build.py
-KAGGLE = $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
+KAGGLE = $(if $(JOB),--job "$(JOB)") $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train evaluate rehearse simulate eda show cache bundle push status submit output doctor bench test check format clean
@@ -17,8 +17,8 @@ setup: .venv/installed  ## create .venv with the versions of Kaggle's image
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-rehearse: setup  ## run the kernel on a hidden test with the network cut  [INPUT=DIR OUT=DIR]
-	$(BUILD) rehearse $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)")
+rehearse: setup  ## run the kernel on a hidden test with the network cut  [INPUT=DIR OUT=DIR JOB=NAME]
+	$(BUILD) rehearse $(if $(JOB),--job "$(JOB)") $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)")
 
 simulate: setup  ## write a simulated data set in the competition's layout  [OUT=DIR RECORDINGS=N SEED=S]
 	$(BUILD) simulate $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)")
@@ -41,19 +41,19 @@ evaluate: setup  ## score a model on recordings with votes  [MODEL=NAME DATA=DIR
 bundle: setup  ## pack code, weights and wheels into dist/dataset
 	$(BUILD) bundle
 
-push: setup  ## rehearse, publish the bundle, push the kernel  [SUBMIT=1 FORCE=1 OWNER=NAME]
+push: setup  ## rehearse, publish the bundle, push the kernel  [JOB=NAME SUBMIT=1 FORCE=1 OWNER=NAME]
 	$(BUILD) push $(KAGGLE) $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
 
-status: setup  ## show data set, run and submission  [WATCH=1|0]
+status: setup  ## show data set, run and submission  [JOB=NAME WATCH=1|0]
 	$(BUILD) status $(KAGGLE) $(if $(WATCH),$(if $(filter 0,$(WATCH)),--no-watch,--watch))
 
 submit: setup  ## submit the pushed kernel version  [FORCE=1]
 	$(BUILD) submit $(KAGGLE) $(if $(FORCE),--force)
 
-output: setup  ## bring the run's outputs into dist/output, checked
+output: setup  ## bring the run's outputs into dist/output, checked  [JOB=NAME]
 	$(BUILD) output $(KAGGLE)
 
-doctor: setup  ## check credentials, names, bundle before a push
+doctor: setup  ## check credentials, names, bundle before a push  [JOB=NAME]
 	$(BUILD) doctor $(KAGGLE)
 
 bench: setup .venv/benchmarks  ## measure against the alternatives, as ratios  [NAMES="scalogram inference"]
@@ -69,7 +69,7 @@ test: setup  ## run every test
 check: setup  ## format, lint, types, tests
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/python -m pytest
 
-format: setup  ## format the code and mend what ruff can mend
+format: setup  ## format the code and fix what ruff can fix
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 clean:  ## remove what was built; keeps .venv

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builder.metadata import dataset_metadata, hash_tree
-from dataset_builder.wheels import fetch_wheels, hash_record, read_requirements
+from dataset_builder.wheels import REQUIREMENTS, fetch_wheels, hash_record, read_requirements
 from kernel.ensemble import read_model_weights
 from kernel.main import BUNDLE_FORMAT
 from kernel.model import fold_files
@@ -38,7 +38,12 @@ SECRET_CONTENT = re.compile(
 
 
 def build_bundle(
-    out: Path = BUNDLE, *, owner: str | None = None, root: Path = ROOT, wheels: Path | None = None
+    out: Path = BUNDLE,
+    *,
+    owner: str | None = None,
+    root: Path = ROOT,
+    wheels: Path | None = None,
+    requirements: Path = REQUIREMENTS,
 ) -> dict[str, Any]:
     """Build the bundle and return its manifest.
 
@@ -52,6 +57,8 @@ def build_bundle(
         The checkout: `kernel/` and `weights/` are taken from it.
     wheels : Path, optional
         Where fetched wheels lie; by default `dist/wheels` beside the bundle.
+    requirements : Path
+        The file that names them.
 
     Returns
     -------
@@ -66,8 +73,8 @@ def build_bundle(
         If a file looks like a secret, or a wheel cannot be had.
     """
     sources = {path.relative_to(root).as_posix(): path for path in _collect(root)}
-    fetched = fetch_wheels(wheels or DIST / "wheels")
-    modules = {wheel.filename: wheel.module for wheel in read_requirements()}
+    fetched = fetch_wheels(wheels or DIST / "wheels", requirements)
+    modules = {wheel.filename: wheel.module for wheel in read_requirements(requirements)}
     sources |= {f"wheels/{path.name}": path for path in fetched}
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Makes a data set for Kaggle out of stored inputs (`cache.cache`). Called by `publisher.cache`."""
+"""Makes a data set for Kaggle out of stored inputs (`cache.cache`)."""
 
 from __future__ import annotations
 
