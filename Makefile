@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BUILD = .venv/bin/python build.py
 PYTEST = .venv/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS)
-KAGGLE = $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
+KAGGLE = $(if $(JOB),--job "$(JOB)") $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 FOLDER = $(or $(DATA),$(error give DATA=DIR, the folder with train.csv: the competition's, or a simulated one))
 RECORDING = $(or $(EEG_ID),$(error give EEG_ID=N, the number of a recording))
 
@@ -31,8 +31,8 @@ setup: .venv/installed  ## create .venv with the versions of Kaggle's image
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-rehearse: setup  ## run the kernel on a hidden test with the network cut  [INPUT=DIR OUT=DIR RECORDINGS=N SEED=S]
-	$(BUILD) rehearse $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)")
+rehearse: setup  ## run the kernel on a hidden test with the network cut  [JOB=NAME INPUT=DIR OUT=DIR RECORDINGS=N SEED=S]
+	$(BUILD) rehearse $(if $(JOB),--job "$(JOB)") $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)")
 
 simulate: setup  ## write a simulated data set in the competition's layout  [OUT=DIR RECORDINGS=N SEED=S WORKERS=N]
 	$(BUILD) simulate $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)") $(if $(WORKERS),--workers "$(WORKERS)")
@@ -58,19 +58,19 @@ ship: setup  ## put a trained model into weights/, verified and blended  [MODEL=
 bundle: setup  ## pack code, weights and wheels into dist/dataset  [OUT=DIR OWNER=NAME]
 	$(BUILD) bundle $(if $(OUT),--out "$(OUT)") $(if $(OWNER),--owner "$(OWNER)")
 
-push: setup  ## rehearse, publish the bundle, push the kernel  [SUBMIT=1 FORCE=1 OWNER=NAME WITH_CACHE=DIR INPUT=DIR]
+push: setup  ## rehearse, publish the bundle, push the kernel  [JOB=NAME SUBMIT=1 FORCE=1 OWNER=NAME WITH_CACHE=DIR INPUT=DIR]
 	$(BUILD) push $(KAGGLE) $(if $(WITH_CACHE),--with-cache "$(WITH_CACHE)") $(if $(INPUT),--input "$(INPUT)") $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
 
-status: setup  ## show data set, run and submission  [WATCH=1|0]
+status: setup  ## show data set, run and submission  [JOB=NAME WATCH=1|0]
 	$(BUILD) status $(KAGGLE) $(if $(WATCH),$(if $(filter 0,$(WATCH)),--no-watch,--watch))
 
 submit: setup  ## submit the pushed kernel version  [FORCE=1]
 	$(BUILD) submit $(KAGGLE) $(if $(FORCE),--force)
 
-output: setup  ## bring the run's outputs into dist/output, checked
+output: setup  ## bring the run's outputs into dist/output, checked  [JOB=NAME]
 	$(BUILD) output $(KAGGLE)
 
-doctor: setup  ## check credentials, names, bundle before a push
+doctor: setup  ## check credentials, names, bundle before a push  [JOB=NAME]
 	$(BUILD) doctor $(KAGGLE)
 
 bench: setup .venv/benchmarks  ## measure against the alternatives, as ratios  [NAMES="scalogram inference"]

@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with _naming_full_disk(path):
+        with naming_full_disk(path):
             yield part
             os.replace(part, path)
     finally:
@@ -47,7 +47,7 @@ def replacing_folder(path: Path, marker: str) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        with _naming_full_disk(path):
+        with naming_full_disk(path):
             part.mkdir(parents=True)
             yield part
             shutil.rmtree(path, ignore_errors=True)
@@ -57,7 +57,8 @@ def replacing_folder(path: Path, marker: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming_full_disk(path: Path) -> Iterator[None]:
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk, which names no file, into one that names `path`."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -27,6 +27,8 @@ BUNDLE_NAME = "hms-scalogram-bundle"
 BUNDLE_FORMAT = "hms-bundle/1"
 COMPETITION = "hms-harmful-brain-activity-classification"
 SEARCH_DEPTH = 4
+START, END = "HMS-START", "HMS-END"
+"""How the log's first and last line begin, each followed by JSON."""
 
 
 def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -201,7 +203,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         bundle, manifest = find_bundle(args.input)
         start = {name: manifest[name] for name in ("tree_sha256", "commit", "dirty", "models")}
-        print("HMS-START " + json.dumps({"bundle": str(bundle), **start}), flush=True)
+        print(f"{START} " + json.dumps({"bundle": str(bundle), **start}), flush=True)
         verify(bundle, manifest)
         competition = find_competition(args.input)
     except (ValueError, OSError) as error:
@@ -230,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     end = {**report.to_json(), "provided": provided, "tree_sha256": manifest["tree_sha256"]}
-    log("HMS-END " + json.dumps(end))
+    log(f"{END} " + json.dumps(end))
     return 0
 
 
