@@ -180,15 +180,10 @@ def _flat(freqs: np.ndarray, exponent: float) -> np.ndarray:
 
 def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     directions, _ = cortex()
-    front = np.exp(rng.uniform(0.2, 2.0) * directions[:, 1] - rng.uniform(0, 1.5) * directions[:, 2])
-    chosen = directions[
-        np.concatenate(
-            [
-                rng.choice(len(directions), N_SLOW, replace=False, p=front / front.sum()),
-                rng.choice(len(directions), N_FAST, replace=False),
-            ]
-        )
-    ]
+    # More of it comes from the front and the rim of the head than from the vertex, of delta most.
+    low, front = rng.uniform(0.3, 2.0), np.where(np.arange(N_SLOW + N_FAST) < N_SLOW, rng.uniform(0, 1.5), 0)
+    chances = np.exp(np.outer(front, directions[:, 1]) - low * directions[:, 2])
+    chosen = [directions[rng.choice(len(directions), p=c / c.sum())] for c in chances]
     columns = [
         build_topography(c, rng.uniform(0.15, 0.7) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
         * rng.lognormal(0, 0.4)
