@@ -60,7 +60,7 @@ def draw_brain(rng: np.random.Generator) -> Brain:
     return Brain(
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
-        knee=rng.uniform(0.3, 4.0),
+        knee=float(np.clip(rng.lognormal(np.log(1.1), 0.7), 0.2, 4)),
         slow_hz=rng.lognormal(np.log(1.0), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),

@@ -9,7 +9,7 @@ import pytest
 from kernel.constants import PRIOR
 from simulator.calibrate import compare_figures, describe_votes, read_figures
 from simulator.generate import simulate_window
-from simulator.plan import SEIZURES, draw_plan
+from simulator.plan import SEIZURES, SURE_SEIZURE, draw_plan
 from simulator.population import JITTER, draw_events, load_library
 from simulator.voters import Properties, cast_votes, expected_votes, score
 
@@ -47,7 +47,7 @@ def test_a_plan_has_the_scores_it_was_made_for():
     for wanted in np.concatenate([draw_events(rng, name, 200).scores for name in ("many", "few")]):
         got = score(draw_plan(rng, wanted).properties)
         free = (np.abs(wanted) > 2.9) | (np.abs(got) > 6)
-        free[2:] |= wanted[1] > 2.9  # whether a sure seizure is periodic or lateralised nobody is asked
+        free[2:] |= wanted[1] > SURE_SEIZURE  # whether a sure seizure is periodic or lateralised nobody is asked
         assert np.all((np.abs(got - wanted) < 0.4) | free | (np.sign(got) == np.sign(wanted)) & (np.abs(got) > 2.5))
 
 
