@@ -1,4 +1,4 @@
-"""Where a pattern lies: topographies of its components, balanced to a laterality. Called by `simulator.patterns`."""
+"""Where a pattern lies: topographies of its components, balanced to a laterality."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def draw_fields(
 
     A pattern is a pair of homologous patches, the second weaker; a generalised one may add a midline patch. Rhythmic
     delta is mostly frontal (ACNS 2021, modifier "frontally predominant") and falls off backwards without a reversal of
-    its phase; discharges are anywhere. What `recruits`, as seizures do, has patches of a lobe or more.
+    its phase; discharges are anywhere. What `recruits`, as seizures do, has patches wide apart.
     """
     wide = laterality < 0.35
     frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
-    polar = rng.random() < 0.65 * rhythmic
+    polar = rng.random() < 0.15 + 0.6 * rhythmic
     if polar:  # largest at Fp1 and Fp2, falling off backwards in all chains
         frontal = rng.uniform(0.85, 1.0)
     lateral = rng.uniform(0.2, 0.9)
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     if polar or recruits:
-        spread = max(spread, rng.uniform(0.35, 1.2))
-    wander = 0.1 if polar else 0.3
+        spread = max(spread, rng.uniform(0.2, 0.7) if recruits else rng.uniform(0.3, 1.0))
+    wander = 0.7 if wide and (recruits or rng.random() < 0.5) else 0.1 if polar else 0.3
     gains = np.linspace(0.0, 1.0, 11)
     for _ in range(5):
         places = [
             (
-                float(np.clip(lateral + (rng.normal(0, 0.2) if k else 0), 0.08, 0.95)),
+                float(np.clip(lateral + (rng.normal(0, 0.2 + 0.3 * (wander > 0.5)) if k else 0), 0.08, 0.95)),
                 float(np.clip(frontal + (rng.normal(0, wander) if k else 0), -0.98, 1.0)),
             )
             for k in range(len(weights))
         ]
-        near, far = _draw_patches(rng, places, side, spread, 0.9 - 0.6 * rhythmic, wide)
+        near, far = _draw_patches(rng, places, side, spread, 0.9 if recruits else 0.9 - 0.6 * rhythmic, wide)
         # falls from about 1 towards 0
         found = [side * compute_laterality(build_montage(((near + g * far) * weights[:, None]).T)) for g in gains]
         misses = np.abs(np.array(found) - laterality)
