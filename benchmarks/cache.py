@@ -26,9 +26,9 @@ import psutil
 import pywt
 
 from benchmarks.cache_formats import seconds_of
-from dataset_builder.cache import build_cache
-from dataset_builder.labelled import find_windows
-from kernel.cache import WINDOWS_PER_SHARD
+from cache.build import build_cache
+from cache.cache import WINDOWS_PER_SHARD
+from cache.labelled import find_windows
 from kernel.constants import EEG_ELECTRODES, ELECTRODES, SFREQ, VOTES, WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input
 from kernel.montage import build_montage

@@ -24,8 +24,8 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from kernel.cache import WINDOWS_PER_SHARD, create_cache, open_cache
-from kernel.cache_shard import Window, encode, write_shard
+from cache.cache import WINDOWS_PER_SHARD, create_cache, open_cache
+from cache.shard import Window, encode, write_shard
 from kernel.inputs import InputConfig, build_input
 from kernel.recording import build_channels
 from kernel.scalogram import ScalogramConfig

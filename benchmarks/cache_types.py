@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from kernel.cache_shard import LEVELS
+from cache.shard import LEVELS
 from kernel.inputs import InputConfig, build_input
 from kernel.model import ModelConfig, build_model, fold_files, load_model, read_config
 from kernel.recording import build_channels, read_channels

@@ -1,4 +1,4 @@
-"""Makes a data set for Kaggle out of stored inputs (`kernel.cache`). Called by `publisher.cache`."""
+"""Makes a data set for Kaggle out of stored inputs (`cache.cache`). Called by `publisher.cache`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cache.cache import CONFIG, open_cache, read_config, read_windows
 from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, hash_tree
-from kernel.cache import CONFIG, open_cache, read_config, read_windows
 
 DATA_SET_FORMAT = "hms-bundle/cache-1"
 """Of the bundle's family, so that the publisher knows it; no bundle, so that the kernel does not take it for one."""

@@ -1,4 +1,4 @@
-"""Publishes stored inputs (`kernel.cache`) as a data set of their own, for a training kernel to attach.
+"""Publishes stored inputs (`cache.cache`) as a data set of their own, for a training kernel to attach.
 
 Called by `build.py push --with-cache`. It is done as for the bundle, but with a journal of its own, in
 `dist/cache`: the two data sets change at different times, and none waits for the other.

@@ -7,13 +7,10 @@ written after the parquet file and removed when the tables are complete. Files a
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -27,6 +24,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from kernel.constants import CLASS_NAMES, ELECTRODES, VOTES
+from kernel.files import replacing
 from simulator.generate import STREAMS, simulate_recording, simulate_window
 
 TRAIN_COLUMNS = (
@@ -185,23 +183,6 @@ def _check(folder: Path, config: DataSetConfig, workers: int) -> None:
                 f"{folder} holds another simulated data set ({name} is {found.get(name)} there, {value} was asked): "
                 "choose another --out, or remove it first"
             )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, renamed to it once the block is through; removed where it fails."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OSError(
-                error.errno, f"no space left to write {path}: free some, then run the same command again to go on"
-            ) from error
-        raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _identifier(seed: int, stream: int, index: int) -> int:

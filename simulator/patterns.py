@@ -53,8 +53,9 @@ def draw_course(
     on = _draw_runs(rng, plan, n_times, centre)
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties
-    wander = rng.uniform(0.03, 0.15) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    rate = p.rate * np.exp(min(1.0, p.evolution) * rng.uniform(0.25, 0.9) * progress + wander)
+    wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
+    change = rng.uniform(0.25, 0.9) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
+    rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
     return on, progress, wander, rate
 
 
@@ -81,14 +82,14 @@ def _play_train(
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
     fields = draw_fields(rng, laterality, side, rhythmic, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
-    if plan.seizure and rng.random() < 0.5:  # its waves change their shape as it evolves
+    if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves
         rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)
-    depth = rng.uniform(0.15, 0.6) if calm_rhythm else rng.uniform(0.05, 0.3)
+    depth = rng.uniform(0.1, 0.45) if calm_rhythm else rng.uniform(0.05, 0.3)
     swing = np.exp(depth * draw_slow_noise(rng, 1, n_times, rng.uniform(0.03, 0.4))[0])
     if plan.seizure:
         swing *= np.clip(1 - progress * rng.uniform(0, 0.9), 0.15, None)
     lag = rng.uniform(-0.12, 0.12) if rng.random() < 0.4 else rng.uniform(-0.02, 0.02)
-    stray = rng.uniform(0.05, 0.3) if calm_rhythm else 0.02 + 0.1 * unrest  # of a component's phase, in cycles
+    stray = rng.uniform(0.03, 0.2) if calm_rhythm else 0.02 + 0.1 * unrest  # of a component's phase, in cycles
     out = np.zeros((19, n_times))
     # seizures start in one place and reach the others, or everywhere at once
     spread = rng.uniform(0, 1) * min(1.0, p.evolution) * (rng.random() < (0.5 if recruits else 0.9))
@@ -169,7 +170,7 @@ def _draw_kinds(rng: np.random.Generator, plan: Plan, rate: float) -> list[str]:
 def _draw_widths(rng: np.random.Generator, plan: Plan, rate: float) -> tuple[float, float]:
     """Return the width of a discharge's main wave at half height and the longest that it may last, in seconds."""
     share = float(np.interp(plan.properties.sharpness, [0.4, 0.62, 1.0], [1.0, 0.85, 0.5])) * rng.uniform(0.7, 1.05)
-    middle = 0.06 if plan.kind in ("spike_wave", "polyspikes") else 0.15
+    middle = 0.07 if plan.kind in ("spike_wave", "polyspikes") else 0.17
     return float(np.clip(rng.lognormal(np.log(middle), 0.4), 0.03, 0.35)), float(np.clip(share / rate, 0.15, 1.0))
 
 

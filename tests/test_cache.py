@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernel.cache import CENTRE, Cache, create_cache, find_cache, open_cache
-from kernel.cache_shard import LEVELS, Window, decode, shard_path, write_shard
+from cache.cache import CENTRE, Cache, create_cache, find_cache, open_cache
+from cache.shard import LEVELS, Window, decode, shard_path, write_shard
 from kernel.inputs import InputConfig, RawConfig, build_input
 from kernel.recording import build_channels
 from kernel.scalogram import ScalogramConfig
@@ -171,6 +171,6 @@ def test_several_processes_read_at_once(tmp_path: Path) -> None:
 
 def test_the_kernel_reads_with_numpy_and_little_else() -> None:
     names = ("pandas", "tensorflow", "keras", "dask", "joblib")
-    code = f"import sys, kernel.cache; print([name for name in {names} if name in sys.modules])"
+    code = f"import sys, cache.cache; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

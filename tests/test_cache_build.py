@@ -19,11 +19,11 @@ import pandas as pd
 import pytest
 
 import build as command_line
-from dataset_builder.cache import Summary, build_cache, choose_folder
+from cache.build import Summary, build_cache, choose_folder
+from cache.cache import WINDOWS_PER_SHARD, open_cache
+from cache.labelled import find_windows
+from cache.shard import LEVELS, shard_path
 from dataset_builder.cache_data_set import build_cache_data_set
-from dataset_builder.labelled import find_windows
-from kernel.cache import WINDOWS_PER_SHARD, open_cache
-from kernel.cache_shard import LEVELS, shard_path
 from kernel.constants import SFREQ, VOTES
 from kernel.inputs import InputConfig, RawConfig, build_input
 from kernel.recording import read_channels
@@ -35,7 +35,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 BUILD = """
 import sys
 from pathlib import Path
-from dataset_builder.cache import build_cache
+from cache.build import build_cache
 from tests.test_cache_build import SMALL
 build_cache(Path(sys.argv[1]), Path(sys.argv[2]), SMALL, jobs=int(sys.argv[3]), progress=False)
 """

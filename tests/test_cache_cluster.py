@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builder.cache import build_cache
+from cache.build import build_cache
 from kernel.scalogram import ScalogramConfig
 from tests.test_cache_build import read_files, write_data
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel.cache import open_cache
+from cache.cache import open_cache
 from tests.kaggle_server import USER
 from tests.publishing import DATASET, Desk, open_desk
 from tests.test_cache import KEYS, SMALL, write_store

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_builder.cache import build_cache
+from cache.build import build_cache
 from kernel.constants import SFREQ
 from kernel.inputs import InputConfig, RawConfig, build_input
 from kernel.recording import build_channels

@@ -8,14 +8,16 @@ import pytest
 
 from tests.conftest import ROOT
 
-ROOMS = ("kernel", "dataset_builder", "publisher", "training", "simulator", "eda", "benchmarks")
+ROOMS = ("kernel", "cache", "simulator", "eda", "training", "dataset_builder", "rehearsal", "publisher", "benchmarks")
 MAY_IMPORT = {
     "kernel": (),
-    "dataset_builder": ("kernel",),
-    "training": ("kernel",),
+    "cache": ("kernel",),
     "simulator": ("kernel",),
     "eda": ("kernel",),
-    "publisher": ("kernel", "dataset_builder", "training"),
+    "training": ("kernel", "cache", "simulator"),
+    "dataset_builder": ("kernel", "cache"),
+    "rehearsal": ("kernel", "simulator", "training", "dataset_builder"),
+    "publisher": ("kernel", "training", "dataset_builder", "rehearsal"),
     "benchmarks": ROOMS,
 }
 NETWORKS = ("kernel/networks.py", "kernel/picture_networks.py", "kernel/raw_network.py", "kernel/efficientnet.py")

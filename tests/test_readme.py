@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from publisher.rehearse import Rehearsal
+from rehearsal.rehearse import Rehearsal
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()

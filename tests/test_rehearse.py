@@ -14,8 +14,8 @@ import pytest
 
 from dataset_builder.bundle import build_bundle
 from kernel.constants import VOTES
-from publisher.isolation import Sandbox, find_isolation, guarded, isolated
-from publisher.rehearse import read_votes, rehearse
+from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
+from rehearsal.rehearse import read_votes, rehearse
 from tests.conftest import make_eeg, write_recording
 
 WHY_NOT = find_isolation()

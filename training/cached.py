@@ -1,4 +1,4 @@
-"""Reads the inputs of training windows from a cache (`kernel.cache`) where they can be, instead of computing them.
+"""Reads the inputs of training windows from a cache (`cache.cache`) where they can be, instead of computing them.
 
 `build.py train` opens it, `training.batches` asks for each window. A window is computed as ever where it is not
 stored, or where an augmentation was drawn for it that does not commute with the input's transform. Those that do are
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kernel.cache import Cache, find_cache
+from cache.cache import Cache, find_cache
 from kernel.constants import VOTES
 from kernel.inputs import InputConfig, RawConfig
 from kernel.montage import MIRROR

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from kernel.cache import Cache
+from cache.cache import Cache
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, read_config, write_config, write_weights
 from training.cached import CachedWindows

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kernel.cache_shard import Source, Window, read_sources, write_shard
+from cache.shard import Source, Window, read_sources, write_shard
 from kernel.inputs import InputConfig, build_input
 from kernel.recording import build_channels, read_electrodes
 

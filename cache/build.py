@@ -1,6 +1,6 @@
 """Builds a store of inputs over a whole data set: every distinct labelled window, on all cores or on a Dask cluster.
 
-Called by `build.py cache`; the format and the reading are `kernel/cache.py`'s. The unit of work is a shard: it is
+Called by `build.py cache`; the format and the reading are `cache/cache.py`'s. The unit of work is a shard: it is
 checked from end to end, together with the recordings it came from, and written anew where it is missing, damaged or
 out of date. So one command builds, goes on after a kill, adds new recordings, redoes changed ones and mends damage;
 and since a shard's windows are fixed in `windows.npy` before the work begins, the bytes are the same whoever wrote
@@ -21,9 +21,8 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
-from dataset_builder.labelled import find_recordings, find_windows
-from dataset_builder.shards import Job, Outcome, mend_shard
-from kernel.cache import (
+from cache.build_shard import Job, Outcome, mend_shard
+from cache.cache import (
     CONFIG,
     WINDOWS_PER_SHARD,
     check_config,
@@ -31,7 +30,8 @@ from kernel.cache import (
     read_config,
     read_windows,
 )
-from kernel.cache_shard import HEADER, record_type, shard_path
+from cache.labelled import find_recordings, find_windows
+from cache.shard import HEADER, record_type, shard_path
 from kernel.inputs import KINDS, InputConfig
 
 LOCK = ".lock"
@@ -172,7 +172,7 @@ def _run(work: list[Job], jobs: int, scheduler: str | None, bar: tqdm) -> list[O
     outcomes: list[Outcome] = []
     done: Iterator[Outcome]
     if scheduler:
-        from dataset_builder.cluster import map_on_cluster
+        from cache.cluster import map_on_cluster
 
         done = map_on_cluster(scheduler, mend_shard, work)
     elif effective_n_jobs(jobs) == 1:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kernel.cache_shard import HEADER, Key, decode, is_intact, read_count, record_type, shard_path, write_whole
+from cache.shard import HEADER, Key, decode, is_intact, read_count, record_type, shard_path, write_whole
 from kernel.constants import EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input, from_json, to_json
 from kernel.montage import CHANNELS

@@ -25,7 +25,8 @@ import pandas as pd
 from kernel.constants import COMPETITION, PRIOR, VOTES
 from kernel.main import BUNDLE_NAME
 from kernel.submission import read_ids, read_submission
-from publisher.isolation import Sandbox, find_isolation, guarded, isolated
+from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
+from simulator.dataset import write_hidden_test
 from training.metric import competition_score
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,6 +138,13 @@ def rehearse(
     ids = read_ids(source / "test.csv")
     submission = read_submission(out / "submission.csv", ids)
     return Rehearsal(out / "submission.csv", network, report, seconds, score(submission, source))
+
+
+def hidden_test(dist: Path, *, recordings: int, seed: int) -> Path:
+    """Return a folder below `dist` with a simulated hidden test, drawn where it is not there yet."""
+    folder = dist / f"hidden_test_{recordings}_{seed}"
+    write_hidden_test(folder, recordings=recordings, seed=seed)
+    return folder
 
 
 def _sandbox(source: Path, out: Path, bundle: Path, code_file: Path, layout: str, script: str) -> Sandbox:

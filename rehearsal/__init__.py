@@ -1,0 +1,1 @@
+"""Runs a pushed file as Kaggle would: its paths, read-only input, no network. Publishes nothing."""

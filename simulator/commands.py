@@ -1,0 +1,49 @@
+"""The commands of this room for `build.py`: only the standard library is imported before one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def add_commands(commands: Any) -> None:
+    """Add this room's commands to `build.py`'s subparsers."""
+    command = commands.add_parser(
+        "simulate",
+        help="Write a simulated data set in the competition's layout",
+    )
+    command.set_defaults(run=run_simulate)
+    command.add_argument("--out", type=Path, default=ROOT / "dist" / "simulated", help="folder to write")
+    command.add_argument("--recordings", type=int, default=200, help="training recordings")
+    command.add_argument("--test-recordings", type=int, help="hidden test recordings [a tenth of them]")
+    command.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
+    command.add_argument("--workers", type=int, default=1, help="processes")
+    command.add_argument(
+        "--gallery", type=Path, metavar="FILE.png", help="draw pages of every class instead of writing data"
+    )
+    command.add_argument(
+        "--compare", type=Path, metavar="DIR", help="print real and simulated figures (and draw both: --gallery)"
+    )
+
+
+def run_simulate(args: argparse.Namespace) -> int:
+    """Write a simulated data set in the competition's layout; run again to go on with an interrupted one."""
+    from simulator.dataset import write_data_set
+
+    if args.gallery or args.compare:
+        from simulator.gallery import show_gallery
+
+        show_gallery(args.gallery, args.compare, args.seed)
+        return 0
+    write_data_set(
+        args.out,
+        recordings=args.recordings,
+        test_recordings=args.test_recordings,
+        seed=args.seed,
+        workers=args.workers,
+    )
+    print(f"{args.out}: {args.recordings} simulated recordings, seed {args.seed}")
+    return 0
