@@ -1,7 +1,8 @@
 """The ongoing EEG of a patient: 1/f activity, rhythms, slowing, attenuation, bursts, sleep, asymmetry, sensor noise.
 
-`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology
-(background section); spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
+`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow
+Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology (background section);
+spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
 """
 
 from __future__ import annotations

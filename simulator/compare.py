@@ -1,7 +1,7 @@
 """Simulated beside real recordings: figures of both, and how well they can be told apart by them.
 
-`build.py simulate --compare DIR` calls `compare_recordings`, which prints what `simulator/README.md` reports. For each
-real recording simulated windows with the same leading class and number of votes are drawn, cut to the same length.
+`build.py simulate --compare DIR` prints what `simulator/README.md` reports. For each real recording simulated windows
+with the same leading class and as few or many votes are drawn, cut to the same length.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ class Voted:
     votes: np.ndarray
 
 
-def read_voted(folder: Path) -> list[Voted]:
-    """Return the labelled 10 s of every recording of a folder with train.csv and test_eegs/ or train_eegs/."""
+def read_voted(folders: list[Path]) -> list[Voted]:
+    """Return the labelled 10 s of every recording of folders with train.csv and test_eegs/ or train_eegs/."""
+    return [voted for folder in folders for voted in _read_folder(folder)]
+
+
+def _read_folder(folder: Path) -> list[Voted]:
     table = folder / "train.csv"
     if not table.exists():
         raise FileNotFoundError(f"{table} is missing: --compare needs a folder with train.csv and its recordings")
@@ -76,9 +80,8 @@ def draw_like(real: list[Voted], each: int, seed: int) -> list[list[Voted]]:
     return [[drawn[key].pop() for _ in range(each)] for key in wanted]
 
 
-def compare_recordings(folders: list[Path], each: int = 12, seed: int = 11) -> float:
-    """Print every figure of real and simulated recordings, by class too; return the discriminator's AUC."""
-    real = [voted for folder in folders for voted in read_voted(folder)]
+def compare_recordings(real: list[Voted], each: int = 12, seed: int = 11) -> tuple[float, float]:
+    """Print every figure of real and simulated recordings, by class too; return the discriminator's AUCs."""
     simulated = [voted for same in draw_like(real, each, seed) for voted in same]
     a = np.array([compute_features(r.channels) for r in real])
     b = np.array([compute_features(s.channels) for s in simulated])
@@ -89,22 +92,22 @@ def compare_recordings(folders: list[Path], each: int = 12, seed: int = 11) -> f
     for k, name in enumerate(FEATURES):
         line = [" ".join(f"{v:7.3g}" for v in np.percentile(x[:, k], quantiles)) for x in (a, b)]
         print(f"{name:>24}  {line[0]:>23}  {line[1]:>23}  {compute_auc(b[:, k], a[:, k]):.2f}")
-    print_by_class(a, b, classes, np.repeat(classes, each))
+    _print_by_class(a, b, classes, np.repeat(classes, each))
     by_recording, by_class = discriminate(a, b, classes)
-    print(f"AUC of a logistic regression on all figures (0.5: cannot tell real from simulated, 1: always),")
+    print("AUC of a logistic regression on all figures (0.5: cannot tell real from simulated, 1: always),")
     print(f"recordings left out: {by_recording:.3f}; classes left out: {by_class:.3f}")
-    return by_recording
+    return by_recording, by_class
 
 
-def print_by_class(a: np.ndarray, b: np.ndarray, of_real: np.ndarray, of_simulated: np.ndarray) -> None:
+def _print_by_class(a: np.ndarray, b: np.ndarray, of_real: np.ndarray, of_simulated: np.ndarray) -> None:
     """Print the medians of every figure, real / simulated, a column a class."""
     counts = [f"{name} ({(of_real == c).sum()})" for c, name in enumerate(CLASS_NAMES)]
     print(f"\n{'medians, real/simulated':>24} " + " ".join(f"{c:>15}" for c in counts))
     for k, name in enumerate(FEATURES):
         cells = []
         for c in range(len(CLASS_NAMES)):
-            medians = [np.median(x[of == c, k]) if (of == c).any() else np.nan for x, of in ((a, of_real), (b, of_simulated))]
-            cells.append(f"{medians[0]:>7.3g}/{medians[1]:<7.3g}")
+            medians = [np.median(x[of == c, k]) for x, of in ((a, of_real), (b, of_simulated)) if (of == c).any()]
+            cells.append("/".join(f"{m:.3g}" for m in medians).rjust(15))
         print(f"{name:>24} " + " ".join(cells))
 
 
@@ -119,7 +122,9 @@ def discriminate(real: np.ndarray, simulated: np.ndarray, classes: np.ndarray) -
     First with recordings left out, a tenth of them at a time with the windows drawn for them, then with each class left
     out, as the mean over classes. `classes` (n,) are those of the real rows, which the simulated ones follow.
     """
-    x = np.concatenate([real, np.asarray(simulated)])
+    if len(set(classes)) < 2:
+        raise ValueError("the real recordings are all of one class: give --compare folders with two classes at least")
+    x = np.concatenate([real, simulated])
     y = np.repeat([1, 0], [len(real), len(simulated)])
     each = len(simulated) // len(real)
     recording = np.concatenate([np.arange(len(real)), np.repeat(np.arange(len(real)), each)])

@@ -1,6 +1,7 @@
 """Pages of EEG as a reader sees it: 18 channels of the double banana, 10 s, 0.5 to 40 Hz, gain in microvolts.
 
-`build.py simulate --gallery FILE.png` calls `draw_gallery`; with `--compare DIR` real recordings stand beside it.
+`build.py simulate --gallery FILE.png` draws simulated pages; with `--compare DIR` one file a class, FILE_seizure.png
+and so on, where simulated windows of the same class stand beside each real recording.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from kernel.constants import CLASS_NAMES, SFREQ
+from kernel.files import replacing
 from kernel.montage import CHAINS, CHANNELS
 from simulator.compare import LABELLED, Voted, compare_recordings, draw_like, read_voted
-from simulator.dataset import replacing
 from simulator.features import read_channels
 from simulator.generate import peek_class, simulate_window
 
@@ -29,17 +30,15 @@ ORDER = [
 ]
 
 
-def show_gallery(picture: Path | None, real_folder: Path | None, seed: int) -> None:
+def show_gallery(picture: Path | None, real_folders: list[Path] | None, seed: int) -> None:
     """Draw simulated pages, or real ones beside simulated ones with their figures printed."""
-    if real_folder is None:
+    if real_folders:
+        real = read_voted(real_folders)
         if picture is not None:
-            draw_gallery(picture, seed)
-    else:
-        if picture is not None:
-            draw_comparison(picture, read_voted(real_folder), seed)
-        compare_recordings(real_folder)
-    if picture is not None:
-        print(f"{picture}: pages drawn")
+            draw_comparison(picture, real, seed)
+        compare_recordings(real)
+    elif picture is not None:
+        draw_gallery(picture, seed)
 
 
 def draw_gallery(path: Path, seed: int = 0, each: int = 3) -> None:
@@ -57,12 +56,16 @@ def draw_gallery(path: Path, seed: int = 0, each: int = 3) -> None:
 
 
 def draw_comparison(path: Path, real: list[Voted], seed: int = 0) -> None:
-    """Draw every real recording with two simulated ones of the same leading class beside it."""
-    rows = [
-        [(f"real {r.name}", r), *((f"simulated ({s.name})", s) for s in same)]
-        for r, same in zip(real, draw_like(real, 2, seed), strict=True)
-    ]
-    _draw(path, rows)
+    """Draw every real recording with two simulated ones of the same leading class beside it, a PNG file a class."""
+    pages = list(zip(real, draw_like(real, 2, seed), strict=True))
+    for c, name in enumerate(CLASS_NAMES):
+        rows = [
+            [(f"real {r.name}", r), *((f"simulated ({s.name})", s) for s in same)]
+            for r, same in pages
+            if r.votes.argmax() == c
+        ]
+        if rows:
+            _draw(path.with_stem(f"{path.stem}_{name.lower()}"), rows)
 
 
 def _draw(path: Path, rows: list[list[tuple[str, Voted]]]) -> None:
@@ -75,6 +78,7 @@ def _draw(path: Path, rows: list[list[tuple[str, Voted]]]) -> None:
     with replacing(path) as part:
         figure.savefig(part, dpi=60, format="png")
     plt.close(figure)
+    print(f"{path}: pages drawn")
 
 
 def _draw_page(ax: Axes, name: str, voted: Voted) -> None:

@@ -18,12 +18,12 @@ from simulator.voters import Properties, score
 SURE = 3.0
 """Beyond this score no rater's threshold lies."""
 MOST_SALIENT = 15.0
-MOST_EVOLUTION = 1.5
-"""Above 1 it is not a change alone that says seizure, but the shape too: polyspikes at 1 Hz."""
+MOST_EVOLUTION = 2.5
+"""Above 1 not the change alone says seizure but the shape too, as polyspikes of 1 Hz do; the change is played as 1."""
 
 Kind = Literal["calm", "rhythm", "spike_wave", "irregular", "polyspikes", "fast"]
 SEIZURES: dict[Kind, float] = {"rhythm": 0.34, "spike_wave": 0.22, "irregular": 0.22, "polyspikes": 0.1, "fast": 0.12}
-"""Kinds of seizures and their shares: an evolving rhythm; spikes or sharp waves with slow waves; high waves whose regions
+"""Kinds of seizures and their shares: an evolving rhythm; spikes or sharp waves with slow waves; waves whose regions
 run out of step; polyspike complexes, slower than 2 Hz; low-voltage fast activity of few channels (Niedermeyer, ch. 30;
 Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021)."""
 
@@ -120,7 +120,7 @@ def _draw_rate(rng: np.random.Generator, kind: Kind, sharpness: float) -> float:
     if kind == "fast":
         return float(np.clip(rng.lognormal(np.log(11), 0.4), 5, 22))
     middle, spread, low, high = {
-        "rhythm": (2.3, 0.45, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.0, 0.4, 1.0, 5),
+        "rhythm": (2.4, 0.4, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.2, 0.35, 1.0, 5),
     }.get(kind, (1.1, 0.4, 0.4, 3.0) if sharpness > 0.5 else (1.25, 0.4, 0.5, 3.6))  # fmt: skip
     return float(np.clip(rng.lognormal(np.log(middle), spread), low, high))
 
@@ -159,9 +159,7 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     power = 0.0
     often = replace(shape(0), salience=rng.uniform(4, MOST_SALIENT))
     if score(often)[0] < target:
-        power = _find(
-            lambda w: float(score(replace(shape(w), salience=often.salience))[0]), target, 0.0, 1.0
-        )
+        power = _find(lambda w: float(score(replace(shape(w), salience=often.salience))[0]), target, 0.0, 1.0)
     p = shape(power)
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
     if visible > SURE:
