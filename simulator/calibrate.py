@@ -105,7 +105,9 @@ def measure(rng: np.random.Generator, planned: np.ndarray) -> np.ndarray:
     return np.array(rows)
 
 
-def choose_library(target: Figures, population: Population, planned: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+def choose_library(
+    target: Figures, population: Population, planned: np.ndarray, measured: np.ndarray
+) -> dict[str, Any]:
     """Return the planned scores (SIZE, 4) and the panels (SIZE,) of label events whose votes have the figures `target`.
 
     What counts is what a window's votes are like on average over VOTINGS of fresh raters, each time with what was found
@@ -124,7 +126,10 @@ def choose_library(target: Figures, population: Population, planned: np.ndarray,
     order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))  # evenly over classes and certainty
     places = (np.arange(SIZE) + rng.random()) / SIZE
     drawn = order[np.minimum(np.searchsorted(np.cumsum(weights[order]), places), len(order) - 1)]
-    return {f"{population}_scores": planned[drawn].astype(np.float16), f"{population}_panels": panels[drawn].astype(np.int16)}
+    return {
+        f"{population}_scores": planned[drawn].astype(np.float16),
+        f"{population}_panels": panels[drawn].astype(np.int16),
+    }
 
 
 def _balance(features: np.ndarray) -> np.ndarray:
@@ -202,7 +207,9 @@ def report(path: Path, size: int) -> None:
         held, far = count_held(read_figures(path, name), votes)
         shares, expected = votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)
         divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(axis=1)
-        print(f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; KL from expected {divergence.mean():.3f}")
+        print(
+            f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; KL from expected {divergence.mean():.3f}"
+        )
         for figure, real, simulated in far:
             print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")
 
@@ -211,7 +218,9 @@ def main() -> None:
     """Choose both libraries and write them, or --report the figures that hold on windows rendered anew."""
     parser = argparse.ArgumentParser(description="fit the population of events to published figures of real votes")
     parser.add_argument("figures", type=Path, help="the published figures, as JSON")
-    parser.add_argument("--report", action="store_true", help="only count the figures that hold on windows rendered anew")
+    parser.add_argument(
+        "--report", action="store_true", help="only count the figures that hold on windows rendered anew"
+    )
     parser.add_argument("--windows", type=int, default=REPORTED, help="how many of each population to render")
     options = parser.parse_args()
     if options.report:
@@ -220,7 +229,6 @@ def main() -> None:
     rng = np.random.default_rng(3)
     planned = propose_scores(rng, CANDIDATES)
     measured = measure(rng, planned)
-    np.savez('/tmp/rt/cand.npz', p=planned, m=measured)
     chosen: dict[str, Any] = {}
     for name in POPULATIONS:
         chosen |= choose_library(read_figures(options.figures, name), name, planned, measured)
