@@ -30,12 +30,8 @@ class Played:
 
 def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> Played:
     """Play `plan` for `n_times` samples so that it has its properties between the samples of `centre`."""
-    on = _draw_runs(rng, plan, n_times, centre)
-    progress = _draw_progress(rng, plan, on, centre)
+    on, progress, wander, rate = draw_course(rng, plan, n_times, centre)
     p = plan.properties
-    wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    change = rng.uniform(0.15, 0.8) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
-    rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
     if plan.bilateral:
         near = _play_train(rng, plan, on, rate, progress, 1.0, plan.side)
         far = _play_train(rng, plan, on, rate * rng.uniform(0.7, 1.3), progress, 1.0, -plan.side)
@@ -48,6 +44,19 @@ def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tup
             rhythm = _play_train(rng, slow, on, hertz, progress, p.laterality, plan.side)
             signal += match_energy(rhythm, signal) * rng.uniform(0.15, 0.6)
     return Played(signal.astype(np.float32), on, rate)
+
+
+def draw_course(
+    rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw where a pattern is on, how far it has evolved, how its pace wanders and its rate in hertz, all (n_times,)."""
+    on = _draw_runs(rng, plan, n_times, centre)
+    progress = _draw_progress(rng, plan, on, centre)
+    p = plan.properties
+    wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
+    change = rng.uniform(0.15, 0.8) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
+    rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
+    return on, progress, wander, rate
 
 
 def match_energy(signal: np.ndarray, other: np.ndarray) -> np.ndarray:

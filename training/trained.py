@@ -103,7 +103,10 @@ def _read_out_of_fold(folder: Path, config: ModelConfig, metrics: dict[str, Any]
     if missing:
         raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; copy it again")
     table[list(PREDICTED)] = calibrate(table[list(PREDICTED)].to_numpy(), config)
-    kl, recorded = kl_per_row(table[list(VOTES)], table[list(PREDICTED)]).mean(), metrics["out_of_fold"]["kl"]
+    kl, recorded = (
+        kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean(),
+        metrics["out_of_fold"]["kl"],
+    )
     if {str(fold) for fold in table["fold"]} != metrics["folds"].keys() or not np.isclose(kl, recorded, atol=1e-3):
         raise ValueError(f"{path}: its rows score {kl:.4f}, {METRICS} says {recorded}; copy both again")
     return table
