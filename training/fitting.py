@@ -23,10 +23,14 @@ from tqdm import tqdm
 from kernel.files import replacing
 from kernel.model import ModelConfig, build_model, keras_array, read_weights, write_weights
 from training.batches import FixedBatches, TrainingBatches
+from training.budget import Budget, OutOfTime
 from training.devices import compiles_fast, spread_over_devices
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
+
+STATE, BEST = "state.h5", "best.weights.h5"
+"""The state of a fold under way: everything after its last epoch, and the weights of its best one."""
 
 
 @dataclass
@@ -53,6 +57,7 @@ def fit_fold(
     start_from: Path | None = None,
     backbone: Path | None = None,
     label: str = "train",
+    budget: Budget | None = None,
 ) -> tuple[Any, Progress]:
     """Train one fold and return the model with its best epoch's weights.
 
@@ -72,6 +77,8 @@ def fit_fold(
         A local file for the EfficientNet inside, see `kernel.efficientnet.read_backbone_weights`.
     label : str
         Names the fold in the progress bar and the log.
+    budget : Budget, optional
+        The time that the training may take.
 
     Returns
     -------
@@ -84,6 +91,8 @@ def fit_fold(
     ------
     ValueError
         If the folder holds the state of another recipe or model.
+    OutOfTime
+        If the budget says so; the state on disk is that of the last whole epoch.
     """
     state.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
@@ -101,8 +110,23 @@ def fit_fold(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     signature = json.dumps({"model": config.to_json(), "recipe": recipe.to_json()}, sort_keys=True)
-    fold = _Fold(model, config, recipe, validation, state, signature, scope, label)
+    fold = _Fold(model, config, recipe, validation, state, signature, scope, label, budget)
     return model, fold.fit(training)
+
+
+def read_progress(state: Path) -> Progress | None:
+    """Return how far a fold is whose state lies in a folder, None where it has not done an epoch."""
+    if not (state / STATE).is_file():
+        return None
+    with h5py.File(state / STATE) as file:
+        return Progress(**json.loads(file.attrs["progress"]))
+
+
+def load_best(config: ModelConfig, state: Path) -> Any:
+    """Return a model with the best weights so far of a fold under way."""
+    model = build_model(config)
+    read_weights(model, state / BEST)
+    return model
 
 
 class _Fold:
@@ -118,10 +142,11 @@ class _Fold:
         signature: str,
         scope: Callable[[], AbstractContextManager[object]],
         label: str,
+        budget: Budget | None,
     ) -> None:
         self.model, self.config, self.recipe, self.validation = model, config, recipe, validation
-        self.state, self.best, self.signature = state / "state.h5", state / "best.weights.h5", signature
-        self.scope, self.label, self.progress = scope, label, Progress()
+        self.state, self.best, self.signature = state / STATE, state / BEST, signature
+        self.scope, self.label, self.progress, self.budget = scope, label, Progress(), budget
 
     def fit(self, training: WindowSource) -> Progress:
         stages = self.recipe.stages
@@ -171,8 +196,12 @@ class _Fold:
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
         progress = self.progress
         batches = _TimedBatches(source, self.config.inputs, self.recipe, stage, progress.total)
-        watch = _Watch(bar, progress, batches)
+        watch = _Watch(bar, progress, batches, self.budget)
+        if self.budget:
+            self.budget.begin_epoch(len(batches) * self.recipe.batch_size)
         fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
+        if watch.out_of_time:
+            raise watch.out_of_time
         loss = float(fitted.history["loss"][-1])
         if not np.isfinite(loss):
             raise ValueError(
@@ -190,6 +219,8 @@ class _Fold:
         progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
         self._write_state(optimizer)
+        if self.budget:
+            self.budget.end_epoch()
         bar.write(
             f"{self.label} epoch {progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
             f"{len(batches) * self.recipe.batch_size / watch.seconds:.1f} windows/s, "
@@ -264,11 +295,13 @@ class _TimedBatches(TrainingBatches):
 class _Watch(keras.callbacks.Callback):
     """Moves one progress bar over all epochs and stages, and measures for how long the device waits for data.
 
-    The device waits from the end of a batch until the next one is ready.
+    The device waits from the end of a batch until the next one is ready. Where a budget ends, so does the epoch.
     """
 
-    def __init__(self, bar: Any, progress: Progress, batches: _TimedBatches) -> None:
+    def __init__(self, bar: Any, progress: Progress, batches: _TimedBatches, budget: Budget | None) -> None:
         super().__init__()
+        self.budget = budget
+        self.out_of_time: Exception | None = None
         self.bar, self.progress, self.batches = bar, progress, batches
         self.started = self.free = time.monotonic()
         self.seconds = self.waited = 0.0
@@ -283,6 +316,12 @@ class _Watch(keras.callbacks.Callback):
         self.waited += max(0.0, self.batches.ready[batch] - self.free)
         self.free = time.monotonic()
         self.seconds = self.free - self.started
+        if self.budget:
+            try:
+                self.budget.end_batch(self.batches.recipe.batch_size)
+            except (OutOfTime, ValueError) as error:
+                self.out_of_time = error
+                self.model.stop_training = True
 
 
 def predict_windows(
