@@ -189,8 +189,9 @@ class _Fold:
         averaged = {"use_ema": True, "ema_momentum": self.recipe.ema_momentum} if self.recipe.ema_momentum else {}
         with self.scope():
             optimizer = keras.optimizers.AdamW(rate, weight_decay=self.recipe.weight_decay, **averaged)
-            optimizer.build(self.model.trainable_variables)
             self.model.compile(optimizer, keras.losses.KLDivergence(), jit_compile=compiles_fast())
+            # What mixed precision put around the optimizer has variables of its own, and they belong to the state too.
+            self.model.optimizer.build(self.model.trainable_variables)
         return self.model.optimizer
 
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
