@@ -25,7 +25,7 @@ ONLY_IN = {
     "keras": ("kernel/model.py", *NETWORKS, "training/", "benchmarks/"),
     "keras_cv": ("kernel/efficientnet.py", "benchmarks/"),
     "tensorflow": ("training/", "benchmarks/"),
-    "kaggle": ("publisher/client.py",),
+    "kaggle": ("publisher/session.py",),
     "pickle": (),
 }
 
