@@ -153,7 +153,8 @@ def add_eyes(rng: np.random.Generator, x: np.ndarray) -> None:
 def add_muscle(rng: np.random.Generator, x: np.ndarray) -> None:
     """Add steady or waxing muscle to `x` (19, n_times), in place: mostly temporal and frontopolar."""
     n_times = x.shape[1]
-    some = rng.choice(TEMPORAL if rng.random() < 0.75 else np.arange(19), rng.integers(1, 8), replace=False)
+    somewhere = TEMPORAL if rng.random() < 0.65 else np.arange(19)
+    some = rng.choice(somewhere, rng.integers(1, len(somewhere) + 1), replace=False)
     hiss = draw_hiss(rng, len(some), n_times, rng.uniform(0.1, 0.7))
     steady = rng.random() < 0.35
     if steady:

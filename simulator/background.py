@@ -60,7 +60,7 @@ def draw_brain(rng: np.random.Generator) -> Brain:
     return Brain(
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
-        knee=rng.uniform(0.3, 4.0),
+        knee=float(np.clip(rng.lognormal(np.log(1.1), 0.7), 0.2, 4)),
         slow_hz=rng.lognormal(np.log(1.0), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),
@@ -184,7 +184,7 @@ def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     # More of it comes from the front and the rim of the head than from the vertex, of delta most.
     low, front = rng.uniform(0.3, 2.0), np.where(np.arange(N_SLOW + N_FAST) < N_SLOW, rng.uniform(0, 1.5), 0)
     chances = np.exp(np.outer(front, directions[:, 1]) - low * directions[:, 2])
-    chosen = []
+    chosen: list[np.ndarray] = []
     sizes = rng.lognormal(0, 0.4, len(chances))
     for k, chance in enumerate(chances):  # each second one is the mirror of the one before
         mirror = chosen[-1] * (-1, 1, 1) if k % 2 else directions[rng.choice(len(directions), p=chance / chance.sum())]

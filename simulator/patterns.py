@@ -42,19 +42,19 @@ def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tup
             slow = replace(plan, properties=replace(p, sharpness=rng.uniform(0, 0.3)))
             hertz = np.full(n_times, rng.uniform(0.7, 2.2)) * np.exp(wander)
             rhythm = _play_train(rng, slow, on, hertz, progress, p.laterality, plan.side)
-            signal += match_energy(rhythm, signal) * rng.uniform(0.2, 0.9)
+            signal += match_energy(rhythm, signal) * rng.uniform(0.15, 0.6)
     return Played(signal.astype(np.float32), on, rate)
 
 
 def draw_course(
     rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw where a pattern is on, how far it has evolved, how its pace wanders and its rate in hertz, all (n_times,)."""
+    """Draw where a pattern is on, how far it has evolved, how its pace wanders, and its rate in hertz: (n_times,) each."""
     on = _draw_runs(rng, plan, n_times, centre)
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties
     wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    change = rng.uniform(0.25, 0.9) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
+    change = rng.uniform(0.15, 0.8) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
     rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
     return on, progress, wander, rate
 
@@ -76,11 +76,12 @@ def _play_train(
     p = plan.properties
     n_times, unrest = len(on), plan.unrest
     # 1 a rhythm, 0 discharges; between them both at once: sharply contoured waves
-    rhythmic: np.ndarray | float = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
-    calm_rhythm = rhythmic > 0.5 and not plan.seizure
+    share = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
+    rhythmic = np.full(n_times, share)
+    calm_rhythm = share > 0.5 and not plan.seizure
     weights = np.array([1.0, rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
-    fields = draw_fields(rng, laterality, side, rhythmic, weights, recruits)
+    fields = draw_fields(rng, laterality, side, share, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
     if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves
         rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)
@@ -216,6 +217,6 @@ def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple
 def _draw_progress(rng: np.random.Generator, plan: Plan, on: np.ndarray, centre: tuple[int, int]) -> np.ndarray:
     """Return how far the pattern has evolved: 1 at its beginning, -1 at its end, near 0 amid the centre."""
     middle = (centre[0] + centre[1]) / 2
-    half = rng.uniform(8, 30) * SFREQ
+    half = rng.uniform(10, 40) * SFREQ
     progress = np.clip((middle - np.arange(len(on))) / half, -1, 1)
     return progress if rng.random() < 0.8 else -progress

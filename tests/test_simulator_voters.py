@@ -13,7 +13,7 @@ from simulator import fit_raters
 from simulator.calibrate import count_held, read_figures, vote_unrendered
 from simulator.fit_raters import Decisions, fit, locate, own_confusions, read_votes
 from simulator.generate import measure_window, simulate_window
-from simulator.plan import SEIZURES, draw_plan
+from simulator.plan import SEIZURES, SURE_SEIZURE, draw_plan
 from simulator.population import LIBRARY, draw_events
 from simulator.voters import Properties, cast_votes, draw_raters, expected_votes, load_pool, score
 
@@ -52,7 +52,7 @@ def test_a_plan_has_the_scores_it_was_made_for():
     for wanted in np.concatenate([draw_events(rng, name, 200).scores for name in ("many", "few")]):
         got = score(draw_plan(rng, wanted).properties)
         free = (np.abs(wanted) > 2.9) | (np.abs(got) > 6)
-        free[2:] |= wanted[1] > 2.9  # whether a sure seizure is periodic or lateralised nobody is asked
+        free[2:] |= wanted[1] > SURE_SEIZURE  # whether a sure seizure is periodic or lateralised nobody is asked
         assert np.all((np.abs(got - wanted) < 0.4) | free | (np.sign(got) == np.sign(wanted)) & (np.abs(got) > 2.5))
 
 
