@@ -31,7 +31,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CANDIDATES, SIZE, VOTINGS = 26_000, 16_384, 90
 WITHIN, SLACK = 0.015, 1e-3
 """How near the expected figures shall be to the published ones, and the cost of multipliers, lest they follow noise."""
-REPORTED = 20_000
+REPORTED = 10_000
 """Windows of each population that --report renders."""
 Figures = dict[str, np.ndarray]
 
@@ -121,7 +121,7 @@ def choose_library(
         other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
         votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
         features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
-    weights = _balance(features); np.save(f'/tmp/rt/F_{population}.npy',features); np.save(f'/tmp/rt/T_{population}.npy',total); np.save(f'/tmp/rt/pan_{population}.npy',panels)
+    weights = _balance(features)
     print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
     order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))  # evenly over classes and certainty
     places = (np.arange(SIZE) + rng.random()) / SIZE
@@ -229,7 +229,6 @@ def main() -> None:
     rng = np.random.default_rng(3)
     planned = propose_scores(rng, CANDIDATES)
     measured = measure(rng, planned)
-    np.savez('/tmp/rt/cand.npz', p=planned, m=measured)
     chosen: dict[str, Any] = {}
     for name in POPULATIONS:
         chosen |= choose_library(read_figures(options.figures, name), name, planned, measured)
