@@ -11,7 +11,7 @@ or, where asked for, the inputs of one network. `cache.build` writes it. Needs n
 The folder holds `config.json`, `pieces.npy` (int64 (n, 2): eeg_id and first sample of each record, in order) and
 `shard_00000.npy`, ... with `pieces_per_shard` records each: a structured array (`record_type`) that any NumPy opens.
 
-Why channels (`python build.py bench cache`; processor time of one core, ms a window, on a machine busy with other work):
+Why channels (`python build.py bench cache`: ms of processor time a window, on a machine busy with other work):
 
     read from     MB a window    build    raw_1d    ... augmented    scalogram_b2
     recordings              -        -       9.0             10.2            13.6
