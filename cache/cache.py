@@ -13,10 +13,10 @@ The folder holds `config.json`, `pieces.npy` (int64 (n, 2): eeg_id and first sam
 
 Why channels (`python build.py bench cache`: ms of processor time a window, on a machine busy with other work):
 
-    read from     MB a window    build    raw_1d    ... augmented    scalogram_b2
-    recordings              -        -       9.0             10.2            13.6
-    channels             0.12      2.1       5.2              6.9            11.1
-    inputs               0.46      9.9       0.6      for 45 % only            4.1
+    read from     MB a window    build    raw_1d    ... augmented    scalogram_b2    ... augmented
+    recordings              -        -       9.0             10.2            13.6             14.4
+    channels             0.12      2.1       5.2              6.9            11.1             10.6
+    inputs               0.46      9.9       0.6      for 45 % only            4.1    for 45 % only
 
 Noise, band-stop, mixup and crop need channels: 55 % of the windows of a recipe with all four could not use inputs. Four
 cores' worth of 1,000 augmented windows a second would be 4 ms; most of what is missing is the scalogram itself.
