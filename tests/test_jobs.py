@@ -63,6 +63,17 @@ def test_a_second_job_goes_all_the_way(desk: Desk) -> None:
     assert "GPU on" in desk.run("doctor", *SECOND).out
 
 
+@pytest.mark.parametrize("layout", ["flat", "nested"])
+def test_a_second_job_is_rehearsed(desk: Desk, layout: str) -> None:
+    result = desk.run("rehearse", *SECOND, "--model", "raw_1d", "--layout", layout)
+    assert result.status == 0, result.text
+    assert json.loads(result.out.splitlines()[-1])["model"] == "raw_1d"
+    assert (desk.dist / "second" / "rehearsal" / "weights.txt").exists()
+    refused = desk.run("rehearse", *SECOND, "--budget", "3")
+    assert refused.status == 1
+    assert "the job second takes no --budget" in refused.err
+
+
 def test_jobs_do_not_touch_each_other(desk: Desk) -> None:
     assert desk.run("push").status == 0
     first, state = desk.record(), desk.server.state()
@@ -86,6 +97,19 @@ def test_sources_that_kaggle_dropped_are_not_taken_for_attached(desk: Desk) -> N
     assert desk.run("push", *SECOND).status == 0
     (desk.dist / "second" / "published.json").unlink()
     desk.server.kernels[SECOND_KERNEL][0].request["modelDataSources"] = []
+    assert desk.run("push", *SECOND).status == 0
+    assert len(desk.server.kernels[SECOND_KERNEL]) == 2
+
+
+@pytest.mark.parametrize(("kind", "name"), [("kernel", "alice/first-run"), ("model", MODEL)])
+def test_a_source_that_kaggle_refuses_is_named(desk: Desk, kind: str, name: str) -> None:
+    desk.server.save_answer = {f"invalid{kind.capitalize()}Sources": [name]}
+    result = desk.run("push", *SECOND)
+    assert result.status == 1
+    assert f"invalid: {kind} {name}" in result.err
+    assert "licence" in result.err
+    assert not (desk.dist / "second" / "published.json").exists()
+    desk.server.save_answer = {}
     assert desk.run("push", *SECOND).status == 0
     assert len(desk.server.kernels[SECOND_KERNEL]) == 2
 

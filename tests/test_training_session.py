@@ -19,10 +19,10 @@ from rehearsal.run import LAYOUTS, mount
 from tests.conftest import ROOT, make_eeg, write_recording
 from training.budget import Budget, OutOfTime
 from training.estimate import RATES, estimate
-from training.fitting import read_progress
 from training.mounts import find_presets, find_runs
 from training.recipe import read_recipe, recipe_names
 from training.session import Request, read_session, run_session, verify_session
+from training.state import read_progress
 
 needs_namespaces = pytest.mark.skipif(find_isolation() is not None, reason="no namespaces here")
 

@@ -19,9 +19,10 @@ from kernel.model import ModelConfig, calibrate, read_model_config, write_config
 from training.budget import Budget
 from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe_table, write_curves
-from training.fitting import BEST, Progress, fit_fold, load_best, predict_windows, read_progress
+from training.fitting import fit_fold, load_best, predict_windows
 from training.folds import assign_folds
 from training.recipe import Recipe
+from training.state import BEST, Progress, read_progress
 from training.trained import (
     METRICS,
     OUT_OF_FOLD,

@@ -43,10 +43,10 @@ from kernel.networks import NETWORKS
 from kernel.recording import read_channels, read_electrodes, read_length
 from training.budget import Budget, OutOfTime
 from training.cross_validation import count_epochs, is_finished, keep_unfinished, train_model
-from training.fitting import read_progress
 from training.folds import choose_folds
 from training.mounts import SESSION, find_presets, find_runs
 from training.recipe import Recipe, read_recipe
+from training.state import read_progress
 from training.trained import METRICS, UNFINISHED, TrainedModel, fold_number, hash_file, read_metrics, verify_model
 from training.windows import FolderWindows, read_folder
 
