@@ -1,4 +1,4 @@
-"""ImageNet weights from a folder in exactly the Kaggle model's format: read without keras-cv, as keras-cv reads them."""
+"""ImageNet weights from a folder in exactly the format of the Kaggle model: read as keras-cv reads them, without it."""
 
 import h5py
 import numpy as np
