@@ -66,10 +66,10 @@ class FolderWindows:
     caches: tuple[Cache, ...] = ()
     """One of channels, or one for each of the network's inputs."""
     seed: int = 0
-    broken: frozenset[int] = frozenset()
-    """Recordings that cannot be read: they keep their fold, and nothing is read of them."""
     shift_seconds: float | None = None
     """Random shift of a window's start; None reads the middle window of each row, always the same."""
+    broken: frozenset[int] = frozenset()
+    """Recordings that cannot be read: they keep their fold, and nothing is read of them."""
 
     @property
     def description(self) -> str:
