@@ -129,6 +129,8 @@ def rehearse(
     hours = ["--hours", str(budget / 3600)] if budget is not None else []
     small = ["--device", "cpu", "--fold", "0", "--set", " ".join(changes), *hours, *options]
     run = run_kernel(code_file, mounts, out, options=small, isolation=isolation, log=log)
+    if "error" in run.report:
+        raise ValueError(f"{run.report['error']} (the training ended early; its log is {out / 'kernel.log'})")
     if run.report["complete"]:
         verify_session(out)
     return TrainingRehearsal(out, run.network, run.report, run.seconds)

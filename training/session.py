@@ -37,6 +37,7 @@ import numpy as np
 
 from cache.build import build_cache
 from cache.cache import Cache, open_cache
+from kernel.constants import COMPETITION
 from kernel.efficientnet import read_backbone
 from kernel.files import replacing
 from kernel.inputs import build_input
@@ -243,7 +244,7 @@ def _prepare_windows(data: Path, scratch: Path, known: list[int], say: Say) -> F
     broken |= {one for one in _map(_fail, rest.items()) if one is not None}
     if broken:
         say(f"{len(broken)} broken recordings are left out: {', '.join(map(str, sorted(broken)[:10]))}")
-    return replace(source, caches=caches, broken=frozenset(broken))
+    return replace(source, caches=caches, broken=frozenset(broken), name=COMPETITION)
 
 
 def _map(work: Callable[[Any], int | None], items: Any) -> Iterator[int | None]:

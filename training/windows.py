@@ -70,12 +70,14 @@ class FolderWindows:
     """Random shift of a window's start; None reads the middle window of each row, always the same."""
     broken: frozenset[int] = frozenset()
     """Recordings that cannot be read: they keep their fold, and nothing is read of them."""
+    name: str = ""
+    """What the data are called [their folder's name]: the same data may be mounted under several."""
 
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
         expected = ", expected votes" if "expected" in self.patterns else ""
-        return f"folder {self.folder.resolve().name}{expected}"
+        return f"folder {self.name or self.folder.resolve().name}{expected}"
 
     @property
     def folder(self) -> Path:
