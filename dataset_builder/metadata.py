@@ -15,7 +15,7 @@ MANIFEST, DATASET_METADATA = "manifest.json", "dataset-metadata.json"
 FORMAT = "hms-bundle/"
 """How the format of every manifest of this project begins, whatever its version."""
 CACHE_SLUG = "hms-scalogram-cache"
-SUBTITLES = {CACHE_SLUG: "Inputs of labelled EEG windows, computed once for all networks"}
+SUBTITLES = {CACHE_SLUG: "Labelled EEG windows, prepared once for all networks"}
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 SLUG_LETTERS = "lower-case letters, digits and single hyphens"
 GIVE_OWNER = "give your user name on Kaggle with --owner"
