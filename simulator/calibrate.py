@@ -28,7 +28,7 @@ from simulator.voters import RATERS, VOTES_PER_ROW, cast_votes, draw_raters, loa
 POPULATIONS: tuple[Population, Population] = ("few", "many")
 FIGURES = {"few": "votes_lt_10", "many": "votes_ge_10"}
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-CANDIDATES, SIZE, VOTINGS = 26_000, 16_384, 90
+CANDIDATES, SIZE, VOTINGS, ROUNDS = 26_000, 16_384, 60, 3
 WITHIN, SLACK = 0.015, 1e-3
 """How near the expected figures shall be to the published ones, and the cost of multipliers, lest they follow noise."""
 REPORTED = 10_000
@@ -116,13 +116,15 @@ def choose_library(
     rng = np.random.default_rng(7)
     panels = propose_panels(rng, measured, population)
     _, near = KDTree(planned).query(planned, k=8)
-    features, total = np.float32(0), np.zeros((len(planned), 6))
-    for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
-        other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
-        votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
-        features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
-    weights = _balance(features)
-    print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
+    weights = np.full(len(planned), 1 / len(planned))
+    for _ in range(ROUNDS):  # what the first weights took for a window's own and was luck, the next ones set right
+        features, total = np.float32(0), np.zeros((len(planned), 6))
+        for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
+            other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
+            votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
+            features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
+        weights = _balance(features, weights)
+        print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
     order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))  # evenly over classes and certainty
     places = (np.arange(SIZE) + rng.random()) / SIZE
     drawn = order[np.minimum(np.searchsorted(np.cumsum(weights[order]), places), len(order) - 1)]
@@ -132,11 +134,11 @@ def choose_library(
     }
 
 
-def _balance(features: np.ndarray) -> np.ndarray:
-    """Return weights (n,), the nearest to equal, under which no feature (n, k) has a mean above WITHIN."""
+def _balance(features: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Return weights (n,), the nearest to `base`, under which no feature (n, k) has a mean above WITHIN."""
 
     def dual(at: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = -(features @ at)
+        logits = np.log(base) - features @ at
         weights = softmax(logits)
         value = logsumexp(logits) + WITHIN * at.sum() + SLACK * at @ at / 2
         return float(value), WITHIN - weights @ features + SLACK * at
@@ -144,7 +146,7 @@ def _balance(features: np.ndarray) -> np.ndarray:
     start = np.zeros(features.shape[1])
     options = {"maxiter": 2000, "maxfun": 4000}
     found = minimize(dual, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start), options=options)
-    weights = softmax(-(features @ found.x))
+    weights = softmax(np.log(base) - features @ found.x)
     print(f"{found.message}; furthest {np.max(weights @ features):.3f}, {np.sum(weights @ features > 2 * WITHIN)} far")
     return weights
 
