@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
-from scipy.special import logsumexp, softmax
+from scipy.special import entr, logsumexp, rel_entr, softmax
 from tqdm import tqdm
 
 from kernel.constants import VOTES
@@ -46,7 +46,7 @@ def describe_votes(votes: np.ndarray) -> Figures:
         "co_vote": np.array([shares[g].mean(axis=0) for g in groups]),
         "unanimous_share_by_class": np.array([(top[g] > 0.999).mean() for g in groups]),
         "top_share_quantiles_by_class": np.array([np.quantile(top[g], QUANTILES) for g in groups]),
-        "mean_entropy_nats": np.array(_entropy(shares).mean()),
+        "mean_entropy_nats": np.array(entr(shares).sum(axis=1).mean()),
         "mean_soft_label": shares.mean(axis=0),
     }
 
@@ -165,17 +165,13 @@ def _features(votes: np.ndarray, target: Figures) -> np.ndarray:
             one_sided.append(mine * ((top < 0.91 * value) - u + 0.01 + WITHIN))  # too many of too low a share
             if value < 0.9:
                 one_sided.append(mine * (u + 0.01 + WITHIN - (top <= 1.09 * value)))
-    columns.append(_entropy(shares) / target["mean_entropy_nats"] - 1)
+    columns.append(entr(shares).sum(axis=1) / target["mean_entropy_nats"] - 1)
     columns.extend(shares[:, j] / target["mean_soft_label"][j] - 1 for j in range(6))
     size, rows = votes.sum(axis=1), np.array(VOTES_PER_ROW)
     rows = rows * (np.arange(1, len(rows) + 1) >= 10 if size[0] >= 10 else np.arange(1, len(rows) + 1) < 10)
     columns.extend((size == k + 1) / (n / rows.sum()) - 1 for k, n in enumerate(rows) if n > 0.03 * rows.sum())
     both = np.stack(columns, axis=1)
     return np.concatenate([both, -both, np.stack(one_sided, axis=1)], axis=1).astype(np.float32)
-
-
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
 
 
 def vote_anew(population: Population, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,11 +203,9 @@ def report(path: Path, size: int) -> None:
     for name in POPULATIONS:
         votes, expected = vote_anew(name, size, seed=20_260)
         held, far = count_held(read_figures(path, name), votes)
-        shares, expected = votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)
-        divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(axis=1)
-        print(
-            f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; KL from expected {divergence.mean():.3f}"
-        )
+        divergence = rel_entr(votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)).sum(axis=1).mean()
+        print(f"{name}: {held} of {held + len(far)} figures hold on {size} windows rendered anew;", end=" ")
+        print(f"KL of votes from expected {divergence:.3f}")
         for figure, real, simulated in far:
             print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")
 
