@@ -116,26 +116,16 @@ def choose_library(
     rng = np.random.default_rng(7)
     panels = propose_panels(rng, measured, population)
     _, near = KDTree(planned).query(planned, k=8)
-<<<<<<< HEAD
-    features: Any = 0.0
-    total = np.zeros((len(planned), 6))
-    for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
-        other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
-        votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
-        features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
-    weights = _balance(features)
-    print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
-=======
     weights = np.full(len(planned), 1 / len(planned))
     for _ in range(ROUNDS):  # what the first weights took for a window's own and was luck, the next ones set right
-        features, total = np.float32(0), np.zeros((len(planned), 6))
+        features: Any = 0.0
+        total = np.zeros((len(planned), 6))
         for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
             other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
             votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
             features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
         weights = _balance(features, weights)
         print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
->>>>>>> refs/heads/raters
     order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))  # evenly over classes and certainty
     places = (np.arange(SIZE) + rng.random()) / SIZE
     drawn = order[np.minimum(np.searchsorted(np.cumsum(weights[order]), places), len(order) - 1)]
@@ -214,18 +204,9 @@ def report(path: Path, size: int) -> None:
     for name in POPULATIONS:
         votes, expected = vote_anew(name, size, seed=20_260)
         held, far = count_held(read_figures(path, name), votes)
-<<<<<<< HEAD
-        shares, expected = votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)
-        divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(axis=1)
-        print(
-            f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; "
-            f"KL from expected {divergence.mean():.3f}"
-        )
-=======
         divergence = rel_entr(votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)).sum(axis=1).mean()
         print(f"{name}: {held} of {held + len(far)} figures hold on {size} windows rendered anew;", end=" ")
         print(f"KL of votes from expected {divergence:.3f}")
->>>>>>> refs/heads/raters
         for figure, real, simulated in far:
             print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")
 
