@@ -41,16 +41,22 @@ def stamp(code: str, **about: Any) -> str:
     return f"{code}# published: {json.dumps(about, sort_keys=True)}\n"
 
 
-def is_stamped(source: str) -> bool:
-    """Whether a kernel's source is, unchanged, what this project once published."""
+def read_stamp(source: str) -> dict[str, Any] | None:
+    """Return what a kernel's source was published with; None where it is not, unchanged, what this project published."""
     match = STAMP.match(source.replace("\r\n", "\n"))
     if match is None:
-        return False
+        return None
     try:
         about = json.loads(match[2])
     except ValueError:
-        return False
-    return bool(about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest())
+        return None
+    ours = about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest()
+    return dict(about) if ours else None
+
+
+def hash_source(source: str) -> str:
+    """Return the hash of a kernel's source, which Kaggle may show with other line ends than it was sent."""
+    return hashlib.sha256((source.replace("\r\n", "\n").strip() + "\n").encode()).hexdigest()
 
 
 class KernelPublisher:
@@ -64,12 +70,14 @@ class KernelPublisher:
         journal: Journal,
         record: dict[str, Any],
         arguments: dict[str, str] | None = None,
+        **about: Any,
     ) -> None:
         self.kaggle, self.target, self.journal = kaggle, target, journal
         self.metadata = fill_kernel_metadata(target)
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
-        self.text = stamp(target.job.read_code(arguments), tree_sha256=tree_sha256, settings_sha256=settings)
-        self.sha256 = hashlib.sha256(self.text.encode()).hexdigest()
+        code = target.job.read_code(arguments)
+        self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
+        self.sha256 = hash_source(self.text)
         known = record.get("kernel", {}) if record.get("kernel", {}).get("ref") == target.kernel_ref else {}
         self.recorded = int(known.get("version", 0))
         """The version that we last pushed."""
@@ -88,7 +96,7 @@ class KernelPublisher:
     def refuse_foreign(self, *, force: bool) -> None:
         """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
         state = self._state()
-        if force or state is None or is_stamped(state.source) or (state.version and state.version == self.recorded):
+        if force or state is None or read_stamp(state.source) or (state.version and state.version == self.recorded):
             return
         if not state.source:
             self.kaggle.say(f"note: Kaggle does not show the source of {self.target.kernel_ref}: taking it for ours")
@@ -129,7 +137,7 @@ class KernelPublisher:
 
     def _is_ours(self, state: KernelState) -> bool:
         """Whether a version has our code and settings, and lacks none of its sources as far as Kaggle names them."""
-        return state.source.replace("\r\n", "\n").strip() == self.text.strip() and all(
+        return hash_source(state.source) == self.sha256 and all(
             source.lower() in " ".join(state.sources[kind])
             for kind in SOURCES
             if kind in state.sources

@@ -58,6 +58,12 @@ class Job:
     """Whether its output is submitted to the competition."""
     options: dict[str, str] = field(default_factory=dict)
     """What the pushed file can be called with: name -> help."""
+    goes_on: bool = False
+    """Whether a run may end before all is done, for the next one to go on with what it `leaves`, a JSON file."""
+    estimate: Callable[[dict[str, str]], str] | None = None
+    """Takes what the pushed file is called with; returns what it is expected to cost, in one line for people."""
+    verify: Callable[[Path], object] | None = None
+    """Takes the folder with all that a finished run left; raises where it is damaged or does not fit the code here."""
 
     def folder(self, dist: Path) -> Path:
         """Return the job's own folder below `dist`: its data sets, its record, its outputs."""
