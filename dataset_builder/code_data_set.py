@@ -1,4 +1,4 @@
-"""Builds the data set `hms-scalogram-code`: the code of the rooms that train and report, for kernels that run beside the data.
+"""Builds the data set `hms-scalogram-code`: the rooms that train and report, for kernels that run beside the data.
 
 It is a data set of its own, so that a change to the training leaves the inference's bundle as it is, and it is built
 and verified by the same functions: known kinds of files, no secrets, the same bytes from the same checkout.

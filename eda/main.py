@@ -1,4 +1,4 @@
-"""The one file that is pushed to Kaggle for the report: it finds the code, verifies it, and reports on the mounted data.
+"""The one file that is pushed to Kaggle for the report: it finds the code, verifies it, and writes the page.
 
 Kaggle copies this file alone, so it imports only the standard library before the code is found: the data set
 `hms-scalogram-code`, attached to the kernel. It leaves `report.html`, and `report_files/` beside it. The log begins
@@ -52,16 +52,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         folder, manifest = find_code(args.input)
         sys.path.insert(0, str(folder))
-        from kernel.main import END, START, provide_modules, verify
+        from kernel.main import END, START, find_competition, provide_modules, verify
 
         start = {name: manifest[name] for name in ("tree_sha256", "commit", "dirty")}
         print(f"{START} " + json.dumps({"code": str(folder), **start, "sample": args.sample}), flush=True)
         verify(folder, manifest)
         provide_modules(folder, manifest)
         from eda.report import ReportConfig, write_report
-        from kernel.table import find_training_data
 
-        data = find_training_data(args.input)
+        data = find_competition(args.input, "train.csv", "train_eegs")
         print(f"data: {data}", flush=True)
         files = write_report(data, args.working / "report.html", ReportConfig(sample=args.sample), progress=False)
     except (ValueError, OSError) as error:

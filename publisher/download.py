@@ -1,4 +1,4 @@
-"""Downloads what a run left: one file after another, each going on where it stopped, and named only once it is whole."""
+"""Downloads what a run left: each file goes on where it stopped, and has its name once it is whole."""
 
 from __future__ import annotations
 

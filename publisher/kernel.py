@@ -42,7 +42,7 @@ def stamp(code: str, **about: Any) -> str:
 
 
 def read_stamp(source: str) -> dict[str, Any] | None:
-    """Return what a kernel's source was published with; None where it is not, unchanged, what this project published."""
+    """Return what a kernel's source was published with; None where it is not, unchanged, of this project."""
     match = STAMP.match(source.replace("\r\n", "\n"))
     if match is None:
         return None
@@ -83,6 +83,11 @@ class KernelPublisher:
         """The version that we last pushed."""
         self.same = known.get("sha256") == self.sha256
         """Whether it was this very code with these settings."""
+
+    def is_there(self) -> bool:
+        """Whether the latest version, as recorded or as Kaggle shows it, is what would be pushed."""
+        state = self._state()
+        return self.same or (state is not None and self._is_ours(state))
 
     def write(self, folder: Path) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
@@ -150,7 +155,13 @@ class KernelPublisher:
         return state.version if state is not None and newer else None
 
     def _save(self, folder: Path, before: int) -> int:
-        saved = self.kaggle.save_kernel(folder)
+        rules = f"the competition's rules are at https://www.kaggle.com/competitions/{self.target.competition}/rules"
+        try:
+            saved = self.kaggle.save_kernel(folder)
+        except ServiceError as error:
+            if error.status != 403:
+                raise
+            raise ServiceError(error.doing, error.said, f"{error.todo}; {rules}", status=403) from None
         doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
         if saved.error:
             todo = "Nothing was submitted; fix it and run the same command again"
@@ -168,8 +179,8 @@ class KernelPublisher:
                 doing,
                 f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
                 f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
-                "a competition's rules and a model's licence must be accepted, a kernel must have run. Then run the "
-                "same command again",
+                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. Then run "
+                "the same command again",
                 status=400,
             )
         if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():

@@ -15,6 +15,7 @@ from publisher.dataset import DatasetPublisher
 from publisher.journal import Journal, read_record, write_record
 from publisher.kernel import PAGE, STEP, KernelPublisher
 from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
 from publisher.target import Target, find_faults
 from publisher.turns import Turn, plan
 from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
@@ -54,6 +55,8 @@ def push(
     kernel.refuse_foreign(force=force)  # before the long work: a wrong key shows here too
     code_file = kernel.write(folder / "kernel")
     say(f"bundle {tree[:16]}: {len(first['files'])} files")
+    if not job.submitted:
+        _note_rules(kaggle, target)
     if job.estimate and not kernel.same:
         say(job.estimate(arguments))
     asked = job.read_code(arguments) + str(job.read_metadata())
@@ -92,6 +95,15 @@ def push(
         new["submission"] = record["submission"]
     write_record(folder, new)
     return new
+
+
+def _note_rules(kaggle: Kaggle, target: Target) -> None:
+    """Say where the competition's rules are accepted, if Kaggle seems not to have them accepted."""
+    try:
+        kaggle.limits(target.competition)
+    except ServiceError as error:
+        page = f"https://www.kaggle.com/competitions/{target.competition}/rules"
+        kaggle.say(f"note: {error.doing}: {error.said}. The data are mounted for who has accepted the rules: {page}")
 
 
 def _record_done(turn: Turn, folder: Path, record: dict[str, Any], journal: Journal) -> dict[str, Any]:

@@ -117,8 +117,8 @@ def plan(
             kaggle.say(f"as before: {_spell(arguments)}")
         turn, done = _next(kaggle, target, last, tree, arguments, force=force)
     run = {"run": turn.about()}
-    sha256 = KernelPublisher(kaggle, turn.target, tree, journal, record, turn.arguments, **run).sha256
-    if not (last and last.sha256 == sha256) and not begun(turn, sha256):
+    kernel = KernelPublisher(kaggle, turn.target, tree, journal, record, turn.arguments, **run)
+    if not done and not kernel.is_there() and not begun(turn, kernel.sha256):
         _refuse_second(kaggle, target, force=force)
     return turn, done
 
@@ -135,7 +135,7 @@ def _next(
         say(f"Kaggle does not know {last}: was it renamed or removed? Run {new.number} begins anew")
         return replace(new, target=replace(target, after="")), False
     if run.known and not run.ended:
-        say(f"{last}: {run.status}; `make status JOB={place.job.name}` follows it")
+        say(f"{last}: {run.status}; `make status{place.job.make_option}` follows it")
         return replace(last, arguments=arguments), False
     if not run.known:
         say(f"note: Kaggle calls {last} {run.status!r}, which is not known here: it is taken for ended")
@@ -172,7 +172,7 @@ def _refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
             continue
         raise ValueError(
             f"{name} is under way ({run.status}), and is not what would be pushed now: wait for its end "
-            f"(`make status JOB={place.job.name}`), or stop it at {page}, then run the same command again"
+            f"(`make status{place.job.make_option}`), or stop it at {page}, then run the same command again"
         )
 
 
