@@ -12,7 +12,7 @@ import fcntl
 import itertools
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,7 @@ def build_cache(
     per_pattern: int | None = None,
     jobs: int = -1,
     scheduler: str | None = None,
+    leave_out: Collection[int] = (),
     progress: bool = True,
 ) -> Summary:
     """Bring a cache up to date with a data set, whatever state it is in; what is stored is never thrown away.
@@ -111,6 +112,8 @@ def build_cache(
         Processes, -1 for one a core.
     scheduler : str, optional
         Address of a Dask scheduler whose workers see both folders; then `jobs` is not used.
+    leave_out : collection of int
+        Recordings that are not wanted, by their eeg_id.
     progress : bool
         Show a progress bar.
 
@@ -129,6 +132,7 @@ def build_cache(
     """
     data, folder = data.resolve(), folder.resolve()
     windows, eegs = find_windows(data, per_pattern), find_recordings(data)
+    windows = windows[~np.isin(windows[:, 0], list(leave_out))]
     wanted = windows if content else find_blocks(windows, eegs)
     folder.mkdir(parents=True, exist_ok=True)
     per_shard = pieces_per_shard(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from training.windows import WindowSource
 
 FULL_WEIGHT_VOTES = 20
 """As many votes weigh 1 where a stage weighs rows by their votes (second place of the competition)."""
-THREADS = 2
+THREADS = max(2, os.cpu_count() or 2)
 """Batches prepared at a time; the transforms release the interpreter's lock."""
 
 

@@ -105,6 +105,7 @@ def run_train(args: argparse.Namespace) -> int:
     from training.cross_validation import train_model
     from training.drawn import draw_windows
     from training.evaluation import print_summary
+    from training.folds import choose_folds
     from training.recipe import read_recipe
     from training.windows import WindowSource, find_caches, read_folder
 
@@ -119,9 +120,7 @@ def run_train(args: argparse.Namespace) -> int:
         data = read_folder(args.data, caches, votes=args.votes)
     else:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
-    if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
-        raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
-    folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
+    folds = choose_folds(args.fold, recipe.folds)
     name = Path(args.model).stem
     out = args.out or TRAINED / name
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)

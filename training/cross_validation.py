@@ -16,11 +16,13 @@ import pandas as pd
 
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
+from training.budget import Budget
 from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe_table, write_curves
-from training.fitting import Progress, fit_fold, predict_windows
+from training.fitting import fit_fold, load_best, predict_windows
 from training.folds import assign_folds
 from training.recipe import Recipe
+from training.state import BEST, Progress, read_progress
 from training.trained import (
     METRICS,
     OUT_OF_FOLD,
@@ -43,16 +45,19 @@ def train_model(
     *,
     start_from: Path | None = None,
     backbone: Path | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Train some folds of a model and return the content of `metrics.json`.
 
     `start_from` is a folder with the same model's folds, or one weights file; `backbone` a local file for the
-    EfficientNet inside.
+    EfficientNet inside; `budget` the time that all of it may take.
 
     Raises
     ------
     ValueError
         If the folder holds folds of another configuration or recipe, or a fold's number is out of range.
+    OutOfTime
+        If the budget says so.
     """
     wrong = [fold for fold in folds if not 0 <= fold < recipe.folds]
     if wrong:
@@ -65,28 +70,77 @@ def train_model(
         write_folds(data.patterns, assign_folds(data.patterns, recipe.folds, recipe.seed), out)
     for fold in folds:
         weights = out / f"fold_{fold}.weights.h5"
-        if weights.is_file() and str(fold) in metrics["folds"]:
+        if weights.is_file() and is_finished(metrics, fold):
             print(f"{weights}: finished before; remove it to train it again")
             continue
         started = time.monotonic()
-        training, validation, rows = data.split(fold, recipe)
+        split = data.split(fold, recipe)
         state = out / UNFINISHED / f"fold_{fold}"
         first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
         label = f"{out.name} fold {fold}"
         seeded = replace(recipe, seed=recipe.seed + fold)
         model, progress = fit_fold(
-            config, seeded, training, validation, state, start_from=first, backbone=backbone, label=label
+            config, seeded, *split[:2], state, start_from=first, backbone=backbone, label=label, budget=budget
         )
-        write_weights(model, weights)
-        shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
-        write_out_of_fold(out, rows, fold, shares, probabilities)
-        described = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
-        metrics["folds"][str(fold)] = {**described, "sha256": hash_file(weights)}
-        _finish(out, config, metrics)
+        _keep_fold(out, config, recipe, metrics, fold, split, (model, progress), time.monotonic() - started)
+    return metrics
+
+
+def keep_unfinished(config: ModelConfig, recipe: Recipe, data: WindowSource, out: Path) -> dict[str, Any]:
+    """Write the best weights so far of each fold under way, with all that belongs beside them; return the metrics.
+
+    The fold is marked as unfinished, its state stays, and the same training goes on with it.
+    """
+    metrics = _go_on(out, config, recipe, data.description)
+    for state in sorted((out / UNFINISHED).glob("fold_*")):
+        progress, fold = read_progress(state), int(state.name.removeprefix("fold_"))
+        if progress is None or not (state / BEST).is_file():
+            continue
+        known = metrics["folds"].get(str(fold), {})
+        if len(known.get("history", ())) == len(progress.history):
+            continue  # the run before kept it, and this one did not get further
+        split = data.split(fold, recipe)
+        _keep_fold(out, config, recipe, metrics, fold, split, (load_best(config, state), progress), 0.0)
+    return metrics
+
+
+def is_finished(metrics: dict[str, Any], fold: int) -> bool:
+    """Return whether a fold was trained to the end."""
+    entry = metrics["folds"].get(str(fold))
+    return entry is not None and not entry.get("unfinished")
+
+
+def _keep_fold(
+    out: Path,
+    config: ModelConfig,
+    recipe: Recipe,
+    metrics: dict[str, Any],
+    fold: int,
+    split: tuple[WindowSource, WindowSource, pd.DataFrame],
+    fitted: tuple[Any, Progress],
+    seconds: float,
+) -> None:
+    """Write a fold's weights and rows out of fold, and what sums up all folds so far; a finished one's state goes."""
+    (training, validation, rows), (model, progress) = split, fitted
+    weights = out / f"fold_{fold}.weights.h5"
+    write_weights(model, weights)
+    shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
+    write_out_of_fold(out, rows, fold, shares, probabilities)
+    described = _describe_fold(progress, len(training), len(rows), seconds)
+    unfinished = progress.total < count_epochs(recipe)
+    mark = {"unfinished": True} if unfinished else {}
+    metrics["folds"][str(fold)] = {**described, "sha256": hash_file(weights), **mark}
+    _finish(out, config, metrics)
+    state = out / UNFINISHED / f"fold_{fold}"
+    if not unfinished:
         shutil.rmtree(state)
         if not any(state.parent.iterdir()):
             state.parent.rmdir()
-    return metrics
+
+
+def count_epochs(recipe: Recipe) -> int:
+    """Return the epochs of all stages of one fold."""
+    return sum(stage.epochs for stage in recipe.stages)
 
 
 def _describe_fold(progress: Progress, n_training: int, n_validation: int, seconds: float) -> dict[str, Any]:

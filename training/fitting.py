@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from kernel.model import ModelConfig, build_model, keras_array, read_weights, write_weights
 from training.batches import FixedBatches
+from training.budget import Budget
 from training.devices import compiles_fast, spread_over_devices
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage
-from training.state import Progress, assign, model_variables, read_state, write_state
+from training.state import BEST, STATE, Progress, assign, model_variables, read_state, write_state
 from training.watch import TimedBatches, Watch
 from training.windows import WindowSource
 
@@ -37,6 +38,7 @@ def fit_fold(
     start_from: Path | None = None,
     backbone: Path | None = None,
     label: str = "train",
+    budget: Budget | None = None,
 ) -> tuple[Any, Progress]:
     """Train one fold and return the model with its best epoch's weights.
 
@@ -56,6 +58,8 @@ def fit_fold(
         A local file for the EfficientNet inside, see `kernel.efficientnet.read_backbone_weights`.
     label : str
         Names the fold in the progress bar and the log.
+    budget : Budget, optional
+        The time that the training may take.
 
     Returns
     -------
@@ -68,6 +72,8 @@ def fit_fold(
     ------
     ValueError
         If the folder holds the state of another recipe or model.
+    OutOfTime
+        If the budget says so; the state on disk is that of the last whole epoch.
     """
     state.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
@@ -85,8 +91,15 @@ def fit_fold(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     signature = json.dumps({"model": config.to_json(), "recipe": recipe.to_json()}, sort_keys=True)
-    fold = _Fold(model, config, recipe, validation, state, signature, scope, label)
+    fold = _Fold(model, config, recipe, validation, state, signature, scope, label, budget)
     return model, fold.fit(training)
+
+
+def load_best(config: ModelConfig, state: Path) -> Any:
+    """Return a model with the best weights so far of a fold under way."""
+    model = build_model(config)
+    read_weights(model, state / BEST)
+    return model
 
 
 class _Fold:
@@ -102,10 +115,11 @@ class _Fold:
         signature: str,
         scope: Callable[[], AbstractContextManager[object]],
         label: str,
+        budget: Budget | None,
     ) -> None:
         self.model, self.config, self.recipe, self.validation = model, config, recipe, validation
-        self.state, self.best, self.signature = state / "state.h5", state / "best.weights.h5", signature
-        self.scope, self.label, self.progress = scope, label, Progress()
+        self.state, self.best, self.signature = state / STATE, state / BEST, signature
+        self.scope, self.label, self.progress, self.budget = scope, label, Progress(), budget
 
     def fit(self, training: WindowSource) -> Progress:
         stages = self.recipe.stages
@@ -159,8 +173,12 @@ class _Fold:
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
         progress = self.progress
         batches = TimedBatches(source, self.config.inputs, self.recipe, stage, progress.total)
-        watch = Watch(bar, progress, batches)
+        watch = Watch(bar, progress, batches, self.budget)
+        if self.budget:
+            self.budget.begin_epoch(len(batches) * self.recipe.batch_size)
         fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
+        if watch.out_of_time:
+            raise watch.out_of_time
         loss = float(fitted.history["loss"][-1])
         if not np.isfinite(loss):
             raise ValueError(
@@ -178,6 +196,8 @@ class _Fold:
         progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
         write_state(self.state, self.signature, self.model, optimizer, progress)
+        if self.budget:
+            self.budget.end_epoch()
         with bar.external_write_mode():
             self._log(stage, loss, kl, len(batches) * self.recipe.batch_size, watch)
 

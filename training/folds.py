@@ -43,6 +43,17 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     return folds
 
 
+def choose_folds(text: str, n_folds: int) -> list[int]:
+    """Return the folds that a person asks for: a number, several with commas between them, or all."""
+    if text != "all" and not text.replace(",", "").isdecimal():
+        raise ValueError(f"--fold {text}: expected a number, several with commas between them, or all")
+    folds = list(range(n_folds)) if text == "all" else [int(fold) for fold in text.split(",") if fold]
+    wrong = [fold for fold in folds if fold >= n_folds]
+    if wrong:
+        raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {n_folds - 1}")
+    return folds
+
+
 def assign_halves(table: pd.DataFrame) -> np.ndarray:
     """Put each patient into one of two halves, so that a choice made on one can be confirmed on the other.
 

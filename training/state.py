@@ -13,6 +13,9 @@ import numpy as np
 from kernel.files import replacing
 from kernel.model import keras_array
 
+STATE, BEST = "state.h5", "best.weights.h5"
+"""The state of a fold under way: everything after its last epoch, and the weights of its best one."""
+
 
 @dataclass
 class Progress:
@@ -64,6 +67,14 @@ def read_state(path: Path, signature: str) -> State | None:
             )
         arrays = {name: [np.asarray(group[key]) for key in sorted(group)] for name, group in file.items()}
         return State(arrays["model"], arrays["optimizer"], Progress(**json.loads(file.attrs["progress"])))
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Return how far a fold is whose state lies in a folder, None where it has not done an epoch."""
+    if not (folder / STATE).is_file():
+        return None
+    with h5py.File(folder / STATE) as file:
+        return Progress(**json.loads(file.attrs["progress"]))
 
 
 def model_variables(model: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from training.batches import TrainingBatches
+from training.budget import Budget, OutOfTime
 from training.state import Progress
 
 
@@ -26,10 +27,15 @@ class TimedBatches(TrainingBatches):
 
 
 class Watch(keras.callbacks.Callback):
-    """Moves one progress bar over all epochs; the device waits from a batch's end until the next one is ready."""
+    """Moves one progress bar over all epochs; the device waits from a batch's end until the next one is ready.
 
-    def __init__(self, bar: Any, progress: Progress, batches: TimedBatches) -> None:
+    Where a budget ends, so does the epoch.
+    """
+
+    def __init__(self, bar: Any, progress: Progress, batches: TimedBatches, budget: Budget | None = None) -> None:
         super().__init__()
+        self.budget = budget
+        self.out_of_time: Exception | None = None
         self.bar, self.progress, self.batches = bar, progress, batches
         self.started = self.free = time.monotonic()
         self.seconds = self.waited = 0.0
@@ -44,3 +50,9 @@ class Watch(keras.callbacks.Callback):
         self.waited += max(0.0, self.batches.ready[batch] - self.free)
         self.free = time.monotonic()
         self.seconds = self.free - self.started
+        if self.budget:
+            try:
+                self.budget.end_batch(self.batches.recipe.batch_size)
+            except (OutOfTime, ValueError) as error:
+                self.out_of_time = error
+                self.model.stop_training = True

@@ -66,6 +66,8 @@ class FolderWindows:
     caches: tuple[Cache, ...] = ()
     """One of channels, or one for each of the network's inputs."""
     seed: int = 0
+    broken: frozenset[int] = frozenset()
+    """Recordings that cannot be read: they keep their fold, and nothing is read of them."""
     shift_seconds: float | None = None
     """Random shift of a window's start; None reads the middle window of each row, always the same."""
 
@@ -129,7 +131,8 @@ class FolderWindows:
     def split(self, fold: int, recipe: Recipe) -> tuple[FolderWindows, FolderWindows, pd.DataFrame]:
         """Train on all rows of the other folds' patients; validate on the rows of this fold's with many votes."""
         folds = assign_folds(self.patterns, recipe.folds, recipe.seed)
-        held_out = self.patterns[(folds == fold) & (self.patterns["n_votes"] >= MANY_VOTES)]
+        usable = ~self.patterns["eeg_id"].isin(self.broken).to_numpy()
+        held_out = self.patterns[(folds == fold) & usable & (self.patterns["n_votes"] >= MANY_VOTES)]
         if held_out.empty:
             raise ValueError(
                 f"{self.folder / 'train.csv'}: fold {fold} has no row with at least {MANY_VOTES} votes to validate on; "
@@ -139,7 +142,9 @@ class FolderWindows:
             held_out = held_out.sample(recipe.validation_windows, random_state=recipe.seed).sort_index()
         # Inputs are cached for the starts that the experts labelled, not for those between.
         shift = 0.0 if self.gives_inputs else recipe.shift_seconds
-        training = replace(self, patterns=self.patterns[folds != fold], seed=recipe.seed, shift_seconds=shift)
+        training = replace(
+            self, patterns=self.patterns[(folds != fold) & usable], seed=recipe.seed, shift_seconds=shift
+        )
         return training, replace(self, patterns=held_out, shift_seconds=None), held_out
 
 
