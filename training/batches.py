@@ -12,8 +12,7 @@ import numpy as np
 
 from kernel.constants import PRIOR
 from kernel.inputs import InputConfig, build_input
-from training.augmentation import augment, choose
-from training.cached import augment_inputs
+from training.augmentation import augment, augment_inputs, choose
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
 

@@ -19,7 +19,7 @@ from kernel.constants import SFREQ, VOTES
 from kernel.inputs import InputConfig, build_input
 from kernel.recording import read_channels
 from kernel.table import MANY_VOTES, read_patterns, read_rows
-from training.cached import ON_INPUTS
+from training.augmentation import ON_INPUTS
 from training.folds import assign_folds
 from training.recipe import Recipe, Stage
 
