@@ -114,8 +114,13 @@ def rehearse(
     if earlier is not None:
         mounts[mount("notebook", "owner/hms-scalogram-training", layout)] = earlier
     if NETWORKS[config.network].has_efficientnet and asked.get("backbone") != "none":
-        (name,) = TRAINING.read_metadata()["model_sources"]
-        mounts[mount("model", name, layout)] = preset(dist)
+        attached = TRAINING.read_metadata().get("model_sources") or []
+        if not attached:
+            raise ValueError(
+                f"{TRAINING.metadata} attaches no model, and {model} starts from ImageNet's weights: restore its "
+                "model_sources from git, or ask for --backbone none"
+            )
+        mounts[mount("model", attached[0], layout)] = preset(dist)
     changes = ["recipe.folds=2", f"recipe.batch_size={BATCH}", "recipe.validation_windows=4"]
     for number in range(len(recipe.stages)):
         changes += [f"recipe.stages.{number}.{change}" for change in ("epochs=1", f"windows={WINDOWS}", "min_votes=1")]

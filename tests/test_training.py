@@ -316,6 +316,18 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, whole, epoch):
         fit_fold(TINY, replace(RECIPE, seed=5), training, validation, tmp_path)
 
 
+def test_an_interrupted_fit_in_mixed_precision_keeps_its_loss_scale(tmp_path):
+    recipe = replace(RECIPE, stages=STAGES[:1], precision="mixed_float16")
+    training, validation = SOURCES
+    whole, history = fit_fold(TINY, recipe, training, validation, tmp_path / "whole")
+    with pytest.raises(BaseException, match=r".*"):
+        fit_fold(TINY, recipe, Interrupted(training, 1), validation, tmp_path / "part")
+    resumed, again = fit_fold(TINY, recipe, training, validation, tmp_path / "part")
+    assert again.history == history.history
+    for a, b in zip(weights_of(resumed), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
     config = replace(TINY, options={**TINY.options, "width": 8, "dropout": 0.0})
     recipe = replace(RECIPE, stages=(Stage("all", 8, 0.02),), augmentation={})

@@ -46,11 +46,12 @@ def train_model(
     start_from: Path | None = None,
     backbone: Path | None = None,
     budget: Budget | None = None,
+    label: str = "",
 ) -> dict[str, Any]:
     """Train some folds of a model and return the content of `metrics.json`.
 
     `start_from` is a folder with the same model's folds, or one weights file; `backbone` a local file for the
-    EfficientNet inside; `budget` the time that all of it may take.
+    EfficientNet inside; `budget` the time that all of it may take; `label` what the log calls it [the folder].
 
     Raises
     ------
@@ -77,10 +78,16 @@ def train_model(
         split = data.split(fold, recipe)
         state = out / UNFINISHED / f"fold_{fold}"
         first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
-        label = f"{out.name} fold {fold}"
         seeded = replace(recipe, seed=recipe.seed + fold)
         model, progress = fit_fold(
-            config, seeded, *split[:2], state, start_from=first, backbone=backbone, label=label, budget=budget
+            config,
+            seeded,
+            *split[:2],
+            state,
+            start_from=first,
+            backbone=backbone,
+            label=f"{label or out.name} fold {fold}",
+            budget=budget,
         )
         _keep_fold(out, config, recipe, metrics, fold, split, (model, progress), time.monotonic() - started)
     return metrics

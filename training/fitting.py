@@ -166,8 +166,9 @@ class _Fold:
         averaged = {"use_ema": True, "ema_momentum": self.recipe.ema_momentum} if self.recipe.ema_momentum else {}
         with self.scope():
             optimizer = keras.optimizers.AdamW(rate, weight_decay=self.recipe.weight_decay, **averaged)
-            optimizer.build(self.model.trainable_variables)
             self.model.compile(optimizer, keras.losses.KLDivergence(), jit_compile=compiles_fast())
+            # What mixed precision put around the optimizer has variables of its own, and they belong to the state too.
+            self.model.optimizer.build(self.model.trainable_variables)
         return self.model.optimizer
 
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
@@ -177,8 +178,8 @@ class _Fold:
         if self.budget:
             self.budget.begin_epoch(len(batches) * self.recipe.batch_size)
         fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
-        if watch.out_of_time:
-            raise watch.out_of_time
+        if watch.stopped:
+            raise watch.stopped
         loss = float(fitted.history["loss"][-1])
         if not np.isfinite(loss):
             raise ValueError(
@@ -196,10 +197,10 @@ class _Fold:
         progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
         write_state(self.state, self.signature, self.model, optimizer, progress)
-        if self.budget:
-            self.budget.end_epoch()
         with bar.external_write_mode():
             self._log(stage, loss, kl, len(batches) * self.recipe.batch_size, watch)
+        if self.budget:
+            self.budget.end_epoch()
 
     def _log(self, stage: Stage, loss: float, kl: float, windows: int, watch: Watch) -> None:
         """Print an epoch's line at once, into a pipe too."""

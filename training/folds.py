@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
@@ -38,8 +40,10 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     # The splitter complains where a class has fewer rows than there are folds; such a class still falls somewhere.
     folds = np.full(len(rows), -1)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(classes, classes, rows["patient_id"])):
-        folds[held_out] = fold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(classes, classes, rows["patient_id"])):
+            folds[held_out] = fold
     return folds
 
 

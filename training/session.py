@@ -81,7 +81,14 @@ class Request:
 
 
 def run_session(
-    request: Request, mounts: Path, working: Path, scratch: Path, *, tree_sha256: str = "", say: Say = print
+    request: Request,
+    mounts: Path,
+    working: Path,
+    scratch: Path,
+    *,
+    tree_sha256: str = "",
+    say: Say = print,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
     """Train until all is done or the time is over; return the end marker.
 
@@ -95,6 +102,8 @@ def run_session(
         The hash of the code, which goes into the record.
     say : callable
         Takes each line of the log.
+    clock : callable
+        Returns seconds.
 
     Returns
     -------
@@ -125,22 +134,23 @@ def run_session(
         source = _prepare_windows(data, scratch, before.get("broken", []), say)
         epochs = _count_done(working, recipe, folds)
         left = [n for fold in folds for n in _plan_epochs(source, recipe, fold)[epochs[fold] :]]
-        budget = Budget(request.hours * 3600 - (time.monotonic() - started), sum(left), say)
+        budget = Budget(request.hours * 3600 - (time.monotonic() - started), sum(left), say, clock)
+        label = Path(request.model).stem
         try:
-            train_model(config, recipe, source, folds, working, backbone=backbone, budget=budget)
+            train_model(config, recipe, source, folds, working, backbone=backbone, budget=budget, label=label)
         except OutOfTime as stop:
             say(f"out of time: {stop}; the next run goes on")
         except Exception as failure:  # whatever it was, the epochs done so far are worth keeping
             if not any(read_progress(state) for state in _states(working)) and not fold_files(working):
                 raise
-            error = f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
-            say(f"error: {error}; what is trained so far is kept")
+            error = _describe(failure)
+            say(f"note: the training stopped, and what it did so far is kept: {error}")
     try:
         keep_unfinished(config, recipe, source, working)
         _write_check(working, source, say)
     except Exception as failure:  # the checkpoint is there all the same, and the record must be
-        error = error or f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
-        say(f"error: {error}; the next run goes on from the checkpoint")
+        error = error or _describe(failure)
+        say(f"note: not all could be written, and the next run goes on from the checkpoint: {_describe(failure)}")
     end = _finish(request, recipe, folds, working, before, tree_sha256, sorted(source.broken), error, started)
     shutil.rmtree(scratch, ignore_errors=True)
     return end
@@ -218,8 +228,8 @@ def _prepare_windows(data: Path, scratch: Path, known: list[int], say: Say) -> F
         started = time.monotonic()
         try:
             build_cache(data, scratch / "channels", per_pattern=per_pattern, leave_out=broken, progress=False)
-        except (ValueError, OSError, MemoryError) as problem:
-            say(f"note: the cache is not whole: {(str(problem).splitlines() or ['memory is short'])[0]}")
+        except Exception as problem:  # a small disk, short memory, a broken recording: what is cached is used
+            say(f"note: the cache is not whole: {_describe(problem)}")
         if (scratch / "channels" / "config.json").is_file():
             caches = (open_cache(scratch / "channels", None),)
             break
@@ -263,6 +273,11 @@ def _plan_epochs(source: FolderWindows, recipe: Recipe, fold: int) -> list[int]:
         windows = min(len(training.choose(stage)), stage.windows or len(training))
         counts += [windows // recipe.batch_size * recipe.batch_size] * stage.epochs
     return counts
+
+
+def _describe(error: Exception) -> str:
+    """Return an error as one line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0]}"
 
 
 def _states(working: Path) -> list[Path]:
@@ -323,7 +338,7 @@ def _finish(
     under_way = [fold for fold in folds if done[fold] < each]
     metrics = read_metrics(working) if (working / METRICS).is_file() else {"folds": {}}
     end = {
-        "complete": not under_way,
+        "complete": not under_way and not error,
         "next": {"fold": under_way[0], "epoch": done[under_way[0]] + 1} if under_way else None,
         "epochs": sum(done.values()),
         "of_epochs": each * len(folds),
@@ -365,6 +380,11 @@ def read_session(path: Path) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         reason = str(error)
     raise ValueError(f"{path}: not the record of a run ({reason}); fetch it again")
+
+
+def model_files(session: dict[str, Any]) -> list[str]:
+    """Return which of a run's files are a model's folder: all but the check and the states of folds under way."""
+    return [name for name in session["files"] if name != CHECK and not name.startswith(f"{CHECKPOINT}/")]
 
 
 def verify_session(folder: Path) -> TrainedModel:

@@ -14,7 +14,7 @@ from kernel.files import replacing
 from kernel.model import keras_array
 
 STATE, BEST = "state.h5", "best.weights.h5"
-"""The state of a fold under way: everything after its last epoch, and the weights of its best one."""
+"""In the folder of a fold under way: everything after its last epoch, and the weights of its best one."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ def read_state(path: Path, signature: str) -> State | None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """Return how far a fold is whose state lies in a folder, None where it has not done an epoch."""
+    """Return how far the fold is whose state lies in a folder, None where it has not done an epoch."""
     if not (folder / STATE).is_file():
         return None
     with h5py.File(folder / STATE) as file:

@@ -29,13 +29,14 @@ class TimedBatches(TrainingBatches):
 class Watch(keras.callbacks.Callback):
     """Moves one progress bar over all epochs; the device waits from a batch's end until the next one is ready.
 
-    Where a budget ends, so does the epoch.
+    Where a budget says so, it ends the epoch.
     """
 
     def __init__(self, bar: Any, progress: Progress, batches: TimedBatches, budget: Budget | None = None) -> None:
         super().__init__()
         self.budget = budget
-        self.out_of_time: Exception | None = None
+        self.stopped: Exception | None = None
+        """Why the epoch was ended, where the budget did."""
         self.bar, self.progress, self.batches = bar, progress, batches
         self.started = self.free = time.monotonic()
         self.seconds = self.waited = 0.0
@@ -53,6 +54,5 @@ class Watch(keras.callbacks.Callback):
         if self.budget:
             try:
                 self.budget.end_batch(self.batches.recipe.batch_size)
-            except (OutOfTime, ValueError) as error:
-                self.out_of_time = error
-                self.model.stop_training = True
+            except (OutOfTime, ValueError) as reason:
+                self.stopped, self.model.stop_training = reason, True
