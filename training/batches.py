@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ class TrainingBatches(keras.utils.PyDataset):
         super().__init__(workers=THREADS, max_queue_size=4)
         self.source, self.inputs, self.recipe, self.stage, self.epoch = source, inputs, recipe, stage, epoch
         self.order = source.order(np.random.default_rng([recipe.seed, epoch]))[: stage.windows]
+        self.ready: dict[int, float] = {}
+        """When each batch was ready."""
 
     def __len__(self) -> int:
         return len(self.order) // self.recipe.batch_size
@@ -43,7 +46,9 @@ class TrainingBatches(keras.utils.PyDataset):
         size = self.recipe.batch_size
         windows = [self._read(place) for place in range(index * size, (index + 1) * size)]
         shares, weights = (np.array([w[i] for w in windows], np.float32) for i in (1, 2))
-        return _stack([window[0] for window in windows]), shares, weights
+        batch = _stack([window[0] for window in windows]), shares, weights
+        self.ready[index] = time.monotonic()
+        return batch
 
     def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray, float]:
         """Return the inputs, the smoothed shares and the weight of one window."""

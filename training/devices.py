@@ -1,7 +1,4 @@
-"""The devices a training runs on: the only place in this room that knows which backend Keras has.
-
-Called by `training.fitting`. With one device, or another backend than TensorFlow, Keras' own choice stands.
-"""
+"""The devices a training runs on: the only place in this room that knows which backend Keras has."""
 
 from __future__ import annotations
 
@@ -10,12 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 import keras
 
+from kernel.model import count_gpus
+
 
 def spread_over_devices() -> Callable[[], AbstractContextManager[object]]:
-    """Return what opens the scope in which a model is built and compiled to train on several devices.
+    """Return what opens the scope in which a model is built and compiled, to train on all GPUs or all logical CPUs.
 
-    These are all GPUs, or all logical CPUs where there are several; `tf.distribute.MirroredStrategy` splits each batch
-    among them and sums their gradients.
+    With several, `tf.distribute.MirroredStrategy` splits each batch among them and sums their gradients.
     """
     if keras.backend.backend() != "tensorflow":
         return nullcontext
@@ -29,8 +27,4 @@ def spread_over_devices() -> Callable[[], AbstractContextManager[object]]:
 
 def compiles_fast() -> bool:
     """Return whether XLA helps: on a GPU it does, on a CPU it gives up the vendor's kernels and is slower."""
-    if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-
-    return len(tf.config.list_logical_devices("GPU")) == 1
+    return keras.backend.backend() != "tensorflow" or count_gpus() == 1

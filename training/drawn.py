@@ -101,8 +101,11 @@ class DrawnWindows:
             )
         return replace(self, many=stage.min_votes >= MANY_VOTES)
 
+    def assign_folds(self, recipe: Recipe) -> None:
+        """Return None: every window is a patient of its own."""
+
     def split(self, fold: int, recipe: Recipe) -> tuple[DrawnWindows, DrawnWindows, pd.DataFrame]:
-        """Give each fold windows of its own, to train on and to validate on; every window is a patient of its own."""
+        """Give each fold windows of its own, to train on and to validate on."""
         n_validation = recipe.validation_windows or max(recipe.batch_size, self.windows // recipe.folds)
         first = VALIDATION_START + fold * n_validation
         training = replace(self, first=fold * (VALIDATION_START // recipe.folds))

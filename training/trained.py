@@ -162,10 +162,10 @@ def write_out_of_fold(
         table.to_csv(part, index=False, float_format="%.7g")
 
 
-def write_folds(rows: pd.DataFrame, folds: np.ndarray, folder: Path) -> None:
+def write_folds(folds: pd.DataFrame, folder: Path) -> None:
     """Write which recording is in which fold: who evaluates the model knows what each fold has seen."""
     with replacing(folder / FOLDS) as part:
-        rows[["eeg_id", "patient_id"]].assign(fold=folds).drop_duplicates().to_csv(part, index=False)
+        folds.drop_duplicates().to_csv(part, index=False)
 
 
 def read_folds(folder: Path) -> pd.DataFrame | None:

@@ -12,27 +12,13 @@ from training.budget import Budget, OutOfTime
 from training.state import Progress
 
 
-class TimedBatches(TrainingBatches):
-    """Batches that know when each of them was ready."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.ready: dict[int, float] = {}
-
-    def __getitem__(self, index: int) -> Any:
-        """Return a batch."""
-        batch = super().__getitem__(index)
-        self.ready[index] = time.monotonic()
-        return batch
-
-
 class Watch(keras.callbacks.Callback):
     """Moves one progress bar over all epochs; the device waits from a batch's end until the next one is ready.
 
     Where a budget says so, it ends the epoch.
     """
 
-    def __init__(self, bar: Any, progress: Progress, batches: TimedBatches, budget: Budget | None = None) -> None:
+    def __init__(self, bar: Any, progress: Progress, batches: TrainingBatches, budget: Budget | None = None) -> None:
         super().__init__()
         self.budget = budget
         self.stopped: Exception | None = None
