@@ -109,6 +109,24 @@ def test_patients_that_every_trained_fold_has_seen_are_left_out(folder, trained,
     assert f"LEFT OUT: {14 - len(table)} rows" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("data", ["folder D", None, "9 windows an epoch, drawn from the simulator, seed 2"])
+def test_evaluating_without_knowing_the_folds_patients_warns_loudly(folder, trained, tmp_path, capsys, data):  # noqa: F811
+    model = shutil.copytree(trained, tmp_path / "tiny")
+    (model / "folds.csv").unlink()
+    if data is None:
+        (model / "metrics.json").unlink()
+    else:
+        change_json(model, "metrics.json", lambda metrics: metrics.update(data=data))
+    np.testing.assert_array_equal(find_allowed_folds(model, read_patterns(folder)), True)
+    said = capsys.readouterr().out
+    if data == "folder D" or data is None:
+        assert (
+            f"WARNING: {model / 'folds.csv'} is missing, and tiny was trained on {data or 'unknown data'}. ALL" in said
+        )
+    else:
+        assert said == ""
+
+
 def test_a_model_is_found_where_train_wrote_it_first(trained, tmp_path):
     first, second = tmp_path / "trained", tmp_path / "weights"
     shutil.copytree(trained, second / "tiny")

@@ -1,4 +1,4 @@
-"""Fits how sure a model may be, on out-of-fold predictions. Called by `training.cross_validation` after each fold."""
+"""Fits how sure a model may be, on out-of-fold predictions."""
 
 from __future__ import annotations
 

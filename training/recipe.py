@@ -1,7 +1,7 @@
 """How a model is trained, as JSON: `training/recipes/<model>.json` holds a model's configuration and its recipe.
 
-A copy is written beside the weights. Every field has its default here, so a recipe's file
-says only what is particular about it, while the copy beside the weights spells everything out.
+A recipe's file says only what is particular about it: every field has its default here. The copy beside the weights
+spells everything out.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ def _read(content: Any, source: str) -> tuple[ModelConfig, Recipe]:
     if not isinstance(content, dict) or content.keys() != {"model", "recipe"}:
         raise ValueError(f"{source}: a recipe has the two fields model and recipe, found {content}")
     try:
-        return _read_model(content["model"], source), read_training(content["recipe"])
+        complete = _complete(Recipe, content["recipe"], "recipe")
+        stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(complete["stages"]))
+        return _read_model(content["model"], source), Recipe(**{**complete, "stages": tuple(stages)})
     except ValueError as error:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 
@@ -150,13 +152,6 @@ def _read_model(values: dict[str, Any], source: str) -> ModelConfig:
         inputs.append({"kind": one["kind"], **_complete(KINDS[one["kind"]], rest, f"model.inputs.{number}")})
     options = _complete(NETWORKS[values["network"]].options, values.get("options", {}), "model.options")
     return build_model_config(_complete(ModelConfig, {**values, "options": options, "inputs": inputs}, "model"), source)
-
-
-def read_training(values: dict[str, Any]) -> Recipe:
-    """Return the recipe that JSON describes, with the defaults of what it leaves out."""
-    complete = _complete(Recipe, values, "recipe")
-    stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(complete["stages"]))
-    return Recipe(**{**complete, "stages": tuple(stages)})
 
 
 def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:

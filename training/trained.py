@@ -29,6 +29,8 @@ from training.evaluation import PREDICTED
 from training.metric import kl_per_row
 
 FOLDS, METRICS, OUT_OF_FOLD, UNFINISHED = "folds.csv", "metrics.json", "out_of_fold.csv", ".unfinished"
+DRAWN = "drawn from"
+"""What the description of data says where each window was a patient of its own."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -159,19 +159,8 @@ class FolderWindows:
 def read_folder(folder: Path, caches: tuple[Cache, ...] = (), *, votes: str = "cast") -> FolderWindows:
     """Open a folder in the competition's layout for training.
 
-    Parameters
-    ----------
-    folder : Path
-        With train.csv and train_eegs/; a simulated one also has `truth.parquet`.
-    caches : tuple of Cache
-        What `find_caches` found.
-    votes : str
-        `cast` by raters, or `expected`: the mean of all raters, which is known of simulated recordings only.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `kernel.table.read_patterns`; if expected votes are asked for and not known.
+    `caches` are what `find_caches` found. The `votes` are `cast` by raters, or `expected`: the mean of all raters,
+    which only a simulated folder knows, by its `truth.parquet`.
     """
     patterns = read_patterns(folder)
     if votes == "expected":
