@@ -24,16 +24,15 @@ from kernel.recording import build_channels, read_channels
 from kernel.table import read_patterns
 from simulator.dataset import write_data_set
 from training.augmentation import AUGMENTATIONS
-from training.batches import TrainingBatches, smooth
+from training.batches import TrainingBatches, predict_windows, smooth
 from training.commands import FIELDS
 from training.cross_validation import train_model
 from training.drawn import DrawnWindows, draw_windows, open_pool, simulate
-from training.fitting import fit_fold, predict_windows
+from training.fitting import Watch, fit_fold
 from training.folds import assign_folds, choose_folds
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage, read_recipe, recipe_names
 from training.state import Progress
-from training.watch import Watch
 from training.windows import FolderWindows, read_folder
 
 ROOT = Path(__file__).parents[1]
@@ -381,7 +380,7 @@ import numpy as np
 from pathlib import Path
 sys.path.insert(0, "tests")
 from test_training import DrawnWindows, RECIPE, TINY, draw, fit_fold, weights_of
-from training.devices import spread_over_devices
+from training.fitting import spread_over_devices
 with spread_over_devices()():
     assert tf.distribute.get_strategy().num_replicas_in_sync == count
 options = {**TINY.options, "dropout": 0.0}  # the devices would draw different units to drop

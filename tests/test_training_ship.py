@@ -20,8 +20,8 @@ from kernel.table import read_patterns
 from tests.conftest import ROOT
 from tests.test_training import RECIPE, STAGES, TINY, folder  # noqa: F401
 from training import commands
+from training.batches import predict_windows
 from training.evaluation import PREDICTED
-from training.fitting import predict_windows
 from training.metric import kl_per_row
 from training.scoring import find_allowed_folds, find_models, predict_folders
 from training.shipping import plan_shipment, ship

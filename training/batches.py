@@ -1,4 +1,4 @@
-"""An epoch as batches of network inputs, smoothed vote shares and weights."""
+"""Windows as batches of network inputs: an epoch to train on with smoothed vote shares and weights, or to predict."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from kernel.constants import PRIOR
 from kernel.inputs import InputConfig, build_input
+from kernel.model import ModelConfig
 from training.augmentation import augment, augment_inputs, choose
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
@@ -91,6 +92,23 @@ class FixedBatches(keras.utils.PyDataset):
     def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray]:
         signal, votes = self.source.read(place, 0)
         return signal if self.source.gives_inputs else [build_input(signal, one) for one in self.inputs], votes
+
+
+def predict_windows(
+    model: Any, config: ModelConfig, source: WindowSource, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict a source's windows in their order.
+
+    Returns
+    -------
+    shares : ndarray, shape (n, 6), float64
+        Of the votes.
+    probabilities : ndarray, shape (n, 6), float64
+        The network's, before calibration.
+    """
+    batches = FixedBatches(source, config.inputs, batch_size)
+    predicted = model.predict(batches, verbose=0).astype(np.float64)[: len(source)]
+    return batches.votes / batches.votes.sum(axis=1, keepdims=True), predicted / predicted.sum(axis=1, keepdims=True)
 
 
 def _stack(windows: list[list[np.ndarray]]) -> Any:

@@ -73,7 +73,6 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
     )
-    command.add_argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]")
     command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
 
     command = commands.add_parser("ship", help="Put trained models into weights/: verified, blended, nothing lost")
@@ -152,7 +151,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     for title, part in cut_parts(table, args.halves):
         print(f"{title}:")
         print_summary(describe_table(part), confusion=False)
-    picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
+    picture = ROOT / "dist" / "evaluation" / f"{args.model}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_reliability(summary, picture)
     print(f"reliability diagram: {picture}")

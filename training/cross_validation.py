@@ -16,10 +16,11 @@ import pandas as pd
 
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, load_model, read_model_config, write_config, write_weights
+from training.batches import predict_windows
+from training.blending import fit_calibration
 from training.budget import Budget
-from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe_table, write_curves
-from training.fitting import fit_fold, predict_windows
+from training.fitting import fit_fold
 from training.recipe import Recipe
 from training.state import BEST, Progress, read_progress
 from training.trained import (

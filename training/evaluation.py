@@ -81,13 +81,9 @@ def _bootstrap(kl: np.ndarray, groups: np.ndarray, resamples: int) -> np.ndarray
 
 def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
     """Return, for each tenth of the scale, the mean prediction and the mean share of the votes it met."""
-    place = np.minimum((probabilities * bins).astype(int), bins - 1).ravel()
-    found = []
-    for one in range(bins):
-        inside = place == one
-        if inside.any():
-            means = float(probabilities.ravel()[inside].mean()), float(shares.ravel()[inside].mean())
-            found.append({"predicted": round(means[0], 4), "voted": round(means[1], 4), "number": int(inside.sum())})
+    table = pd.DataFrame({"predicted": probabilities.ravel(), "voted": shares.ravel()})
+    tenths = table.groupby(np.minimum(table["predicted"] * bins // 1, bins - 1))
+    found: list[dict[str, float]] = tenths.mean().round(4).assign(number=tenths.size()).to_dict("records")
     return found
 
 

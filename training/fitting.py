@@ -1,15 +1,16 @@
 """Fits one model on one fold: stages, moving average, best epoch, and a state on disk after every epoch.
 
-Interrupted at any moment and run again it goes on after the last whole epoch, to
-the same weights as if it had never stopped: the state holds every variable of the model (its dropout's seeds too) and
-of the optimizer, and windows depend on the epoch's number alone.
+Interrupted at any moment and run again it goes on after the last whole epoch, to the same weights as if it had never
+stopped: the state holds every variable of the model (its dropout's seeds too) and of the optimizer, and windows depend
+on the epoch's number alone. This is the only module of the room that knows which backend Keras has.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from kernel.model import ModelConfig, build_model, keras_array, read_weights, write_weights
-from training.batches import FixedBatches, TrainingBatches
-from training.budget import Budget
-from training.devices import compiles_fast, spread_over_devices
+from kernel.model import ModelConfig, build_model, count_gpus, keras_array, read_weights, write_weights
+from training.batches import TrainingBatches, predict_windows
+from training.budget import Budget, OutOfTime
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage
 from training.state import BEST, Progress, assign, model_variables, read_arrays, read_progress, write_state
-from training.watch import Watch
 from training.windows import WindowSource
 
 
@@ -177,6 +176,38 @@ class _Fold:
             self.budget.end_epoch()
 
 
+class Watch(keras.callbacks.Callback):
+    """Moves one progress bar over all epochs; the device waits from a batch's end until the next one is ready.
+
+    Where a budget says so, it ends the epoch.
+    """
+
+    def __init__(self, bar: Any, progress: Progress, batches: TrainingBatches, budget: Budget | None = None) -> None:
+        super().__init__()
+        self.budget = budget
+        self.stopped: Exception | None = None
+        """Why the epoch was ended, where the budget did."""
+        self.bar, self.progress, self.batches = bar, progress, batches
+        self.started = self.free = time.monotonic()
+        self.seconds = self.waited = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Advance by one batch; its loss is a number only once the device has finished it."""
+        shown = {"loss": f"{(logs or {}).get('loss', float('nan')):.3f}"}
+        if self.progress.history:
+            shown["kl"] = f"{self.progress.history[-1]['kl']:.3f}"
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+        self.waited += max(0.0, self.batches.ready[batch] - self.free)
+        self.free = time.monotonic()
+        self.seconds = self.free - self.started
+        if self.budget:
+            try:
+                self.budget.end_batch(self.batches.recipe.batch_size)
+            except (OutOfTime, ValueError) as reason:
+                self.stopped, self.model.stop_training = reason, True
+
+
 @contextmanager
 def _averaged(model: Any, optimizer: Any | None) -> Iterator[None]:
     """Give the model the moving average of its weights, and its own back afterwards."""
@@ -192,18 +223,21 @@ def _averaged(model: Any, optimizer: Any | None) -> Iterator[None]:
             variable.assign(value)
 
 
-def predict_windows(
-    model: Any, config: ModelConfig, source: WindowSource, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predict a source's windows in their order.
+def spread_over_devices() -> Callable[[], AbstractContextManager[object]]:
+    """Return what opens the scope in which a model is built and compiled, to train on all GPUs or all logical CPUs.
 
-    Returns
-    -------
-    shares : ndarray, shape (n, 6), float64
-        Of the votes.
-    probabilities : ndarray, shape (n, 6), float64
-        The network's, before calibration.
+    With several, `tf.distribute.MirroredStrategy` splits each batch among them and sums their gradients.
     """
-    batches = FixedBatches(source, config.inputs, batch_size)
-    predicted = model.predict(batches, verbose=0).astype(np.float64)[: len(source)]
-    return batches.votes / batches.votes.sum(axis=1, keepdims=True), predicted / predicted.sum(axis=1, keepdims=True)
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        return nullcontext
+    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope
+
+
+def compiles_fast() -> bool:
+    """Return whether XLA helps: on a GPU it does, on a CPU it gives up the vendor's kernels and is slower."""
+    return keras.backend.backend() != "tensorflow" or count_gpus() == 1

@@ -163,15 +163,11 @@ def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise ValueError(f"{where}.{name} must be {_spell(hints[name])}, found {json.dumps(value)}")
-    found = dict(values)
-    for name, one in fields.items():
-        if one.default_factory is not dataclasses.MISSING:
-            found.setdefault(name, one.default_factory())
-        elif one.default is not dataclasses.MISSING:
-            found.setdefault(name, one.default)
-    if fields.keys() - found.keys():
-        raise ValueError(f"{where} lacks {', '.join(sorted(fields.keys() - found.keys()))}")
-    return found
+    no_default = (dataclasses.MISSING, dataclasses.MISSING)
+    needed = {name for name, one in fields.items() if (one.default, one.default_factory) == no_default}
+    if needed - values.keys():
+        raise ValueError(f"{where} lacks {', '.join(sorted(needed - values.keys()))}")
+    return vars(type_(**values))
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -18,8 +18,8 @@ from kernel.ensemble import list_models, read_model_weights
 from kernel.model import calibrate, fold_files, load_model, read_model_config
 from kernel.recording import read_electrodes
 from kernel.table import read_patterns
+from training.batches import predict_windows
 from training.evaluation import PREDICTED
-from training.fitting import predict_windows
 from training.trained import DRAWN, FOLDS, fold_number, read_folds, read_metrics
 from training.windows import FolderWindows
 
