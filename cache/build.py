@@ -154,10 +154,9 @@ def _plan(folder: Path, content: Content, wanted: np.ndarray) -> np.ndarray:
 
 def _check_space(folder: Path, content: Content, shards: list[np.ndarray]) -> None:
     """Compare the bytes that are still to be written with the free ones."""
-    needed = 0
-    for index, keys in enumerate(shards):
-        path, size = shard_path(folder, index), HEADER + len(keys) * record_type(content).itemsize
-        needed += size if not path.exists() or path.stat().st_size != size else 0
+    size = record_type(content).itemsize
+    sizes = {shard_path(folder, index): HEADER + len(keys) * size for index, keys in enumerate(shards)}
+    needed = sum(size for path, size in sizes.items() if not path.exists() or path.stat().st_size != size)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
@@ -222,8 +221,5 @@ def _build_values(electrodes: np.ndarray, start: int, content: Content) -> np.nd
 
 def read_source(path: Path) -> tuple[int, int]:
     """Return size and checksum of a recording's file; its date says nothing, copies have others."""
-    size = crc32 = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            size, crc32 = size + len(block), zlib.crc32(block, crc32)
-    return size, crc32
+    content = path.read_bytes()
+    return len(content), zlib.crc32(content)

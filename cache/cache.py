@@ -59,13 +59,7 @@ def open_cache(folder: Path, content: Content) -> Cache:
 
 
 def find_cache(root: Path, content: Content) -> Cache:
-    """Open the cache under `root` that holds what is asked for.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is none: what each cache there holds instead.
-    """
+    """Open the cache under `root` that holds what is asked for, or say what each cache there holds instead."""
     reasons = []
     for folder in sorted(path.parent for path in Path(root).glob(f"*/{CONFIG}")):
         try:

@@ -50,13 +50,7 @@ def find_windows(data: Path, per_pattern: int | None = None) -> np.ndarray:
 
 
 def find_blocks(windows: np.ndarray, eegs: Path) -> np.ndarray:
-    """Return the blocks of channels that hold some windows and `MARGIN` around them, (n, 2), rising.
-
-    Raises
-    ------
-    ValueError
-        If a window starts after its recording's end.
-    """
+    """Return the blocks of channels that hold some windows and `MARGIN` around them, (n, 2), rising."""
     blocks: set[Key] = set()
     for eeg_id, group in itertools.groupby(windows.tolist(), key=lambda key: key[0]):
         starts = [start for _, start in group]

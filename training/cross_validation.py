@@ -51,14 +51,8 @@ def train_model(
     """Train some folds of a model and return the content of `metrics.json`.
 
     `start_from` is a folder with the same model's folds, or one weights file; `backbone` a local file for the
-    EfficientNet inside; `budget` the time that all of it may take; `label` what the log calls it [the folder].
-
-    Raises
-    ------
-    ValueError
-        If the folder holds folds of another configuration or recipe.
-    OutOfTime
-        If the budget says so.
+    EfficientNet inside; `budget` the time that all of it may take, which ends in OutOfTime; `label` what the log calls
+    it [the folder]. A folder that holds folds of another configuration or recipe is a ValueError.
     """
     out.mkdir(parents=True, exist_ok=True)
     metrics = _go_on(out, config, recipe, data.description)

@@ -44,14 +44,8 @@ def fit_fold(
 
     It goes on from the state in the folder `state`. `start_from` is a weights file of the same model, `backbone` a
     local file for the EfficientNet inside (`kernel.efficientnet.read_backbone_weights`), `label` the fold's name in the
-    progress bar and the log.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds the state of another recipe or model.
-    OutOfTime
-        If the budget says so; the state on disk is that of the last whole epoch.
+    progress bar and the log. The state of another recipe or model is a ValueError. A `budget` that ends it raises
+    OutOfTime, and leaves the state of the last whole epoch.
     """
     state.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)

@@ -90,12 +90,7 @@ def recipe_names() -> list[str]:
 def read_recipe(name: str, changes: list[str] | None = None) -> tuple[ModelConfig, Recipe]:
     """Read a recipe by its name, or by the path of a JSON file, and apply changes such as `recipe.batch_size=64`.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such recipe.
-    ValueError
-        If the file is no JSON, or it or a change has an unknown field or a value that is not what the field holds.
+    An unknown field, or a value that is not what its field holds, is a ValueError that names the file or the change.
     """
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not path.is_file():

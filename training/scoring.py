@@ -48,11 +48,6 @@ def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: i
     table : DataFrame
         data (the folder's name), eeg_id, patient_id, n_votes, seconds (length of the recording), the six votes' shares
         and the six predictions.
-
-    Raises
-    ------
-    ValueError
-        If two folders have the same name, no row has enough votes, or all are of patients that every fold has seen.
     """
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
