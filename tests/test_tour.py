@@ -30,7 +30,7 @@ def test_the_local_half_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for line in LOCAL:
         assert command_line.main(translate(line)) == 0, line
-    assert "out-of-fold" in capsys.readouterr().out
+    assert "answered by the fold that did not see its patient" in capsys.readouterr().out
     assert (tmp_path / "dist" / "tour" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "dist" / "tour" / "raw_1d" / "fold_1.weights.h5").is_file()
 
