@@ -132,7 +132,8 @@ def run_train(args: argparse.Namespace) -> int:
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability.
 
-    What a model was trained on is answered out of fold: by the fold that did not see the patient. Several folders are
+    What a model was trained on is answered out of fold: by the fold that did not see the patient; a model that does not
+    say which patients its folds have seen is answered by all of them, with a warning. Several folders are
     pooled, and scored one by one too. Intervals are of a bootstrap by patient. The two halves of --halves have the same
     share of each class and no patient in common; the same folders always give the same halves.
     """
