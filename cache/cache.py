@@ -155,19 +155,23 @@ class Cache:
         return [self._rows[eeg_id, at] for at in range(begin, stop, BLOCK)], start - begin, stop - begin
 
     def _read_records(self, rows: list[int]) -> np.ndarray:
-        return np.concatenate([self._read_record(row) for row in rows])
+        records = np.empty(len(rows), self._type)
+        for place, row in enumerate(rows):
+            self._read_record(row, records[place : place + 1])
+        return records
 
-    def _read_record(self, row: int) -> np.ndarray:
-        """Read one record, shape (1,); it is verified when this process reads it first."""
+    def _read_record(self, row: int, record: np.ndarray) -> None:
+        """Read one record into an array, shape (1,); it is verified when this process reads it first."""
         shard, place = divmod(row, self._per_shard)
         path = shard_path(self.folder, shard)
         try:
-            record = np.fromfile(path, self._type, 1, offset=HEADER + place * self._type.itemsize)
+            with path.open("rb", buffering=0) as file:
+                file.seek(HEADER + place * record.itemsize)
+                read = file.readinto(record.view(np.uint8))
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no such file any more; {REPAIR}") from None
-        if not len(record):
+        if read != record.itemsize:
             raise ValueError(f"{path}: truncated, record {place} is not whole; {REPAIR}")
         if not self._checked[row] and not is_intact(record, self._keys[row]):
             raise ValueError(f"{path}: altered, the checksum of record {place} differs; {REPAIR}")
         self._checked[row] = True
-        return record

@@ -354,9 +354,11 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
         assert kl_per_row(shares, found).mean() == pytest.approx(metrics["folds"][str(fold)]["kl"], abs=0.02)
 
     # A second run finds everything done; another recipe is not mixed in.
-    before = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns
+    before, folds = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns, (tmp_path / "folds.csv").read_bytes()
+    (tmp_path / "folds.csv").unlink()
     train_model(config, recipe, read_folder(folder), [0, 1], tmp_path)
     assert (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns == before
+    assert (tmp_path / "folds.csv").read_bytes() == folds
     with pytest.raises(ValueError, match="folds trained with other values of batch_size"):
         train_model(config, replace(recipe, batch_size=2), read_folder(folder), [0], tmp_path)
     with pytest.raises(ValueError, match="folds 0 to 1"):

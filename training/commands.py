@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +132,8 @@ def run_train(args: argparse.Namespace) -> int:
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability.
 
-    What a model was trained on is answered out of fold: by the fold that did not see the patient. Several folders are
+    What a model was trained on is answered out of fold: by the fold that did not see the patient; a model that does not
+    say which patients its folds have seen is answered by all of them, with a warning. Several folders are
     pooled, and scored one by one too. Intervals are of a bootstrap by patient. The two halves of --halves have the same
     share of each class and no patient in common; the same folders always give the same halves.
     """
@@ -167,7 +167,7 @@ def run_ship(args: argparse.Namespace) -> int:
     was trained on simulated data and another on the competition's, are never mixed: --replace ships the new ones alone.
     Without a model's name only the shares are fitted anew. What shipped before is kept in dist/replaced.
     """
-    from training.shipping import plan_shipment, ship
+    from training.shipping import name_copy, plan_shipment, ship
 
     folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in args.models]
     shipment = plan_shipment(folders, args.weights, replace=args.replace)
@@ -178,7 +178,7 @@ def run_ship(args: argparse.Namespace) -> int:
         if input("ship this? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
-    kept = ROOT / "dist" / "replaced" / f"{datetime.now():%Y-%m-%d_%H.%M.%S}"
+    kept = name_copy(ROOT / "dist" / "replaced")
     ship(shipment, kept)
     print(f"{args.weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {kept}")
     card = args.weights / "README.md"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,8 @@ def ship(shipment: Shipment, kept: Path) -> None:
     except BaseException:
         shutil.move(kept, weights)
         raise
+
+
+def name_copy(folder: Path) -> Path:
+    """Return a new name below a folder, of the present second."""
+    return folder / f"{datetime.now():%Y-%m-%d_%H.%M.%S}"
