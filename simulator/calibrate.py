@@ -118,8 +118,7 @@ def choose_library(
     _, near = KDTree(planned).query(planned, k=8)
     weights = np.full(len(planned), 1 / len(planned))
     for _ in range(ROUNDS):  # what the first weights took for a window's own and was luck, the next ones set right
-        features: Any = 0.0
-        total = np.zeros((len(planned), 6))
+        features, total = np.zeros(1, dtype=np.float32), np.zeros((len(planned), 6))
         for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
             other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
             votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))

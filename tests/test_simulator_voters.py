@@ -77,7 +77,7 @@ def test_sure_seizures_are_of_every_kind():
         assert expected_votes(score(p.properties), panel=False)[0] > 0.9
 
 
-@pytest.mark.parametrize(("population", "least"), [("few", 0), ("many", 0)])
+@pytest.mark.parametrize(("population", "least"), [("few", 58), ("many", 68)])
 def test_votes_of_fresh_raters_have_the_published_statistics(population, least, capsys):
     """Print which of the published figures are missed by fresh raters on 6,000 windows planned anew."""
     if not FIGURES.exists():
