@@ -27,6 +27,7 @@ class Network:
 NETWORKS: dict[str, Network] = {
     "scalogram_b2": Network(picture.scalogram_b2, picture.PictureOptions),
     "scalogram_zoom_b2": Network(picture.scalogram_zoom_b2, picture.ZoomOptions),
+    "scalogram_pairs_b2": Network(picture.scalogram_pairs_b2, picture.PairsOptions),
     "two_input_b2": Network(picture.two_input_b2, picture.ZoomOptions),
     "seed_b2": Network(picture.seed_b2, picture.SeedOptions),
     "scalogram_maxvit": Network(picture.scalogram_maxvit, picture.MaxViTOptions),
