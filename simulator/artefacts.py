@@ -1,7 +1,6 @@
 """What the body and the ward add to the brain: eyes, muscle, heart, breath, movement, handling.
 
-Called by `simulator.generate` on windows of every class alike, so that no artefact tells a class; `simulator.other`
-adds more of some. Sources: Tatum et al., J Clin Neurophysiol 2011;28:231 (artefacts of the intensive care unit);
+Windows of every class have them alike, so that no artefact tells a class; `simulator.other` adds more of some. Sources: Tatum et al., J Clin Neurophysiol 2011;28:231 (artefacts of the intensive care unit);
 Niedermeyer, 7th ed., ch. 7.
 """
 
@@ -20,7 +19,7 @@ TEMPORAL = [INDEX[n] for n in ("F7", "T3", "T5", "F8", "T4", "T6", "Fp1", "Fp2")
 def add_body(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray) -> None:
     """Add eyes, muscle, heart, chewing, shivering, ventilation and handling to `x` (19, n_times), in place."""
     kinds = (
-        (0.30, add_blinks), (0.12, _eyes), (0.40, add_muscle), (0.04, _chewing), (0.04, _shivering),
+        (0.45, add_blinks), (0.30, add_eyes), (0.50, add_muscle), (0.04, _chewing), (0.04, _shivering),
         (0.05, _ventilation), (0.05, _handling), (0.10, _movement),
     )  # fmt: skip
     for chance, add in kinds:
@@ -45,6 +44,22 @@ def add_stimulus(rng: np.random.Generator, x: np.ndarray, onsets: np.ndarray) ->
         some = rng.choice(TEMPORAL, rng.integers(2, 9), replace=False)
         field[some] = rng.lognormal(np.log(15), 0.7, len(some))
         _add_wave(x, field, draw_hiss(rng, 1, n, 0.3)[0] * swell, at)
+
+
+def add_arousal(rng: np.random.Generator, x: np.ndarray, onsets: np.ndarray) -> None:
+    """Add muscle and eye movement to `x` (19, n_times), in place, about `onsets`: a seizure may begin under them."""
+    for onset in onsets[:2]:
+        at = max(0, int(onset - rng.uniform(0, 2) * SFREQ))
+        part = x[:, at : at + int(rng.uniform(2, 10) * SFREQ)]
+        if part.shape[1] < SFREQ:
+            continue
+        swell = np.hanning(part.shape[1]) ** 0.3
+        some = rng.choice(TEMPORAL, rng.integers(3, 9), replace=False)
+        size = rng.lognormal(np.log(15), 0.6) * rng.lognormal(0, 0.4, (len(some), 1))
+        part[some] += (draw_hiss(rng, len(some), part.shape[1], rng.uniform(0.1, 0.6)) * swell * size).astype(np.float32)
+        for add in (add_eyes, add_blinks):
+            if rng.random() < 0.6:
+                add(rng, part)
 
 
 def draw_heart(rng: np.random.Generator, n_times: int) -> np.ndarray:
@@ -116,8 +131,8 @@ def add_blinks(rng: np.random.Generator, x: np.ndarray) -> None:
         _add_wave(x, field * size * rng.uniform(0.5, 1.3) * (-1 if rng.random() < 0.1 else 1), wave, int(at))
 
 
-def _eyes(rng: np.random.Generator, x: np.ndarray) -> None:
-    """Add lateral movements, quick or roving: F7 and F8 of opposite sign."""
+def add_eyes(rng: np.random.Generator, x: np.ndarray) -> None:
+    """Add lateral movements to `x` (19, n_times), in place, quick or roving: F7 and F8 of opposite sign."""
     field = np.zeros(19)
     for name, size in (("F7", 1.0), ("F8", -1.0), ("Fp1", 0.4), ("Fp2", -0.4), ("T3", 0.3), ("T4", -0.3)):
         field[INDEX[name]] = size

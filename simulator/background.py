@@ -1,7 +1,6 @@
 """The ongoing EEG of a patient: 1/f activity, rhythms, slowing, attenuation, bursts, sleep, asymmetry, sensor noise.
 
-`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it; `simulator.generate`
-calls both. Ranges follow Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology
+`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology
 (background section); spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
 """
 
@@ -61,7 +60,7 @@ def draw_brain(rng: np.random.Generator) -> Brain:
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
         knee=rng.uniform(0.3, 4.0),
-        slow_hz=rng.uniform(0.7, 3) if rng.random() < 0.85 else rng.uniform(3, 7),
+        slow_hz=rng.lognormal(np.log(1.1), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),
         fast_share=rng.lognormal(-1.1, 0.7),
@@ -181,7 +180,10 @@ def _flat(freqs: np.ndarray, exponent: float) -> np.ndarray:
 
 def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     directions, _ = cortex()
-    chosen = directions[rng.choice(len(directions), N_SLOW + N_FAST, replace=False)]
+    # More of it comes from the front and the rim of the head than from the vertex, of delta most.
+    low, front = rng.uniform(0.3, 2.0), np.where(np.arange(N_SLOW + N_FAST) < N_SLOW, rng.uniform(0, 1.5), 0)
+    chances = np.exp(np.outer(front, directions[:, 1]) - low * directions[:, 2])
+    chosen = [directions[rng.choice(len(directions), p=c / c.sum())] for c in chances]
     columns = [
         build_topography(c, rng.uniform(0.15, 0.7) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
         * rng.lognormal(0, 0.4)

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from scipy.optimize import minimize
-from scipy.stats import rankdata
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from kernel.constants import ELECTRODES, LABEL_SECONDS, SFREQ, VOTES
+from kernel.constants import CLASS_NAMES, ELECTRODES, LABEL_SECONDS, SFREQ, VOTES, WINDOW_SAMPLES
 from simulator.features import FEATURES, compute_features, read_channels
 from simulator.generate import peek_class, simulate_window
 from simulator.population import Population
@@ -45,9 +48,11 @@ def read_voted(folder: Path) -> list[Voted]:
             raise FileNotFoundError(f"{paths[0]} is missing, though {table} lists it")
         frame = pq.read_table(path, columns=list(ELECTRODES)).to_pandas()
         channels = read_channels(frame.to_numpy(dtype=np.float32).T)
-        if channels.shape[1] > 2000:
-            start = int(float(row["eeg_label_offset_seconds"])) * SFREQ
-            channels = channels[:, start + LABELLED.start : start + LABELLED.stop]
+        n_times, n_labelled = channels.shape[1], LABELLED.stop - LABELLED.start
+        start = (n_times - n_labelled) // 2  # of a short recording the middle is labelled
+        if n_times >= WINDOW_SAMPLES:
+            start = int(float(row["eeg_label_offset_seconds"])) * SFREQ + LABELLED.start
+        channels = channels[:, start : start + n_labelled]
         found.append(Voted(str(row["eeg_id"]), channels, np.array([row[v] for v in VOTES])))
     return found
 
@@ -71,47 +76,60 @@ def draw_like(real: list[Voted], each: int, seed: int) -> list[list[Voted]]:
     return [[drawn[key].pop() for _ in range(each)] for key in wanted]
 
 
-def compare_recordings(folder: Path, each: int = 12, seed: int = 11) -> float:
-    """Print the distribution of every figure, real and simulated; return the discriminator's AUC, printed last."""
-    real = read_voted(folder)
+def compare_recordings(folders: list[Path], each: int = 12, seed: int = 11) -> float:
+    """Print every figure of real and simulated recordings, by class too; return the discriminator's AUC."""
+    real = [voted for folder in folders for voted in read_voted(folder)]
     simulated = [voted for same in draw_like(real, each, seed) for voted in same]
     a = np.array([compute_features(r.channels) for r in real])
     b = np.array([compute_features(s.channels) for s in simulated])
-    quantiles = (5, 25, 50, 75, 95)
+    classes = np.array([int(r.votes.argmax()) for r in real])
+    quantiles = (5, 50, 95)
     print(f"{len(real)} real, {len(simulated)} simulated recordings of the same classes; labelled 10 s, 0.5 to 40 Hz")
-    print(f"{'quantiles 5 25 50 75 95':>24}  {'real':>45}  {'simulated':>45}   AUC")
+    print(f"{'quantiles 5 50 95':>24}  {'real':>23}  {'simulated':>23}   AUC")
     for k, name in enumerate(FEATURES):
-        line = [" ".join(f"{v:8.3g}" for v in np.percentile(x[:, k], quantiles)) for x in (a, b)]
-        print(f"{name:>24}  {line[0]:>45}  {line[1]:>45}  {compute_auc(b[:, k], a[:, k]):.2f}")
-    auc = discriminate(a, b)
-    print(f"logistic regression on all of them, left-out AUC: {auc:.3f} (0.5: cannot tell, 1: always)")
-    return auc
+        line = [" ".join(f"{v:7.3g}" for v in np.percentile(x[:, k], quantiles)) for x in (a, b)]
+        print(f"{name:>24}  {line[0]:>23}  {line[1]:>23}  {compute_auc(b[:, k], a[:, k]):.2f}")
+    print_by_class(a, b, classes, np.repeat(classes, each))
+    by_recording, by_class = discriminate(a, b, classes)
+    print(f"AUC of a logistic regression on all figures (0.5: cannot tell real from simulated, 1: always),")
+    print(f"recordings left out: {by_recording:.3f}; classes left out: {by_class:.3f}")
+    return by_recording
+
+
+def print_by_class(a: np.ndarray, b: np.ndarray, of_real: np.ndarray, of_simulated: np.ndarray) -> None:
+    """Print the medians of every figure, real / simulated, a column a class."""
+    counts = [f"{name} ({(of_real == c).sum()})" for c, name in enumerate(CLASS_NAMES)]
+    print(f"\n{'medians, real/simulated':>24} " + " ".join(f"{c:>15}" for c in counts))
+    for k, name in enumerate(FEATURES):
+        cells = []
+        for c in range(len(CLASS_NAMES)):
+            medians = [np.median(x[of == c, k]) if (of == c).any() else np.nan for x, of in ((a, of_real), (b, of_simulated))]
+            cells.append(f"{medians[0]:>7.3g}/{medians[1]:<7.3g}")
+        print(f"{name:>24} " + " ".join(cells))
 
 
 def compute_auc(negative: np.ndarray, positive: np.ndarray) -> float:
     """Return the chance that a positive's score exceeds a negative's."""
-    ranks = rankdata(np.concatenate([negative, positive]))[len(negative) :]
-    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+    return float(roc_auc_score(np.repeat([0, 1], [len(negative), len(positive)]), np.concatenate([negative, positive])))
 
 
-def discriminate(real: np.ndarray, simulated: np.ndarray, penalty: float = 1.0, seed: int = 0) -> float:
-    """Return the AUC, on left-out rows of eleven folds, of a logistic regression that tells real (n, k) rows."""
-    x = np.concatenate([simulated, real])
-    x = np.sign(x) * np.log1p(np.abs(x) * 10)
-    x = np.column_stack([(x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9), np.ones(len(x))])
-    y = np.concatenate([np.zeros(len(simulated)), np.ones(len(real))])
-    weight = np.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
-    folds = np.random.default_rng(seed).permutation(len(x)) % 11
-    scores = np.empty(len(x))
-    for fold in range(11):
-        seen = folds != fold
+def discriminate(real: np.ndarray, simulated: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
+    """Return the AUC of a logistic regression that tells real (n, k) from simulated (n * each, k) rows.
 
-        def loss(w: np.ndarray, seen: np.ndarray = seen) -> tuple[float, np.ndarray]:
-            z = x[seen] @ w
-            error = weight[seen] * (1 / (1 + np.exp(-z)) - y[seen])
-            value = (weight[seen] * (np.logaddexp(0, z) - y[seen] * z)).sum() + penalty * (w[:-1] ** 2).sum()
-            return float(value), x[seen].T @ error + 2 * penalty * np.append(w[:-1], 0)
-
-        fitted = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
-        scores[~seen] = x[~seen] @ fitted
-    return compute_auc(scores[y == 0], scores[y == 1])
+    First with recordings left out, a tenth of them at a time with the windows drawn for them, then with each class left
+    out, as the mean over classes. `classes` (n,) are those of the real rows, which the simulated ones follow.
+    """
+    x = np.concatenate([real, np.asarray(simulated)])
+    y = np.repeat([1, 0], [len(real), len(simulated)])
+    each = len(simulated) // len(real)
+    recording = np.concatenate([np.arange(len(real)), np.repeat(np.arange(len(real)), each)])
+    model = make_pipeline(
+        FunctionTransformer(lambda v: np.sign(v) * np.log1p(np.abs(v) * 10)),
+        StandardScaler(),
+        LogisticRegression(class_weight="balanced", C=0.5, max_iter=1000),
+    )
+    folds = min(10, len(real))
+    mixed = np.random.default_rng(0).permutation(len(real))[recording] % folds
+    scores = cross_val_predict(model, x, y, groups=mixed, cv=LeaveOneGroupOut(), method="decision_function")
+    by_class = cross_val_score(model, x, y, groups=classes[recording], cv=LeaveOneGroupOut(), scoring="roc_auc")
+    return float(roc_auc_score(y, scores)), float(by_class.mean())

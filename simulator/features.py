@@ -1,4 +1,8 @@
-"""Figures of a window by which real and simulated recordings are compared; called by `simulator.compare`."""
+"""Figures of a labelled 10 s by which real and simulated recordings are compared.
+
+Thirteen describe any EEG, `compute_rhythm` and `compute_discharges` add what readers look at in rhythmic delta and in
+discharges. All are computed on every window, so that none needs to know its class.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,10 @@ from kernel.constants import SFREQ
 from kernel.montage import MONTAGE, build_montage
 from simulator.fields import compute_laterality
 
+FRONTO_POLAR = [i for i, (anode, cathode) in enumerate(MONTAGE) if anode[:2] == "Fp" and cathode in ("F7", "F8")]
+FRONTAL = [i for i, (anode, _) in enumerate(MONTAGE) if anode[:2] == "Fp"]
+CENTRO_PARIETAL = [i for i, (anode, cathode) in enumerate(MONTAGE) if anode[0] == "C" and cathode[0] == "P"]
+
 NEIGHBOURS = [
     (i, j) for i, (_, cathode) in enumerate(MONTAGE) for j, (anode, _) in enumerate(MONTAGE) if cathode == anode
 ]
@@ -18,6 +26,9 @@ FEATURES = (
     *("amplitude_median_uv", "amplitude_weakest_uv", "amplitude_strongest_uv", "spectral_exponent"),
     *("delta_share", "theta_share", "alpha_share", "beta_share", "neighbour_correlation"),
     *("left_right_asymmetry", "periodicity_index", "dominant_hz", "line_length_uv_per_s"),
+    *("delta_hz", "rhythm_over_rest", "second_harmonic", "rhythm_filling", "first_component"),
+    *("fronto_polar_share", "frontal_share", "centro_parietal_share", "muscle_over_delta"),
+    *("discharge_width_s", "discharge_hz", "effective_channels"),
 )
 
 
@@ -38,7 +49,7 @@ def compute_features(channels: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (13,)
+    ndarray, shape (25,)
         Medians over channels where nothing else is said. The periodicity index is the highest autocorrelation of the
         absolute slope at lags of 0.25 to 2.5 s, the dominant rate the spectral peak from 0.5 to 13 Hz.
     """
@@ -73,5 +84,86 @@ def compute_features(channels: np.ndarray) -> np.ndarray:
             np.median(periodic),
             np.median(dominant),
             np.median(length),
+            *compute_rhythm(channels),
+            *compute_discharges(channels, autocorrelation[:, : lags.stop].mean(axis=0), rate),
         ]
     )
+
+
+def compute_rhythm(channels: np.ndarray) -> np.ndarray:
+    """Compute what describes rhythmic delta, and where delta lies.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (18, n_times)
+        Bipolar channels in microvolts, 0.5 to 40 Hz.
+
+    Returns
+    -------
+    ndarray, shape (9,)
+        Over the four channels with most delta: its peak in hertz; the root mean square within 0.35 Hz of the peak and of
+        its double over that of all else below 20 Hz; the power at the double over that at the peak; the share of the
+        time in which the rhythm's envelope exceeds half of its 90th percentile. Over all channels: the first principal
+        component's share of the delta, that of Fp1-F7 and Fp2-F8, of the four frontal channels, of C3-P3, C4-P4 and
+        Cz-Pz, and the power of 20 to 40 Hz over delta.
+    """
+    n_times = channels.shape[1]
+    freqs = np.fft.rfftfreq(n_times, 1 / SFREQ)
+    spectrum = np.fft.rfft(channels * np.hanning(n_times), axis=1)
+    power = np.abs(spectrum) ** 2
+    band = (freqs >= 0.5) & (freqs <= 4)
+    delta = power[:, band].sum(axis=1) + 1e-9
+    top = np.argsort(delta)[-4:]
+    near = np.stack([power[top][:, np.abs(freqs - f) <= 0.25].mean() for f in freqs * (freqs <= 3.5)])
+    peak = float(freqs[np.where((freqs >= 0.6) & (freqs <= 3.5), near, 0).argmax()])
+    first, second = ((np.abs(freqs - f) <= 0.35) & (freqs >= 0.5) for f in (peak, 2 * peak))
+    of_rhythm = power[top][:, first | second].sum(axis=1)
+    rest = power[top][:, (freqs >= 0.5) & (freqs < 20)].sum(axis=1) - of_rhythm
+    harmonic = power[top][:, second].sum(axis=1) / (power[top][:, first].sum(axis=1) + 1e-9)
+    sos = signal.butter(2, [max(0.4, peak - 0.5), peak + 0.5], "bandpass", fs=SFREQ, output="sos")
+    envelope = np.abs(signal.hilbert(signal.sosfiltfilt(sos, channels[top], axis=1), axis=1))
+    filling = (envelope > 0.5 * np.percentile(envelope, 90, axis=1, keepdims=True)).mean()
+    values = np.linalg.eigvalsh((spectrum[:, band] @ spectrum[:, band].conj().T).real)
+    share = delta / delta.sum()
+    return np.array(
+        [
+            peak,
+            np.median(np.sqrt(of_rhythm / (rest + 1e-9))),
+            np.median(harmonic),
+            filling,
+            values[-1] / values.sum(),
+            share[FRONTO_POLAR].sum(),
+            share[FRONTAL].sum(),
+            share[CENTRO_PARIETAL].sum(),
+            np.median(power[:, (freqs >= 20) & (freqs < 40)].sum(axis=1) / delta),
+        ]
+    )
+
+
+def compute_discharges(channels: np.ndarray, autocorrelation: np.ndarray, rate: float) -> np.ndarray:
+    """Compute what describes discharges: width, rate, extent.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (18, n_times)
+        Bipolar channels in microvolts, 0.5 to 40 Hz.
+    autocorrelation : ndarray, shape (n_lags,)
+        Of the absolute slope, `rate` lags a second.
+    rate : float
+
+    Returns
+    -------
+    ndarray, shape (3,)
+        Median width at half height, in seconds, of the waves that stand out in the four strongest channels; the rate in
+        hertz of the highest autocorrelation from 0.25 to 2.5 s; the effective number of channels, (sum of power)^2 over
+        the sum of its squares.
+    """
+    energy = (channels**2).sum(axis=1) + 1e-9
+    widths = []
+    for channel in channels[np.argsort(energy)[-4:]]:
+        size = np.abs(channel)
+        at, _ = signal.find_peaks(size, height=0.6 * np.percentile(size, 99), distance=SFREQ // 5)
+        widths.extend(signal.peak_widths(size, at, rel_height=0.5)[0] / SFREQ)
+    first = int(0.25 * rate)
+    lag = first + int(autocorrelation[first:].argmax())
+    return np.array([np.median(widths) if widths else 0.0, rate / lag, energy.sum() ** 2 / (energy**2).sum()])

@@ -1,4 +1,4 @@
-"""Where a pattern lies: topographies of its components, balanced to a laterality. Called by `simulator.patterns`."""
+"""Where a pattern lies: topographies of its components, balanced to a laterality."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw_fields(
     """
     wide = laterality < 0.35
     frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
-    polar = rng.random() < 0.65 * rhythmic
+    polar = rng.random() < 0.15 + 0.6 * rhythmic
     if polar:  # largest at Fp1 and Fp2, falling off backwards in all chains
         frontal = rng.uniform(0.85, 1.0)
     lateral = rng.uniform(0.2, 0.9)

@@ -1,8 +1,6 @@
 """Draws labelled EEG: one 50 s window for training on the fly, or one recording of a data set with its windows.
 
-Called by `simulator.dataset` (files), `simulator.gallery` and `simulator.compare` (pictures, figures), and by
-`training` (windows drawn while a network fits). All of it is deterministic from the seed, the stream and the index,
-so any worker may draw any of it in any order.
+All of it is deterministic from the seed, the stream and the index, so any worker may draw any of it in any order.
 
 The order of making is that of nature: a brain, a pattern as salient over it as the raters are to find it, the body,
 the electrodes, the amplifier; then the pattern is measured in the labelled 10 s and the raters vote on what it is.
@@ -19,7 +17,7 @@ import numpy as np
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SAMPLES, WINDOW_SECONDS
 from kernel.montage import build_montage
 from simulator.amplifier import amplify
-from simulator.artefacts import add_body, add_stimulus, draw_heart
+from simulator.artefacts import add_arousal, add_body, add_stimulus, draw_heart
 from simulator.background import draw_brain, draw_slow_noise, render_background
 from simulator.electrodes import add_electrodes, add_gaps
 from simulator.other import Family, add_family, change_brain, draw_family
@@ -157,7 +155,7 @@ def _compose(
         plan = draw_plan(rng, segment.scores)
         if family in ("unreadable", "suppressed") or (family != "usual" and rng.random() < 0.5):
             faint = min(plan.properties.salience, rng.uniform(0, 0.5))
-            plan = replace(plan, seizure=False, properties=replace(plan.properties, salience=faint))
+            plan = replace(plan, kind="calm", properties=replace(plan.properties, salience=faint))
         length = segment.stop - segment.start
         centre = (segment.centre[0] - segment.start, segment.centre[1] - segment.start)
         played = play_pattern(rng, plan, length, centre)
@@ -172,9 +170,14 @@ def _compose(
             x[:, segment.start : segment.stop] *= _postictal(rng, played.on)
         x[:, segment.start : segment.stop] += signal * size
         parts[segment.start] = (plan, played, pattern * size)
+    if family != "suppressed":
+        x *= _draw_gain(rng, x)
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
     add_family(rng, x, family, heart)
+    for start, (plan, played, _) in parts.items():
+        if plan.seizure and rng.random() < 0.35:
+            add_arousal(rng, x, _onsets(played.on) + start)
     if rng.random() < 0.08:
         add_stimulus(rng, x, np.concatenate([_onsets(p.on) + start for start, (_, p, _) in parts.items()]))
     add_electrodes(rng, x)
@@ -187,19 +190,31 @@ def _compose(
     return samples, _Scene(channels, parts, family)
 
 
-def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
-    """Return the 98th percentile of the pattern over twice the background, mean of the four strongest channels.
+def _draw_gain(rng: np.random.Generator, x: np.ndarray) -> np.float32:
+    """Return by what to multiply `x` (19, n_times): skulls, scalps and montages differ, whatever the pattern.
 
-    Over next to no background a pattern must still reach some microvolts to be seen on a page.
+    Most of the differences in amplitude between windows are not their patterns'; else these could be told by it.
+    """
+    level = float(np.median(build_montage(x).std(axis=1)))
+    wanted = max(2.5, rng.lognormal(np.log(14), 0.65))
+    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.75, 1))
+
+
+def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
+    """Return how far the pattern stands out of the background, mean of the four strongest channels.
+
+    Readers see it by its peaks or by its energy: half of its 98th percentile or 1.5 times its root mean square over that
+    of the background, whichever is more. The former finds sparse discharges, the latter low but steady rhythms.
     """
     inside = slice(*centre)
     active = on[inside] > 0.5
     if active.sum() < 40:
         return 0.0
-    peaks = np.percentile(np.abs(pattern[:, inside][:, active][:, ::4]), 98, axis=1)
-    level = np.sqrt((background[:, inside] ** 2).mean(axis=1) + 5.0**2)
-    strongest = np.argsort(peaks)[-4:]
-    return float((peaks[strongest] / (2 * level[strongest])).mean())
+    seen = pattern[:, inside][:, active][:, ::4]
+    size = np.maximum(0.5 * np.percentile(np.abs(seen), 98, axis=1), 1.5 * np.sqrt((seen**2).mean(axis=1)))
+    level = np.sqrt((background[:, inside] ** 2).mean(axis=1)) + 1e-3
+    strongest = np.argsort(size)[-4:]
+    return float((size[strongest] / level[strongest]).mean())
 
 
 def _label(scene: _Scene, segment: Segment, start: int, population: Population) -> tuple[np.ndarray, dict[str, Any]]:
@@ -228,6 +243,7 @@ def _label(scene: _Scene, segment: Segment, start: int, population: Population) 
         "hemisphere": "left" if plan.side < 0 else "right",
         "onset_seconds": float((begins[0] + segment.start - start) / SFREQ) if len(begins) else float("nan"),
         "seizure": plan.seizure,
+        "kind": plan.kind,
         "bilateral_independent": plan.bilateral,
         "family": scene.family,
         **{name: float(getattr(found, name)) for name in Properties.__dataclass_fields__},

@@ -1,7 +1,6 @@
 """The head: 19 electrodes on a sphere, cortical sources, and how a source spreads over the scalp.
 
-Called by `simulator.background`, `simulator.fields` and the artefacts for topographies: columns of microvolts
-per unit of a source at the 19 electrodes. The conductor is one homogeneous sphere; the blur of the skull is had by
+Topographies are columns of microvolts per unit of a source at the 19 electrodes. The conductor is one homogeneous sphere; the blur of the skull is had by
 moving sources inward (Ary et al., IEEE Trans Biomed Eng 1981;28:447: a dipole in three shells looks like one at 0.6 of
 its eccentricity in a single one).
 """
@@ -61,9 +60,9 @@ def compute_potential(position: np.ndarray, moment: np.ndarray, electrodes: np.n
 
 @cache
 def cortex() -> tuple[np.ndarray, np.ndarray]:
-    """Return directions (240, 3) of cortical patches over the upper head and the fields (19, 240) of radial ones."""
+    """Return directions (240, 3) of cortical patches, temporal and frontal base too, and the fields (19, 240) of radial ones."""
     i = np.arange(N_SOURCES) + 0.5
-    z = 1 - i / N_SOURCES * 1.25
+    z = 1 - i / N_SOURCES * 1.5
     turn = np.pi * (1 + 5**0.5) * i
     r = np.sqrt(1 - z**2)
     directions = np.stack([r * np.sin(turn), r * np.cos(turn), z], axis=1)
@@ -72,12 +71,14 @@ def cortex() -> tuple[np.ndarray, np.ndarray]:
 
 
 def place(lateral: float, frontal: float) -> np.ndarray:
-    """Return the direction (3,) of a scalp place: lateral -1 left to 1 right, frontal -1 occipital to 1 frontal."""
-    x, y = 0.97 * lateral, 0.97 * frontal
-    norm = np.hypot(x, y)
-    if norm > 0.98:
-        x, y = x / norm * 0.98, y / norm * 0.98
-    return np.array([x, y, np.sqrt(max(0.0, 1 - x * x - y * y))])
+    """Return the direction (3,) of a place on the map of the 10-20 system: Cz (0, 0), T3 (-1, 0), C3 (-0.5, 0).
+
+    The arc from the vertex grows with the distance on the map; beyond 1 it is below the electrodes.
+    """
+    distance = np.hypot(lateral, frontal)
+    arc = min(distance, 1.25) * np.deg2rad(92)
+    x, y = np.array([lateral, frontal]) / max(distance, 1e-9) * np.sin(arc)
+    return np.array([x, y, np.cos(arc)])
 
 
 def build_topography(

@@ -1,4 +1,4 @@
-"""The families of Other: what there is where the raters find no pattern at all. Called by `simulator.generate`.
+"""The families of Other: what there is where the raters find no pattern at all.
 
 Windows of real patients that nobody calls rhythmic or periodic are of a few kinds, each common: ongoing EEG that is
 slow and irregular, that of somebody awake (posterior rhythm, blinks, muscle) or asleep, next to none at all with heart
@@ -21,7 +21,7 @@ from simulator.electrodes import add_mains
 
 Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
 SHARES: dict[Family, float] = {
-    "usual": 0.34, "unreadable": 0.17, "suppressed": 0.18, "slow": 0.16, "awake": 0.10, "asleep": 0.05,
+    "usual": 0.36, "unreadable": 0.14, "suppressed": 0.12, "slow": 0.19, "awake": 0.13, "asleep": 0.06,
 }  # fmt: skip
 
 
@@ -50,8 +50,8 @@ def change_brain(rng: np.random.Generator, brain: Brain, family: Family) -> Brai
         return replace(
             brain,
             microvolts=float(np.clip(rng.lognormal(np.log(17), 0.6), 5, 90)),
-            slow_hz=rng.uniform(0.7, 3) if rng.random() < 0.6 else rng.uniform(2, 7),
-            slow_width=rng.uniform(0.6, 2.5),
+            slow_hz=rng.uniform(0.5, 2) if rng.random() < 0.7 else rng.uniform(2, 7),
+            slow_width=rng.uniform(0.4, 2.5),
             slow=rng.uniform(0.8, 3),
             fast_share=rng.lognormal(-0.9, 0.7),
             beta=rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0,

@@ -1,6 +1,6 @@
 """Plays a planned pattern: discharges or a rhythm, their timing, where they lie and how they change.
 
-Called by `simulator.generate`. Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic
+Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic
 discharges have a quantifiable interval between them, rhythmic delta has none; +F is superimposed fast activity;
 intervals of a regular pattern vary by less than half. Seizures slow down or speed up, spread and grow, then stop
 (Niedermeyer, 7th ed., ch. 30).
@@ -8,7 +8,7 @@ intervals of a regular pattern vary by less than half. Seizures slow down or spe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,15 +33,25 @@ def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tup
     on = _draw_runs(rng, plan, n_times, centre)
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties
-    rate = p.rate * (1 + 0.55 * p.evolution * progress) * np.exp(0.06 * draw_slow_noise(rng, 1, n_times, 0.1)[0])
+    wander = rng.uniform(0.03, 0.15) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
+    rate = p.rate * np.exp(min(1.0, p.evolution) * rng.uniform(0.25, 0.9) * progress + wander)
     if plan.bilateral:
         near = _play_train(rng, plan, on, rate, progress, 1.0, plan.side)
         far = _play_train(rng, plan, on, rate * rng.uniform(0.7, 1.3), progress, 1.0, -plan.side)
-        scale = np.sqrt((near**2).sum() / max(1e-9, (far**2).sum()))
-        signal = near + far * scale * np.sqrt((1 - p.laterality) / (1 + p.laterality))
+        signal = near + match_energy(far, near) * np.sqrt((1 - p.laterality) / (1 + p.laterality))
     else:
         signal = _play_train(rng, plan, on, rate, progress, p.laterality, plan.side)
+        if plan.kind == "calm" and p.sharpness > 0.6 and rng.random() < 0.25:  # +R
+            slow = replace(plan, properties=replace(p, sharpness=rng.uniform(0, 0.3)))
+            hertz = np.full(n_times, rng.uniform(0.7, 2.2)) * np.exp(wander)
+            rhythm = _play_train(rng, slow, on, hertz, progress, p.laterality, plan.side)
+            signal += match_energy(rhythm, signal) * rng.uniform(0.2, 0.9)
     return Played(signal.astype(np.float32), on, rate)
+
+
+def match_energy(signal: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return `signal` with the energy of `other`."""
+    return signal * np.sqrt((other**2).sum() / max(1e-9, float((signal**2).sum())))
 
 
 def _play_train(
@@ -54,36 +64,47 @@ def _play_train(
     side: int,
 ) -> np.ndarray:
     p = plan.properties
-    n_times, unrest = len(on), 1 - p.regularity
+    n_times, unrest = len(on), plan.unrest
     # 1 a rhythm, 0 discharges; between them both at once: sharply contoured waves
-    rhythmic = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
-    weights = np.array([1.0, rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
-    recruits = plan.seizure and rng.random() < 0.65
+    rhythmic: np.ndarray | float = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
+    calm_rhythm = rhythmic > 0.5 and not plan.seizure
+    weights = np.array([1.0, rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
+    recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
     fields = draw_fields(rng, laterality, side, rhythmic, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
-    swing = np.exp(rng.uniform(0.05, 0.25) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.05, 0.4))[0])
+    if plan.seizure and rng.random() < 0.5:  # its waves change their shape as it evolves
+        rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)
+    depth = rng.uniform(0.15, 0.6) if calm_rhythm else rng.uniform(0.05, 0.3)
+    swing = np.exp(depth * draw_slow_noise(rng, 1, n_times, rng.uniform(0.03, 0.4))[0])
     if plan.seizure:
-        swing *= np.clip(1 - progress * rng.uniform(0, 0.8), 0.2, None)
+        swing *= np.clip(1 - progress * rng.uniform(0, 0.9), 0.15, None)
     lag = rng.uniform(-0.12, 0.12) if rng.random() < 0.4 else rng.uniform(-0.02, 0.02)
+    stray = rng.uniform(0.05, 0.3) if calm_rhythm else 0.02 + 0.1 * unrest  # of a component's phase, in cycles
     out = np.zeros((19, n_times))
     # seizures start in one place and reach the others, or everywhere at once
-    spread = rng.uniform(0, 1) * p.evolution * (rng.random() < (0.5 if recruits else 0.9))
-    kinds = _draw_kinds(rng, float(rate.mean()))
-    seconds = _draw_duration(rng, p.sharpness, float(np.median(rate)))
+    spread = rng.uniform(0, 1) * min(1.0, p.evolution) * (rng.random() < (0.5 if recruits else 0.9))
+    kinds = _draw_kinds(rng, plan, float(rate.mean()))
+    half_width, longest = _draw_widths(rng, plan, float(np.median(rate)))
     for k, (field, weight) in enumerate(zip(fields, weights, strict=True)):
         wave = np.zeros(n_times)
+        if k and plan.apart > 0.1:
+            step = np.exp(plan.apart * (rng.normal(0, 0.2) + 0.3 * draw_slow_noise(rng, 1, n_times, 0.2)[0]))
+            events, phase = _draw_events(rng, rate * step, unrest)
         each = rng.lognormal(0, 0.06 + 0.5 * unrest + (0.1 + 0.8 * unrest) * (k > 0), len(events) + 2)
         shift = lag * k + (rng.normal(0, 0.015) if k else 0)
-        if rhythmic > 0:
-            wave += rhythmic * _play_cycles(rng, p.sharpness, unrest, phase - shift * rate, each)
-        if rhythmic < 1:
-            made = draw_discharge(rng, kinds[min(k, 1)], seconds * rng.uniform(0.85, 1.2), 6, unrest)
+        if np.any(rhythmic > 0):
+            turns = rng.normal(0, stray) + 0.7 * stray * draw_slow_noise(rng, 1, n_times, 0.25)[0] if k else 0.0
+            wave += rhythmic * _play_cycles(rng, p.sharpness, unrest, phase - shift * rate + turns, each)
+        if np.any(rhythmic < 1):
+            made = draw_discharge(rng, kinds[min(k, 1)], half_width * rng.uniform(0.8, 1.25), longest, 6, unrest)
             wave += (1 - rhythmic) * _play_discharges(rng, made, events + shift * SFREQ, each, n_times)
         gain = 1 - spread * (k > 0) * progress  # the other places join as it evolves
+        if k or plan.apart > 0.1:
+            gain = gain * np.exp((depth + 0.4 * plan.apart) * draw_slow_noise(rng, 1, n_times, 0.2)[0])
         out += np.outer(field * weight, wave * gain)
     envelope = np.convolve(on, np.ones(31) / 31, mode="same")
     out *= swing * envelope
-    if rng.random() < 0.15:  # +F
+    if rng.random() < (0.3 if plan.seizure else 0.15):  # +F
         hertz = rng.uniform(10, 30)
         fast = np.sin(2 * np.pi * hertz * np.arange(n_times) / SFREQ + 2 * draw_slow_noise(rng, 1, n_times, 2)[0])
         carrier = np.abs(out).max(axis=0)
@@ -127,17 +148,20 @@ def _play_discharges(
     return wave[length : length + n_times]
 
 
-def _draw_kinds(rng: np.random.Generator, rate: float) -> list[str]:
+def _draw_kinds(rng: np.random.Generator, plan: Plan, rate: float) -> list[str]:
+    if plan.kind == "polyspikes":
+        return ["polyspikes", "polyspikes" if rng.random() < 0.6 else "slow_complex"]
     kinds = ["sharp", "slow_complex", "triphasic", "polyphasic", "blunt"]
-    shares = [0.2, 0.55, 0.08, 0.14, 0.03] if rate > 2.2 else [0.28, 0.32, 0.18, 0.18, 0.04]
+    shares = [0.2, 0.55, 0.08, 0.14, 0.03] if rate > 2.2 else [0.28, 0.3, 0.2, 0.14, 0.08]
     first = str(rng.choice(kinds, p=shares))
     return [first, first if rng.random() < 0.6 else str(rng.choice(kinds, p=shares))]
 
 
-def _draw_duration(rng: np.random.Generator, sharpness: float, rate: float) -> float:
-    """Return the seconds of one discharge: the sharper the pattern, the smaller its part of the period."""
-    share = float(np.interp(sharpness, [0.4, 0.62, 1.0], [1.0, 0.7, 0.35])) * rng.uniform(0.7, 1.05)
-    return float(np.clip(share / rate, 0.13, rng.uniform(0.28, 0.75)))
+def _draw_widths(rng: np.random.Generator, plan: Plan, rate: float) -> tuple[float, float]:
+    """Return the width of a discharge's main wave at half height and the longest that it may last, in seconds."""
+    share = float(np.interp(plan.properties.sharpness, [0.4, 0.62, 1.0], [1.0, 0.85, 0.5])) * rng.uniform(0.7, 1.05)
+    middle = 0.06 if plan.kind in ("spike_wave", "polyspikes") else 0.15
+    return float(np.clip(rng.lognormal(np.log(middle), 0.4), 0.03, 0.35)), float(np.clip(share / rate, 0.15, 1.0))
 
 
 def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> np.ndarray:

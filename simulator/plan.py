@@ -1,19 +1,31 @@
-"""From what raters shall think of a window to the properties its pattern must have; called by `simulator.generate`.
+"""From what raters shall think of a window to the properties its pattern must have.
 
-`draw_plan` inverts `simulator.voters.score`: many patterns convince the same share of raters, and one of them is drawn.
-A decision on which all raters agree leaves its property free (a 1 Hz and a 2 Hz GPD are both no seizure).
+`draw_plan` inverts `simulator.voters.score`, whatever its formula: a pattern is drawn from what physiology allows, and
+one property of each decision is then set so that the decision has its score. What raters are sure of stays as drawn (a
+1 Hz and a 2 Hz GPD are both no seizure), and where they are sure of a seizure, so do its sharpness and its side.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from simulator.voters import HALF_SEEN, Properties, ictal_rate
+from simulator.voters import Properties, score
 
 SURE = 3.0
 """Beyond this score no rater's threshold lies."""
+MOST_SALIENT = 15.0
+MOST_EVOLUTION = 1.5
+"""Above 1 it is not a change alone that says seizure, but the shape too: polyspikes at 1 Hz."""
+
+Kind = Literal["calm", "rhythm", "spike_wave", "irregular", "polyspikes", "fast"]
+SEIZURES: dict[Kind, float] = {"rhythm": 0.34, "spike_wave": 0.22, "irregular": 0.22, "polyspikes": 0.1, "fast": 0.12}
+"""Kinds of seizures and their shares: an evolving rhythm; spikes or sharp waves with slow waves; high waves whose regions
+run out of step; polyspike complexes, slower than 2 Hz; low-voltage fast activity of few channels (Niedermeyer, ch. 30;
+Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021)."""
 
 
 @dataclass(frozen=True)
@@ -22,77 +34,137 @@ class Plan:
 
     properties: Properties
     side: int  # -1 left, 1 right
-    seizure: bool  # has an onset or an offset, spreads, and leaves a post-ictal state
+    kind: Kind  # a seizure begins or ends, spreads, and leaves a post-ictal state; what is calm does not
+    unrest: float  # how much its waves differ in time, size and shape
+    apart: float  # 0 all regions run in step, 1 each at its own rate
     bilateral: bool  # BIPD: both hemispheres discharge, each at its own times
+
+    @property
+    def seizure(self) -> bool:
+        """Whether it is a seizure."""
+        return self.kind != "calm"
 
 
 def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     """Draw one of the patterns whose decision scores are `scores` (4,)."""
     visible, ictal, periodic, lateral = (float(s) for s in scores)
-    sharpness = _free(rng, periodic, 12.0, 0.5)
-    laterality = _free(rng, lateral, 11.0, 0.5)
-    if visible > SURE:
-        salience, regularity, prevalence = 0.0, rng.uniform(0.84, 1), 1.0 if rng.random() < 0.8 else rng.uniform(0.9, 1)
-        needed = ((SURE + 7) / 14) / (regularity * prevalence)
-        least = HALF_SEEN * np.sqrt(needed / max(1 - needed, 0.05))
-        salience = max(least, min(12.0, rng.lognormal(np.log(4.2 if ictal > 0.8 else 3.2), 0.5)))
-    else:
-        quality = (visible + 7) / 14 if visible > -SURE else rng.uniform(0.005, (7 - SURE) / 14)
-        salience, regularity, prevalence = _split(rng, float(np.clip(quality, 0.005, 0.9)), visible < -SURE)
-    rate, evolution = _draw_rate(rng, ictal, sharpness)
-    properties = Properties(salience, regularity, prevalence, rate, evolution, sharpness, laterality)
+    p = Properties(1.0, 1.0, 1.0, 2.0, 0.0, 0.5, 0.5)
+    p = replace(p, sharpness=_find_free(rng, p, "sharpness", 2, periodic))
+    p = replace(p, laterality=_find_free(rng, p, "laterality", 3, lateral))
+    kind = _draw_kind(rng, ictal, p.sharpness)
+    if ictal > SURE:  # no rater asks for these
+        p = replace(p, sharpness=_draw_sharpness(rng, kind), laterality=_draw_laterality(rng, kind))
+    p = _set_rate(rng, p, kind, ictal)
+    p = _set_salience(rng, p, kind, visible)
+    unrest, apart = 1 - p.regularity, 0.0
+    if kind != "calm":  # a seizure is seen by its evolution; raters ask no regularity of it
+        unrest = float(np.clip(rng.beta(1.3, 4) + (0.25 if kind == "irregular" else 0), 0, 0.8))
+        apart = rng.uniform(0.3, 1) if kind == "irregular" else rng.beta(1, 6)
     return Plan(
-        properties,
+        p,
         side=1 if rng.random() < 0.5 else -1,
-        seizure=ictal > 0.8 and (evolution > 0.25 or rng.random() < 0.3),
-        bilateral=sharpness > 0.55 and laterality < 0.75 and rng.random() < 0.2,
+        kind=kind,
+        unrest=unrest,
+        apart=apart,
+        bilateral=p.sharpness > 0.55 and p.laterality < 0.75 and rng.random() < 0.2,
     )
 
 
-def _free(rng: np.random.Generator, score: float, slope: float, middle: float) -> float:
-    """Return the property at `score`; any on the same side where raters are sure."""
-    edge = SURE / slope
-    distance = np.sign(score) * rng.uniform(edge, 0.5) if abs(score) > SURE else score / slope
-    return float(np.clip(middle + distance, 0.0, 1.0))
+def _find(measure: Callable[[float], float], target: float, low: float, high: float) -> float:
+    """Return where the rising `measure` reaches `target` between `low` and `high`, or the nearer of the two."""
+    for _ in range(16):
+        middle = (low + high) / 2
+        low, high = (middle, high) if measure(middle) < target else (low, middle)
+    return (low + high) / 2
 
 
-def _split(rng: np.random.Generator, quality: float, hopeless: bool) -> tuple[float, float, float]:
-    """Return salience, regularity and prevalence whose product is `quality`, with salience as voters count it."""
-    if hopeless and rng.random() < 0.45:
-        part = np.array([0.96, 0.03, 0.01])
-    else:
-        part = rng.dirichlet([1.2, 1.3, 0.7])
-        part[1:] *= min(1.0, 1.0 / max(1e-9, -np.log(quality) * part[1:].max() / 1.9))
-        part[0] = 1 - part[1:].sum()
-    seen, regularity, prevalence = (float(np.exp(np.log(quality) * p)) for p in part)
-    if prevalence > 0.97:
-        regularity, prevalence = regularity * prevalence, 1.0
-    seen = min(seen, 0.96)
-    return float(HALF_SEEN * np.sqrt(seen / (1 - seen))), regularity, prevalence
+def _find_property(p: Properties, name: str, decision: int, target: float, low: float, high: float) -> float:
+    return _find(lambda value: float(score(replace(p, **{name: value}))[decision]), target, low, high)
 
 
-def _draw_rate(rng: np.random.Generator, ictal: float, sharpness: float) -> tuple[float, float]:
-    """Return rate and evolution at the score `ictal`."""
-    pivot = ictal_rate(sharpness)
+def _find_free(rng: np.random.Generator, p: Properties, name: str, decision: int, target: float) -> float:
+    """Return the property, from 0 to 1, at the score `target`; any on the same side where raters are sure."""
+    if abs(target) <= SURE:
+        return _find_property(p, name, decision, target, 0.0, 1.0)
+    edge = _find_property(p, name, decision, float(np.sign(target)) * SURE, 0.0, 1.0)
+    return rng.uniform(edge, 1) if target > 0 else rng.uniform(0, edge)
+
+
+def _draw_kind(rng: np.random.Generator, ictal: float, sharpness: float) -> Kind:
+    if rng.random() > 1 / (1 + np.exp(-2 * (ictal - 0.5))):
+        return "calm"
+    shares = dict(SEIZURES)
+    if ictal <= SURE:  # the sharpness is asked for
+        for kind in ("rhythm",) if sharpness > 0.55 else ("spike_wave", "polyspikes"):
+            del shares[kind]
+        del shares["fast"]
+    kinds = list(shares)
+    weights = np.array([shares[k] for k in kinds])
+    return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
+
+
+def _draw_sharpness(rng: np.random.Generator, kind: Kind) -> float:
+    ranges = {"rhythm": (0.05, 0.55), "irregular": (0.25, 0.85), "fast": (0.0, 0.4), "calm": (0.1, 0.9)}
+    return rng.uniform(*ranges.get(kind, (0.6, 0.98)))
+
+
+def _draw_laterality(rng: np.random.Generator, kind: Kind) -> float:
+    if kind == "fast":
+        return rng.uniform(0.4, 1)
+    return float(rng.beta(1.2, 5)) if rng.random() < 0.55 else rng.uniform(0.3, 1)
+
+
+def _draw_rate(rng: np.random.Generator, kind: Kind, sharpness: float) -> float:
+    if kind == "polyspikes":
+        return rng.uniform(0.6, 2.0)
+    if kind == "fast":
+        return float(np.clip(rng.lognormal(np.log(11), 0.4), 5, 22))
+    middle, spread, low, high = {
+        "rhythm": (2.3, 0.45, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.0, 0.4, 1.0, 5),
+    }.get(kind, (1.1, 0.4, 0.4, 3.0) if sharpness > 0.5 else (1.35, 0.4, 0.5, 3.6))  # fmt: skip
+    return float(np.clip(rng.lognormal(np.log(middle), spread), low, high))
+
+
+def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float) -> Properties:
+    """Return `p` with a rate and an evolution at the score `ictal`."""
+    p = replace(p, rate=_draw_rate(rng, kind, p.sharpness))
     if ictal < -SURE:
-        highest = pivot * np.exp(0.12 * (0.5 - SURE))
-        usual = rng.lognormal(np.log(1.1 if sharpness > 0.5 else 1.6), 0.35)
-        rate = usual if 0.35 < usual < highest else rng.uniform(0.45, highest)
-        return float(rate), rng.uniform(0, 0.08) if rate < 0.8 * highest else 0.0
+        p = replace(p, evolution=rng.uniform(0, 0.08))
+        highest = _find_property(p, "rate", 1, -SURE, 0.2, 20)
+        return p if p.rate < highest else replace(p, rate=rng.uniform(0.45, 1) * highest)
+    most = MOST_EVOLUTION if kind != "calm" else rng.uniform(0.05, 0.5)
+    needed = _find_property(p, "evolution", 1, ictal, 0.0, most)
     if ictal > SURE:
-        kind = rng.random()
-        if kind < 0.5:  # spike and wave, or fast discharges
-            rate = pivot * rng.uniform(1.0, 1.6)
-            evolution = rng.uniform(0.15, 0.8)
-        else:  # a rhythm that changes
-            rate = rng.lognormal(np.log(3.2), 0.45)
-            evolution = rng.uniform(0.5, 1.0)
-        rate = float(np.clip(rate, 1.4, 14))
-        short = SURE + 0.5 - np.log(rate / pivot) / 0.12
-        return rate, float(np.clip(max(evolution, short / 7), 0, 1))
-    for _ in range(20):
-        evolution = rng.beta(1, 5) if ictal < 0 else rng.beta(1.5, 2.5)
-        rate = pivot * np.exp(0.12 * (ictal + 0.5 - 7 * evolution))
-        if 0.6 < rate < 12:
-            break
-    return float(rate), float(evolution)
+        return replace(p, evolution=max(needed, rng.uniform(0.15, 1.0)))
+    p = replace(p, evolution=needed)
+    return replace(p, rate=_find_property(p, "rate", 1, ictal, 0.2, 20))
+
+
+def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: float) -> Properties:
+    """Return `p` with regularity, prevalence and salience at the score `visible`."""
+    rhythmic = p.sharpness < 0.5
+    regularity = rng.beta(7, 1.3)
+    prevalence = 1.0 if rng.random() < (0.35 if rhythmic else 0.65) else rng.uniform(0.45, 1)
+    if kind != "calm":
+        prevalence = 1.0 if rng.random() < 0.65 else rng.uniform(0.3, 1)
+    if visible < -SURE:
+        if rng.random() < 0.3:  # not faint but without order, or brief
+            regularity, prevalence = rng.uniform(0.05, 0.5), rng.uniform(0.1, 1)
+        visible = rng.uniform(-7, -SURE)
+    target = min(visible, SURE)
+
+    def shape(power: float) -> Properties:  # 0 as drawn, 1 a clock without pause
+        return replace(p, regularity=regularity ** (1 - power), prevalence=prevalence ** (1 - power))
+
+    power = 0.0
+    often = replace(shape(0), salience=rng.uniform(4, MOST_SALIENT))
+    if score(often)[0] < target:
+        power = _find(
+            lambda w: float(score(replace(shape(w), salience=often.salience))[0]), target, 0.0, 1.0
+        )
+    p = shape(power)
+    salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
+    if visible > SURE:
+        middle, spread = {"calm": (2.2 if rhythmic else 3.0, 0.45), "fast": (2.0, 0.4)}.get(kind, (3.6, 0.6))
+        salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
+    return replace(p, salience=salience)

@@ -1,54 +1,34 @@
 """The raters: what they see in the central 10 s of a window, and how each of them votes on it.
 
-`simulator.plan` asks what a pattern must look like for raters to disagree as much as the real ones do,
-`simulator.generate` asks them for votes, `simulator.calibrate` fits the population of signals they are shown.
-
 A rater decides in the order of the ACNS 2021 critical care EEG terminology (Hirsch et al., J Clin Neurophysiol
 2021;38:1-29): is there a periodic or rhythmic pattern at all; is it ictal (Salzburg criteria: 2.5 Hz or evolving);
-has it discharges with an interval between them; is it lateralised. At each step stands one measurable property of the
-signal, a threshold of the rater's own, and logistic noise. Raters differ most by their thresholds (Jing et al.,
-Neurology 2023;100:e1737: disagreement of experts is mostly bias, not noise), which is why a window near a threshold
-splits them. Nothing is added to a label: the votes are these decisions.
+has it discharges with an interval between them; is it lateralised. Each decision is a logistic regression of the
+rater's own on the signal's four scores: a threshold, a noise scale, and leanings (such as to call rhythmic delta
+Other). `raters.npz` holds what `simulator.fit_raters` found for 124 real raters, and which panels of them vote
+together. Nothing is added to a label: the votes are these decisions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import expit
 
-POOL, PANEL = 30, 7
-"""The raters of the many-vote windows, drawn anew for each, and the fixed panel that votes on the others in its order:
-most of those were seen by the same three."""
-
-NOISE = 0.25
-"""Scale of the logistic noise of one decision, in the units of the scores; the thresholds of the pool spread by 1.1."""
-
-
-def _spread_thresholds() -> np.ndarray:
-    rng = np.random.default_rng(20)
-    pool = norm.ppf((np.arange(POOL) + 0.5) / POOL) * 1.1
-    thresholds = np.stack([rng.permutation(pool) for _ in range(4)], axis=1)
-    core = np.array([[0, 1.2, -1.2, 1.2], [-1.2, 0, 0.3, 0.3], [1.2, -1.2, 1.2, -1.2]])
-    return np.concatenate([thresholds, core, rng.normal(0, 1.1, (PANEL - 3, 4))])
-
-
-THRESHOLDS = _spread_thresholds()
-"""Each rater's thresholds (37, 4) on the four decisions, relative to the average rater's."""
+RATERS = Path(__file__).with_name("raters.npz")
 
 ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
 than 25 in 10 s), more for rhythmic delta, which is RDA up to 4 Hz."""
 
+HALF_SEEN = 0.7
+"""The salience at which a pattern is half seen: its amplitude is then 1.4 times the background's root mean square."""
 
-RHYTHM_DOUBT = np.where(np.arange(POOL + PANEL) < 4, 0.9, 0.0)
-"""How often a rater takes rhythmic delta for slowing and votes Other: four of the pool do. Real many-vote rows of RDA
-are hardly ever unanimous while a quarter of those of GRDA has four fifths of the votes, which needs such raters."""
-
-HALF_SEEN = 1.1
-"""The salience at which a pattern is half seen."""
+WEAK = 0.25
+"""The power of regularity and of prevalence: a pattern that is plainly visible is named though it is not perfect."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +53,7 @@ class Properties:
 
 def score(p: Properties) -> np.ndarray:
     """Return the four decision scores (pattern, ictal, periodic, lateralised): 0 splits the raters in half."""
-    visible = p.salience**2 / (p.salience**2 + HALF_SEEN**2) * p.regularity * p.prevalence
+    visible = p.salience**2 / (p.salience**2 + HALF_SEEN**2) * (p.regularity * p.prevalence) ** WEAK
     return np.array(
         [
             14 * visible - 7,
@@ -89,75 +69,108 @@ def ictal_rate(sharpness: float) -> float:
     return ICTAL_HZ_RHYTHMIC + (ICTAL_HZ_PERIODIC - ICTAL_HZ_RHYTHMIC) * min(1.0, max(0.0, sharpness * 1.5 - 0.25))
 
 
-def rater_distributions(scores: np.ndarray, panel: bool) -> np.ndarray:
-    """Return each rater's probabilities of the six votes.
+VOTES_PER_ROW = (
+    *(4360, 2316, 51867, 3451, 3974, 883, 3, 0, 0, 1146, 2602, 4356, 7525, 3887, 10665, 5191, 1445, 1934, 250, 634),
+    *(179, 54, 23, 24, 17, 20, 6, 5, 6),
+)
+"""How many rows of the competition's training set have 1, 2, 3, ... votes."""
 
-    Parameters
-    ----------
-    scores : ndarray, shape (..., 4)
-        The four decision scores of `score`.
-    panel : bool
-        Ask the fixed panel instead of the pool.
 
-    Returns
-    -------
-    ndarray, shape (..., n_raters, 6)
-        Rows sum to 1, columns in the order of VOTES.
+@dataclass(frozen=True)
+class Pool:
+    """The fitted raters and the panels of them that vote together.
+
+    weights (n_raters, 4, 6): of each decision on what `look` returns; members (n_panels, n_asked): raters, -1 after
+    the last; few, many (n_panels,): how often a panel is asked about a row with fewer than ten votes, with ten or more.
     """
-    thresholds = THRESHOLDS[POOL:] if panel else THRESHOLDS[:POOL]
-    yes = 1 / (1 + np.exp(-(np.asarray(scores)[..., None, :] - thresholds) / NOISE))
+
+    weights: np.ndarray
+    members: np.ndarray
+    few: np.ndarray
+    many: np.ndarray
+
+    def shares(self, few: bool) -> np.ndarray:
+        """Return the share of the votes that each rater casts, (n_raters,)."""
+        times = np.broadcast_to((self.few if few else self.many)[:, None], self.members.shape)
+        asked = self.members >= 0
+        return np.bincount(self.members[asked], times[asked], len(self.weights)) / times[asked].sum()
+
+
+@cache
+def load_pool() -> Pool:
+    """Return the raters of `raters.npz`, their panels asked so that rows have as many votes as the competition's."""
+    with np.load(RATERS, allow_pickle=False) as found:
+        weights, segments = found["weights"].astype(np.float64), found["segments"]
+        asked = np.unpackbits(found["panels"], axis=1, count=len(weights)).astype(bool)
+    size = asked.sum(axis=1)
+    rows = np.pad(VOTES_PER_ROW, (1, 8))[size] * segments / np.bincount(size, segments)[size]
+    order = np.argsort(~asked, axis=1, kind="stable")[:, : size.max()]
+    members = np.where(np.take_along_axis(asked, order, axis=1), order, -1)
+    few, many = rows * (size < 10), rows * (size >= 10)
+    return Pool(weights, members, few / few.sum(), many / many.sum())
+
+
+def look(scores: np.ndarray) -> np.ndarray:
+    """Return what each of the four decisions rests on (..., 4, 6): 1, its own score, and all four squashed to -1, 1."""
+    scores = np.asarray(scores, dtype=np.float64)
+    bent = np.broadcast_to(np.tanh(scores)[..., None, :], (*scores.shape, 4))
+    return np.concatenate([np.ones_like(scores)[..., None], scores[..., None], bent], axis=-1)
+
+
+def combine(yes: np.ndarray) -> np.ndarray:
+    """Return the probabilities (..., 6) of the six votes from those of the four decisions (..., 4)."""
     pattern, ictal, periodic, lateral = np.moveaxis(yes, -1, 0)
     calm = pattern * (1 - ictal)
-    doubt = calm * (1 - periodic) * (RHYTHM_DOUBT[POOL:] if panel else RHYTHM_DOUBT[:POOL])
-    rhythmic = calm * (1 - periodic) - doubt
+    sharp, smooth = calm * periodic, calm * (1 - periodic)
     return np.stack(
         [
             pattern * ictal,
-            calm * periodic * lateral,
-            calm * periodic * (1 - lateral),
-            rhythmic * lateral,
-            rhythmic * (1 - lateral),
-            1 - pattern + doubt,
+            sharp * lateral,
+            sharp * (1 - lateral),
+            smooth * lateral,
+            smooth * (1 - lateral),
+            1 - pattern,
         ],
         axis=-1,
     )
 
 
+def rater_distributions(scores: np.ndarray, raters: np.ndarray) -> np.ndarray:
+    """Return the probabilities of the six votes (..., m, 6) of `raters` (..., m) about windows of `scores` (..., 4)."""
+    return combine(expit(np.einsum("...jf,...mjf->...mj", look(scores), load_pool().weights[raters], optimize=True)))
+
+
 def expected_votes(scores: np.ndarray, panel: bool) -> np.ndarray:
-    """Return the distribution (..., 6) of the votes of all raters of the pool, or of the panel's usual three."""
-    each = rater_distributions(scores, panel)
-    return (each[..., :3, :] if panel else each).mean(axis=-2)
+    """Return the distribution (..., 6) that votes about `scores` tend to, whichever raters of the population see it."""
+    shares = load_pool().shares(panel)
+    usual = np.flatnonzero(shares > 1e-4)
+    return np.einsum("...mc,m->...c", rater_distributions(scores, usual), shares[usual] / shares[usual].sum())
 
 
 @dataclass(frozen=True)
 class Raters:
     """Who is asked about each of n label events, and what chance does to them: the same for all windows of an event.
 
-    n_votes (n,); draws (n, POOL or PANEL) uniform numbers, one for each rater's choice; order (n, POOL or PANEL) in
-    which raters are asked.
+    asked (n, m): raters, -1 where fewer are asked; draws (n, m): uniform numbers, one for each one's vote.
     """
 
-    n_votes: np.ndarray
+    asked: np.ndarray
     draws: np.ndarray
-    order: np.ndarray
 
     def __getitem__(self, at: Any) -> Raters:
         """Return the raters of the events `at`."""
-        return Raters(self.n_votes[at], self.draws[at], self.order[at])
+        return Raters(self.asked[at], self.draws[at])
 
 
-def draw_raters(rng: np.random.Generator, n_votes: np.ndarray, panel: bool) -> Raters:
-    """Draw who is asked: of the panel always the first ones, of the pool any `n_votes` (n,)."""
-    shape = (len(n_votes), PANEL if panel else POOL)
-    draws = rng.random(shape, dtype=np.float32)
-    order = np.arange(PANEL)[None].repeat(len(n_votes), axis=0) if panel else np.argsort(rng.random(shape), axis=1)
-    return Raters(n_votes, draws, order.astype(np.int8))
+def draw_raters(rng: np.random.Generator, size: int, panel: bool) -> Raters:
+    """Draw who is asked about `size` events: a panel for each."""
+    pool = load_pool()
+    asked = pool.members[rng.choice(len(pool.members), size, p=pool.few if panel else pool.many)]
+    return Raters(asked, rng.random(asked.shape))
 
 
-def cast_votes(scores: np.ndarray, raters: Raters, panel: bool) -> np.ndarray:
+def cast_votes(scores: np.ndarray, raters: Raters) -> np.ndarray:
     """Ask `raters` of n events about windows with `scores` (n, 4), or of one event (4,); return counts (n, 6), (6,)."""
-    each = rater_distributions(scores, panel)
-    choice = np.minimum((raters.draws[..., None] > np.cumsum(each, axis=-1)).sum(axis=-1), 5)
-    choice = np.take_along_axis(choice, raters.order.astype(np.intp), axis=-1)
-    asked = np.arange(choice.shape[-1]) < np.asarray(raters.n_votes)[..., None]
-    return np.stack([((choice == c) & asked).sum(axis=-1) for c in range(6)], axis=-1)
+    below = np.cumsum(rater_distributions(scores, raters.asked), axis=-1)[..., :5]
+    choice = (raters.draws[..., None] > below).sum(axis=-1)
+    return np.stack([((choice == c) & (raters.asked >= 0)).sum(axis=-1) for c in range(6)], axis=-1)
