@@ -157,7 +157,7 @@ def add_muscle(rng: np.random.Generator, x: np.ndarray) -> None:
         gate = np.exp(0.4 * draw_slow_noise(rng, len(some), n_times, 0.3))
     else:
         gate = np.clip(draw_slow_noise(rng, 1, n_times, rng.uniform(0.1, 0.8)) - rng.uniform(0, 1.2), 0, None)
-    size = rng.lognormal(np.log(4 if steady else 14), 0.7)
+    size = rng.lognormal(np.log(4 if steady else 14), 1.0)
     x[some] += hiss * gate * (size * rng.lognormal(0, 0.5, (len(some), 1))).astype(np.float32)
 
 

@@ -60,10 +60,10 @@ def draw_brain(rng: np.random.Generator) -> Brain:
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
         knee=rng.uniform(0.3, 4.0),
-        slow_hz=rng.lognormal(np.log(1.1), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
+        slow_hz=rng.lognormal(np.log(1.0), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),
-        fast_share=rng.lognormal(-1.1, 0.7),
+        fast_share=rng.lognormal(-1.1, 0.85),
         alpha_hz=rng.uniform(6.5, 11),
         alpha=chance(0.16, 0.2, 1.3),
         beta_hz=rng.uniform(14, 26),
@@ -125,7 +125,7 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
     x += own * (brain.sensor * rng.lognormal(0, 0.4, (len(x), 1))).astype(np.float32)
     # Neighbours in a chain share an electrode, whose own slow noise turns their correlation down, even negative.
     slow = draw_slow_noise(rng, len(x), n_times, rng.uniform(1, 5))
-    x += slow * (rng.lognormal(np.log(1.2), 0.8) * rng.lognormal(0, 0.5, (len(x), 1))).astype(np.float32)
+    x += slow * (rng.lognormal(np.log(1.8), 0.8) * rng.lognormal(0, 0.5, (len(x), 1))).astype(np.float32)
     return x
 
 
@@ -183,10 +183,15 @@ def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     # More of it comes from the front and the rim of the head than from the vertex, of delta most.
     low, front = rng.uniform(0.3, 2.0), np.where(np.arange(N_SLOW + N_FAST) < N_SLOW, rng.uniform(0, 1.5), 0)
     chances = np.exp(np.outer(front, directions[:, 1]) - low * directions[:, 2])
-    chosen = [directions[rng.choice(len(directions), p=c / c.sum())] for c in chances]
+    chosen = []
+    sizes = rng.lognormal(0, 0.4, len(chances))
+    for k, chance in enumerate(chances):  # each second one is the mirror of the one before
+        mirror = chosen[-1] * (-1, 1, 1) if k % 2 else directions[rng.choice(len(directions), p=chance / chance.sum())]
+        chosen.append(mirror)
+        sizes[k] = sizes[k - k % 2] * rng.lognormal(0, 0.15)
     columns = [
-        build_topography(c, rng.uniform(0.15, 0.7) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
-        * rng.lognormal(0, 0.4)
+        build_topography(c, rng.uniform(0.12, 0.6) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
+        * sizes[i]
         for i, c in enumerate(chosen)
     ]
     if brain.alpha:

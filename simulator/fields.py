@@ -41,12 +41,12 @@ def draw_fields(
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     if polar or recruits:
         spread = max(spread, rng.uniform(0.35, 1.2))
-    wander = 0.1 if polar else 0.3
+    wander = 0.1 if polar else 0.7 if wide and rng.random() < 0.5 else 0.3
     gains = np.linspace(0.0, 1.0, 11)
     for _ in range(5):
         places = [
             (
-                float(np.clip(lateral + (rng.normal(0, 0.2) if k else 0), 0.08, 0.95)),
+                float(np.clip(lateral + (rng.normal(0, 0.2 + 0.3 * (wander > 0.5)) if k else 0), 0.08, 0.95)),
                 float(np.clip(frontal + (rng.normal(0, wander) if k else 0), -0.98, 1.0)),
             )
             for k in range(len(weights))

@@ -196,14 +196,14 @@ def _draw_gain(rng: np.random.Generator, x: np.ndarray) -> np.float32:
     Most of the differences in amplitude between windows are not their patterns'; else these could be told by it.
     """
     level = float(np.median(build_montage(x).std(axis=1)))
-    wanted = max(2.5, rng.lognormal(np.log(14), 0.65))
-    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.75, 1))
+    wanted = max(2.5, rng.lognormal(np.log(14), 0.7))
+    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.6, 1))
 
 
 def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
     """Return how far the pattern stands out of the background, mean of the four strongest channels.
 
-    Readers see it by its peaks or by its energy: half of its 98th percentile or 1.5 times its root mean square over that
+    Readers see it by its peaks or by its energy: half of its 98th percentile or 1.3 times its root mean square over that
     of the background, whichever is more. The former finds sparse discharges, the latter low but steady rhythms.
     """
     inside = slice(*centre)
@@ -211,7 +211,7 @@ def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarra
     if active.sum() < 40:
         return 0.0
     seen = pattern[:, inside][:, active][:, ::4]
-    size = np.maximum(0.5 * np.percentile(np.abs(seen), 98, axis=1), 1.5 * np.sqrt((seen**2).mean(axis=1)))
+    size = np.maximum(0.5 * np.percentile(np.abs(seen), 98, axis=1), 1.3 * np.sqrt((seen**2).mean(axis=1)))
     level = np.sqrt((background[:, inside] ** 2).mean(axis=1)) + 1e-3
     strongest = np.argsort(size)[-4:]
     return float((size[strongest] / level[strongest]).mean())

@@ -160,7 +160,7 @@ def _draw_kinds(rng: np.random.Generator, plan: Plan, rate: float) -> list[str]:
 def _draw_widths(rng: np.random.Generator, plan: Plan, rate: float) -> tuple[float, float]:
     """Return the width of a discharge's main wave at half height and the longest that it may last, in seconds."""
     share = float(np.interp(plan.properties.sharpness, [0.4, 0.62, 1.0], [1.0, 0.85, 0.5])) * rng.uniform(0.7, 1.05)
-    middle = 0.06 if plan.kind in ("spike_wave", "polyspikes") else 0.15
+    middle = 0.07 if plan.kind in ("spike_wave", "polyspikes") else 0.17
     return float(np.clip(rng.lognormal(np.log(middle), 0.4), 0.03, 0.35)), float(np.clip(share / rate, 0.15, 1.0))
 
 

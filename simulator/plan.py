@@ -58,7 +58,7 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     p = _set_salience(rng, p, kind, visible)
     unrest, apart = 1 - p.regularity, 0.0
     if kind != "calm":  # a seizure is seen by its evolution; raters ask no regularity of it
-        unrest = float(np.clip(rng.beta(1.3, 4) + (0.25 if kind == "irregular" else 0), 0, 0.8))
+        unrest = float(np.clip(rng.beta(1.3, 7) + (0.25 if kind == "irregular" else 0), 0, 0.8))
         apart = rng.uniform(0.3, 1) if kind == "irregular" else rng.beta(1, 6)
     return Plan(
         p,
@@ -121,7 +121,7 @@ def _draw_rate(rng: np.random.Generator, kind: Kind, sharpness: float) -> float:
         return float(np.clip(rng.lognormal(np.log(11), 0.4), 5, 22))
     middle, spread, low, high = {
         "rhythm": (2.3, 0.45, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.0, 0.4, 1.0, 5),
-    }.get(kind, (1.1, 0.4, 0.4, 3.0) if sharpness > 0.5 else (1.35, 0.4, 0.5, 3.6))  # fmt: skip
+    }.get(kind, (1.1, 0.4, 0.4, 3.0) if sharpness > 0.5 else (1.25, 0.4, 0.5, 3.6))  # fmt: skip
     return float(np.clip(rng.lognormal(np.log(middle), spread), low, high))
 
 
@@ -132,7 +132,7 @@ def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float)
         p = replace(p, evolution=rng.uniform(0, 0.08))
         highest = _find_property(p, "rate", 1, -SURE, 0.2, 20)
         return p if p.rate < highest else replace(p, rate=rng.uniform(0.45, 1) * highest)
-    most = MOST_EVOLUTION if kind != "calm" else rng.uniform(0.05, 0.5)
+    most = MOST_EVOLUTION if kind != "calm" else rng.uniform(0.1, 0.6)
     needed = _find_property(p, "evolution", 1, ictal, 0.0, most)
     if ictal > SURE:
         return replace(p, evolution=max(needed, rng.uniform(0.15, 1.0)))
@@ -143,7 +143,7 @@ def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float)
 def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: float) -> Properties:
     """Return `p` with regularity, prevalence and salience at the score `visible`."""
     rhythmic = p.sharpness < 0.5
-    regularity = rng.beta(7, 1.3)
+    regularity = rng.beta(7, 1.3) if kind == "calm" else rng.beta(5, 2)  # a doubtful seizure is seldom a faint one
     prevalence = 1.0 if rng.random() < (0.35 if rhythmic else 0.65) else rng.uniform(0.45, 1)
     if kind != "calm":
         prevalence = 1.0 if rng.random() < 0.65 else rng.uniform(0.3, 1)
@@ -165,6 +165,6 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     p = shape(power)
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
     if visible > SURE:
-        middle, spread = {"calm": (2.2 if rhythmic else 3.0, 0.45), "fast": (2.0, 0.4)}.get(kind, (3.6, 0.6))
+        middle, spread = {"calm": (2.7, 0.55), "fast": (2.5, 0.5)}.get(kind, (5.0, 0.6))
         salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
     return replace(p, salience=salience)
