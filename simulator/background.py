@@ -190,7 +190,7 @@ def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
         chosen.append(mirror)
         sizes[k] = sizes[k - k % 2] * rng.lognormal(0, 0.15)
     columns = [
-        build_topography(c, rng.uniform(0.12, 0.6) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
+        build_topography(c, rng.uniform(0.1, 0.5) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
         * sizes[i]
         for i, c in enumerate(chosen)
     ]

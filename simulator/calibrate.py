@@ -1,43 +1,38 @@
 """Chooses the events of `population.npz` by the published figures of the real votes; run by hand when voters change.
 
-`python -m simulator.calibrate ../shared/facts/votes.json` draws windows of every kind, lets raters vote on them, and
-finds the weights nearest to equal (maximum entropy: Csiszar, Ann Probab 1975;3:146) under which all published figures
-hold; each is a mean of something computed row by row, so the problem is convex. The library is drawn by these weights.
-With --report it only says how many of the figures hold.
+`python -m simulator.calibrate VOTES_JSON` plans windows like the cases that `simulator.fit_raters` found and windows of
+other kinds, measures what raters would see of each, lets the panels of both populations vote on them by fresh chance,
+and finds the weights nearest to equal (maximum entropy: Csiszar, Ann Probab 1975;3:146) under which the expected
+figures are near the published ones. The library is drawn by these weights. With --report it counts the figures that
+hold on windows rendered anew, which no weight was fitted to.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.spatial import KDTree
 from scipy.special import logsumexp, softmax
+from tqdm import tqdm
 
 from kernel.constants import VOTES
-from simulator.plan import draw_plan
-from simulator.population import (
-    CANDIDATES,
-    JITTER,
-    LIBRARY,
-    VOTINGS,
-    Population,
-    draw_all_raters,
-    draw_n_votes,
-    load_library,
-)
-from simulator.voters import cast_votes, draw_raters, expected_votes, score
+from simulator.generate import measure_window, simulate_window
+from simulator.population import LIBRARY, Events, Population, draw_events
+from simulator.voters import RATERS, VOTES_PER_ROW, cast_votes, draw_raters, load_pool
 
+POPULATIONS: tuple[Population, Population] = ("few", "many")
 FIGURES = {"few": "votes_lt_10", "many": "votes_ge_10"}
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-SLACK = 3e-5
-MARGIN = 0.03
-"""How far the rows that have a share reach beyond the quantiles that are said to have it."""
-DRAWINGS = 100
-JITTERS = 4
-"""How often each event is voted on, each time with scores a little different, as they are when events are drawn."""
+CANDIDATES, SIZE, VOTINGS = 40_000, 16_384, 8
+WITHIN, SLACK = 0.04, 1e-3
+"""How near the expected figures must be to the published ones, and what a multiplier costs that cannot bring it about."""
+REPORTED = 20_000
+"""Windows of each population that --report renders."""
 Figures = dict[str, np.ndarray]
 
 
@@ -73,147 +68,157 @@ def compare_figures(real: Figures, simulated: Figures) -> list[tuple[str, float,
     ]
 
 
-def choose_library(target: Figures, population: Population, size: int = 16_384) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores (size, 4) of label events whose votes have the figures `target`, and their raters (size,)."""
-    rng = np.random.default_rng(7)
-    scores = np.tile(_propose(rng, target, CANDIDATES), (VOTINGS, 1)).astype(np.float16).astype(np.float64)
-    raters = draw_all_raters(population)
-    votings = [
-        cast_votes(scores + rng.normal(0, JITTER, scores.shape), raters, population == "few") for _ in range(JITTERS)
+def read_cases() -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (n, 4) of cases that real raters saw, and their panels (n,)."""
+    with np.load(RATERS, allow_pickle=False) as found:
+        return found["case_scores"].astype(np.float64), found["case_panels"].astype(np.intp)
+
+
+def propose_scores(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Return scores (size, 4) to plan windows for: around those of real cases, some of them far around."""
+    cases, _ = read_cases()
+    reach = rng.choice([0.7, 2.0], (size, 1), p=[0.7, 0.3])
+    return np.clip(cases[rng.integers(len(cases), size=size)] + rng.uniform(-reach, reach, (size, 4)), -6.9, 6.9)
+
+
+def propose_panels(rng: np.random.Generator, scores: np.ndarray, population: Population) -> np.ndarray:
+    """Return for each of `scores` (n, 4) a panel of a real case near it; who is asked depends on the case."""
+    pool = load_pool()
+    cases, panels = read_cases()
+    times = pool.few if population == "few" else pool.many
+    mine = times[panels] > 0
+    _, near = KDTree(cases[mine] + rng.normal(0, 0.01, (mine.sum(), 4))).query(scores, k=12)
+    offered = panels[mine][near]
+    real = np.bincount(panels[mine], minlength=len(times)) / mine.sum()
+    odds = np.log(times[offered] / real[offered]) + rng.gumbel(size=offered.shape)
+    return np.take_along_axis(offered, odds.argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+def measure(rng: np.random.Generator, planned: np.ndarray) -> np.ndarray:
+    """Return what raters find in a window planned for each of the scores `planned` (n, 4), the same shape."""
+    others = rng.integers(len(planned), size=(len(planned), 2))
+    nobody = draw_raters(rng, np.zeros(3, dtype=np.intp))
+    rows = [
+        measure_window(rng, Events(planned[[k, *other]], nobody))
+        for k, other in enumerate(tqdm(others, desc="windows", leave=False))
     ]
-    weights = _balance(np.mean([_features(votes, target, population) for votes in votings], axis=0))
-    print(f"{population}: {1 / (weights**2).sum():.0f} effective events of {len(weights)}")
-    votes = votings[0]
-    best, chosen = np.inf, np.zeros(size, dtype=np.intp)
-    for _ in range(DRAWINGS):  # evenly over classes and certainty, and of several such drawings the nearest
-        keys = (rng.random(len(votes)), *(votes.T if population == "few" else ()))
-        order = np.lexsort((*keys, votes.max(axis=1) / votes.sum(axis=1), votes.argmax(axis=1)))
-        places = (np.arange(size) + rng.random()) / size
-        drawn = order[np.minimum(np.searchsorted(np.cumsum(weights[order]), places), len(scores) - 1)]
-        table = compare_figures(target, describe_votes(np.concatenate([v[drawn] for v in votings])))
-        furthest = max(abs(simulated / real - 1) for _, real, simulated in table)
-        if furthest < best:
-            best, chosen = furthest, drawn
-    return scores[chosen], chosen
+    return np.array(rows)
+
+
+def choose_library(target: Figures, population: Population, planned: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    """Return the planned scores (SIZE, 4) and the panels (SIZE,) of label events whose votes have the figures `target`."""
+    rng = np.random.default_rng(7)
+    panels = propose_panels(rng, measured, population)
+    votes = [cast_votes(measured, draw_raters(rng, panels)) for _ in range(VOTINGS)]
+    weights = _balance(np.mean([_features(v, target) for v in votes], axis=0))
+    print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
+    total = np.sum(votes, axis=0)
+    order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))
+    places = (np.arange(SIZE) + rng.random()) / SIZE
+    drawn = order[np.minimum(np.searchsorted(np.cumsum(weights[order]), places), len(order) - 1)]
+    return {f"{population}_scores": planned[drawn].astype(np.float16), f"{population}_panels": panels[drawn].astype(np.int16)}
 
 
 def _balance(features: np.ndarray) -> np.ndarray:
-    """Return weights (n,) under which all features (n, k) have nearly mean 0.
+    """Return weights (n,), the nearest to equal, under which no feature (n, k) has a mean above WITHIN, if that can be."""
 
-    Damped Newton steps on the dual; the slack allowed to a mean starts wide and narrows, each solution the next start.
-    """
-    multipliers = np.zeros(features.shape[1])
+    def dual(at: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = -(features @ at)
+        weights = softmax(logits)
+        value = logsumexp(logits) + WITHIN * at.sum() + SLACK * at @ at / 2
+        return float(value), WITHIN - weights @ features + SLACK * at
 
-    def value(at: np.ndarray, slack: float) -> float:
-        return float(logsumexp(features @ at) + slack * at @ at)
-
-    for slack in np.geomspace(1.0, SLACK, 16):
-        for _ in range(25):
-            weights = softmax(features @ multipliers)
-            mean = weights @ features
-            gradient = mean + 2 * slack * multipliers
-            curvature = (features * weights[:, None]).T @ features - np.outer(mean, mean)
-            step = np.linalg.solve(curvature + 2 * slack * np.eye(len(mean)), gradient)
-            start, slope, size = value(multipliers, slack), gradient @ step, 1.0
-            while value(multipliers - size * step, slack) > start - 0.1 * size * slope and size > 1e-6:
-                size /= 3
-            if size <= 1e-6 or slope < 1e-7:
-                break
-            multipliers -= size * step
-        print(f"slack {slack:.1e}: furthest figure {np.abs(mean).max():.3f}, {1 / (weights**2).sum():.0f} effective")
-    return softmax(features @ multipliers)
+    start = np.zeros(features.shape[1])
+    options = {"maxiter": 2000, "maxfun": 4000}
+    found = minimize(dual, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start), options=options)
+    weights = softmax(-(features @ found.x))
+    print(f"{found.message}; furthest {np.max(weights @ features):.3f}, {np.sum(weights @ features > 2 * WITHIN)} far")
+    return weights
 
 
-def _propose(rng: np.random.Generator, target: Figures, size: int) -> np.ndarray:
-    """Draw windows of every kind: a leading class, any certainty, a rest near the published co-votes."""
-    leader = rng.choice(6, size=size, p=target["majority_share"] / target["majority_share"].sum())
-    certainty = np.where(rng.random(size) < 0.4, rng.beta(8, 0.5, size), rng.uniform(0.2, 1, size))
-    others = (target["co_vote"] * (1 - np.eye(6)))[leader] + 1e-4
-    others /= others.sum(axis=1, keepdims=True)
-    rest = rng.standard_gamma(others * rng.choice([1.0, 4.0, 20.0], size)[:, None]) + 1e-7
-    p = rest / rest.sum(axis=1, keepdims=True) * (1 - certainty)[:, None]
-    p[np.arange(size), leader] += certainty
-    periodic, rhythmic = p[:, 1] + p[:, 2], p[:, 3] + p[:, 4]
-    lateral = np.where(periodic > rhythmic, np.log(p[:, 1] / p[:, 2]), np.log(p[:, 3] / p[:, 4]))
-    calm = periodic + rhythmic
-    scores = np.stack(
-        [np.log((p[:, 0] + calm) / p[:, 5]), np.log(p[:, 0] / calm), np.log(periodic / rhythmic), lateral], axis=1
-    )
-    # The raters' own thresholds flatten a decision; other spreads than the average rater's make up for it.
-    scores = scores * rng.uniform(0.5, 1.5, scores.shape) + rng.normal(0, 0.7, scores.shape)
-    # One decision near the raters' thresholds, so that every kind of split is among the windows.
-    near = rng.random(scores.shape) < np.array([0.25, 0.25, 0.25, 0.25]) * (rng.random((size, 1)) < 0.6)
-    scores[near] = rng.uniform(-2.8, 2.8, near.sum())
-    return np.clip(scores, (-6.8, -9, -5.8, -5.3), (6.8, 9, 5.8, 5.3))
-
-
-def _features(votes: np.ndarray, target: Figures, population: Population) -> np.ndarray:
-    """Return (n, k): what has mean 0 where the figures hold, scaled so that 1 is as far off as the figure is large."""
+def _features(votes: np.ndarray, target: Figures) -> np.ndarray:
+    """Return (n, k) of which no mean is above 0 where the figures hold, scaled to shares of the figures."""
     shares = votes / votes.sum(axis=1, keepdims=True)
     majority, top = shares.argmax(axis=1), shares.max(axis=1)
-    columns = []
+    columns, below = [], []
     for c in range(6):
-        mine = (majority == c).astype(np.float64)
-        share = target["majority_share"][c]
-        columns.append(mine / share - 1)
-        columns.extend(mine * (shares[:, j] / target["co_vote"][c, j] - 1) / share for j in range(6))
-        agree = target["unanimous_share_by_class"][c]
-        columns.append(mine * ((top > 0.999) - agree) / agree / share)
-        levels: dict[float, list[float]] = {}
+        mine = (majority == c) / target["majority_share"][c]
+        columns.append(mine - 1)
+        columns.extend(mine * (shares[:, j] / target["co_vote"][c, j] - 1) for j in range(6))
+        columns.append(mine * ((top > 0.999) / target["unanimous_share_by_class"][c] - 1))
         for u, value in zip(QUANTILES, target["top_share_quantiles_by_class"][c], strict=True):
-            if value < 0.999:
-                levels.setdefault(float(value), []).append(u)
-        for value, us in levels.items():
-            below, upto = top < value - 0.002, top < value + 0.002
-            if population == "few" or len(us) > 1:  # few votes have few shares: this one holds all these quantiles
-                columns.append(mine * (below - (min(us) - MARGIN)) / share)
-                columns.append(mine * (upto - (max(us) + MARGIN)) / share)
-            else:
-                columns.append(mine * (0.5 * below + 0.5 * upto - np.mean(us)) / share)
+            below.append(mine * ((top < (1 - 2 * WITHIN) * value) - u + WITHIN / 2))  # too many of too low a share
+            if value < 0.9:
+                below.append(mine * (u + WITHIN / 2 - (top <= (1 + 2 * WITHIN) * value)))
     columns.append(_entropy(shares) / target["mean_entropy_nats"] - 1)
     columns.extend(shares[:, j] / target["mean_soft_label"][j] - 1 for j in range(6))
-    return np.stack(columns, axis=1)
+    size, rows = votes.sum(axis=1), np.array(VOTES_PER_ROW)
+    rows = rows * (np.arange(1, len(rows) + 1) >= 10 if size[0] >= 10 else np.arange(1, len(rows) + 1) < 10)
+    columns.extend((size == k + 1) / (n / rows.sum()) - 1 for k, n in enumerate(rows) if n > 0.03 * rows.sum())
+    both = np.stack(columns, axis=1)
+    return np.concatenate([both, -both, np.stack(below, axis=1)], axis=1).astype(np.float32)
 
 
 def _entropy(shares: np.ndarray) -> np.ndarray:
     return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
 
 
-def report(path: Path) -> None:
-    """Print how many published figures hold to a tenth: for the library, its patterns as planned, and fresh raters."""
-    rng = np.random.default_rng(5)
-    names: tuple[Population, Population] = ("few", "many")
-    for name in names:
-        target, library, panel = read_figures(path, name), load_library(name), name == "few"
-        at = np.tile(np.arange(len(library.scores)), 9)
-        scores, raters = library.scores[at] + rng.normal(0, JITTER, (len(at), 4)), library.raters[at]
-        planned = np.array([score(draw_plan(rng, s).properties) for s in scores[: len(library.scores)]])
-        fresh = draw_raters(rng, draw_n_votes(rng, name, len(at)), panel)
-        cast = {
-            "the library": (scores, cast_votes(scores, raters, panel)),
-            "as planned": (planned, cast_votes(planned, library.raters, panel)),
-            "fresh raters": (scores, cast_votes(scores, fresh, panel)),
-        }
-        for kind, (seen, votes) in cast.items():
-            table = compare_figures(target, describe_votes(votes))
-            held = sum(abs(simulated - real) <= 0.1 * real for _, real, simulated in table)
-            shares = votes / votes.sum(axis=1, keepdims=True)
-            expected = np.maximum(expected_votes(seen, panel), 1e-4)
-            divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(1)
-            print(f"{name}, {kind}: {held} of {len(table)} figures; KL of votes from expected {divergence.mean():.3f}")
+def vote_anew(population: Population, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Render `size` windows; return their votes (size, 6) and the distributions that the votes tend to."""
+    windows = (simulate_window(seed, k, population) for k in tqdm(range(size), desc=population, leave=False))
+    rows = [(w.votes, w.truth["expected"]) for w in windows]
+    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+
+
+def vote_unrendered(population: Population, size: int, seed: int) -> np.ndarray:
+    """Return votes (size, 6) of fresh raters on windows that are measured but not rendered: thirty times faster."""
+    rng = np.random.default_rng(seed)
+    votes = []
+    for _ in tqdm(range(size), desc=population, leave=False):
+        events = draw_events(rng, population, 3)
+        votes.append(cast_votes(measure_window(rng, events), events.raters[0]))
+    return np.array(votes)
+
+
+def count_held(target: Figures, votes: np.ndarray) -> tuple[int, list[tuple[str, float, float]]]:
+    """Return how many of the published figures the votes (n, 6) have to a tenth, and those that they do not."""
+    table = compare_figures(target, describe_votes(votes))
+    far = [row for row in table if abs(row[2] - row[1]) > 0.1 * row[1]]
+    return len(table) - len(far), far
+
+
+def report(path: Path, size: int) -> None:
+    """Print how many figures hold on `size` windows of each population rendered anew, and which do not."""
+    for name in POPULATIONS:
+        votes, expected = vote_anew(name, size, seed=20_260)
+        held, far = count_held(read_figures(path, name), votes)
+        shares, expected = votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)
+        divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(axis=1)
+        print(f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; KL from expected {divergence.mean():.3f}")
+        for figure, real, simulated in far:
+            print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")
 
 
 def main() -> None:
-    """Choose both libraries and write them, unless only asked to --report; print the figures that hold."""
-    path = Path(sys.argv[1])
-    if "--report" not in sys.argv:
-        chosen: dict[str, np.ndarray] = {}
-        names: tuple[Population, Population] = ("few", "many")
-        for name in names:
-            scores, voting = choose_library(read_figures(path, name), name)
-            chosen[name], chosen[f"{name}_raters"] = scores.astype(np.float16), voting.astype(np.int32)
-        np.savez_compressed(LIBRARY, **chosen)
-    report(path)
+    """Choose both libraries and write them, or --report the figures that hold on windows rendered anew."""
+    parser = argparse.ArgumentParser(description="fit the population of events to published figures of real votes")
+    parser.add_argument("figures", type=Path, help="the published figures, as JSON")
+    parser.add_argument("--report", action="store_true", help="only count the figures that hold on windows rendered anew")
+    parser.add_argument("--windows", type=int, default=REPORTED, help="how many of each population to render")
+    options = parser.parse_args()
+    if options.report:
+        report(options.figures, options.windows)
+        return
+    rng = np.random.default_rng(3)
+    planned = propose_scores(rng, CANDIDATES)
+    measured = measure(rng, planned)
+    chosen: dict[str, Any] = {}
+    for name in POPULATIONS:
+        chosen |= choose_library(read_figures(options.figures, name), name, planned, measured)
+    np.savez_compressed(LIBRARY, **chosen)
+    for name in POPULATIONS:
+        held, far = count_held(read_figures(options.figures, name), vote_unrendered(name, REPORTED, seed=4))
+        print(f"{name}: {held} of {held + len(far)} figures hold on {REPORTED} windows planned anew, not rendered")
 
 
 if __name__ == "__main__":

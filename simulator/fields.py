@@ -40,8 +40,8 @@ def draw_fields(
     lateral = rng.uniform(0.2, 0.9)
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     if polar or recruits:
-        spread = max(spread, rng.uniform(0.35, 1.2))
-    wander = 0.1 if polar else 0.7 if wide and rng.random() < 0.5 else 0.3
+        spread = max(spread, rng.uniform(0.3, 1.0))
+    wander = 0.7 if wide and rng.random() < (0.8 if recruits else 0.5) else 0.1 if polar else 0.3
     gains = np.linspace(0.0, 1.0, 11)
     for _ in range(5):
         places = [
@@ -51,7 +51,7 @@ def draw_fields(
             )
             for k in range(len(weights))
         ]
-        near, far = _draw_patches(rng, places, side, spread, 0.9 - 0.6 * rhythmic, wide)
+        near, far = _draw_patches(rng, places, side, spread, 0.9 if recruits else 0.9 - 0.6 * rhythmic, wide)
         # falls from about 1 towards 0
         found = [side * compute_laterality(build_montage(((near + g * far) * weights[:, None]).T)) for g in gains]
         misses = np.abs(np.array(found) - laterality)

@@ -31,7 +31,7 @@ from simulator.voters import RATERS, combine, look
 
 LEVELS = [np.concatenate([[-2 * a], np.linspace(-a, a, n), [2 * a]]) for a, n in ((3.0, 7), (3.0, 5), (2.8, 5), (2.8, 5))]
 GRID = np.array(list(product(*LEVELS)))
-ROUNDS, CHUNK = 40, 4000
+ROUNDS, CHUNK, CASES = 40, 4000, 11_000
 SLOPE = 4.0
 """How steep decisions are at first, and the fixed noise scale (1/4) of the model that knows thresholds alone."""
 SPREAD = np.array([4.4, 2.0, 2.0, 2.0, 2.0, 2.0])
@@ -206,17 +206,30 @@ def compare(votes: Votes) -> None:
 
 
 def write_raters(votes: Votes) -> None:
-    """Fit the raters to all votes; write them, their panels and where on the grid the segments lie."""
+    """Fit the raters to all votes; write them, their panels, and cases: scores and panels of real segments.
+
+    Who is asked depends on the case (some panels were only shown seizures), so that both are drawn together: the
+    scores from what a segment's votes say of it.
+    """
     model = Decisions(votes.counts.shape[1] // 6)
-    _, prior = fit(votes, model.log_p(), model.update, "all votes")
+    log_p, prior = fit(votes, model.log_p(), model.update, "all votes")
     voted = np.asarray(votes.counts.todense()).reshape(len(votes.size), -1, 6).any(axis=2)
-    panels, segments = np.unique(voted, axis=0, return_counts=True)
+    panels, panel, segments = np.unique(voted, axis=0, return_inverse=True, return_counts=True)
+    rng = np.random.default_rng(2)
+    many = votes.size >= 10
+    cases = np.concatenate([rng.choice(np.flatnonzero(group), CASES, replace=False) for group in (~many, many)])
+    points = []
+    for start in range(0, len(cases), CHUNK):
+        at = cases[start : start + CHUNK]
+        log_joint = votes.counts[at] @ log_p + np.log(prior + 1e-12)[many[at].astype(int)]
+        points.append((log_joint + rng.gumbel(size=log_joint.shape)).argmax(axis=1))
     np.savez_compressed(
         RATERS,
         weights=model.weights.astype(np.float32),
         panels=np.packbits(panels, axis=1),
         segments=segments.astype(np.int32),
-        prior=prior.astype(np.float16),
+        case_scores=GRID[np.concatenate(points)].astype(np.float16),
+        case_panels=panel.ravel()[cases].astype(np.int16),
     )
 
 

@@ -21,12 +21,13 @@ from simulator.artefacts import add_arousal, add_body, add_stimulus, draw_heart
 from simulator.background import draw_brain, draw_slow_noise, render_background
 from simulator.electrodes import add_electrodes, add_gaps
 from simulator.other import Family, add_family, change_brain, draw_family
-from simulator.patterns import Played, play_pattern
+from simulator.patterns import Played, draw_course, play_pattern
 from simulator.plan import Plan, draw_plan
-from simulator.population import Population, draw_events, draw_population
+from simulator.population import Events, Population, draw_events, draw_population
 from simulator.voters import Properties, Raters, cast_votes, expected_votes, score
 
 STREAMS = {"window": 0, "recording": 1, "test": 2}
+_CENTRE = (LABEL_SECONDS[0] * SFREQ, LABEL_SECONDS[1] * SFREQ)
 UNREADABLE = Properties(0.0, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5)
 NOTHING_SEEN = -1.5
 """Below this score of "is there a pattern" hardly any rater finds one, and a window may be of a family of Other."""
@@ -72,21 +73,35 @@ def simulate_window(seed: int, index: int, population: Population | None = None,
     """Draw one fresh labelled 50 s window, the same for the same arguments wherever it is drawn."""
     rng = np.random.default_rng([seed, STREAMS[stream], index])
     chosen = population or draw_population(rng)
-    first, last = (s * SFREQ for s in LABEL_SECONDS)
-    events = draw_events(rng, chosen, 3)
+    segments = _lay_out(rng, draw_events(rng, chosen, 3))
+    samples, scene = _compose(rng, rng, WINDOW_SAMPLES, segments)
+    votes, truth = _label(scene, segments[0], 0, chosen)
+    return Window(samples, votes, truth)
+
+
+def measure_window(rng: np.random.Generator, events: Events) -> np.ndarray:
+    """Return the scores (4,) that raters of a window planned for `events` would find, without rendering it."""
+    segments = _lay_out(rng, events)
+    family = _draw_family(rng, segments)
+    plan = _draw_plan(rng, segments[0].scores, family)
+    length = segments[0].stop - segments[0].start
+    centre = (segments[0].centre[0] - segments[0].start, segments[0].centre[1] - segments[0].start)
+    on, _, _, rate = draw_course(rng, plan, length, centre)
+    return score(_measure(plan, on[slice(*centre)], rate[slice(*centre)], plan.properties.salience, family))
+
+
+def _lay_out(rng: np.random.Generator, events: Events) -> list[Segment]:
+    """Return the segments of a window: the first of three events in its middle, sometimes another before or after."""
     scores, raters = events.scores, events.raters
-    segments = [Segment(0, WINDOW_SAMPLES, (first, last), scores[0], raters[0])]
-    if rng.random() < 0.2:  # something else before or after
+    segments = [Segment(0, WINDOW_SAMPLES, _CENTRE, scores[0], raters[0])]
+    if rng.random() < 0.2:
         cut = int(rng.uniform(4, 19) * SFREQ)
         if rng.random() < 0.5:
             cut = WINDOW_SAMPLES - cut
             after = Segment(cut, WINDOW_SAMPLES, (cut, WINDOW_SAMPLES), scores[1], raters[1])
-            segments = [replace(segments[0], stop=cut), after]
-        else:
-            segments = [replace(segments[0], start=cut), Segment(0, cut, (0, cut), scores[2], raters[2])]
-    samples, scene = _compose(rng, rng, WINDOW_SAMPLES, segments)
-    votes, truth = _label(scene, segments[0], 0, chosen)
-    return Window(samples, votes, truth)
+            return [replace(segments[0], stop=cut), after]
+        return [replace(segments[0], start=cut), Segment(0, cut, (0, cut), scores[2], raters[2])]
+    return segments
 
 
 def peek_class(seed: int, index: int, population: Population | None = None, stream: str = "window") -> int:
@@ -146,16 +161,13 @@ def _compose(
     patient: np.random.Generator, rng: np.random.Generator, n_times: int, segments: list[Segment]
 ) -> tuple[np.ndarray, _Scene]:
     """Return samples (20, n_times) and what labels are read from; `patient` draws what recordings of one share."""
-    family: Family = draw_family(rng) if max(float(s.scores[0]) for s in segments) < NOTHING_SEEN else "usual"
+    family = _draw_family(rng, segments)
     brain = change_brain(rng, draw_brain(patient), family)
     x = render_background(rng, brain, n_times)
     channels = build_montage(x)
     parts = {}
     for segment in segments:
-        plan = draw_plan(rng, segment.scores)
-        if family in ("unreadable", "suppressed") or (family != "usual" and rng.random() < 0.5):
-            faint = min(plan.properties.salience, rng.uniform(0, 0.5))
-            plan = replace(plan, kind="calm", properties=replace(plan.properties, salience=faint))
+        plan = _draw_plan(rng, segment.scores, family)
         length = segment.stop - segment.start
         centre = (segment.centre[0] - segment.start, segment.centre[1] - segment.start)
         played = play_pattern(rng, plan, length, centre)
@@ -190,6 +202,28 @@ def _compose(
     return samples, _Scene(channels, parts, family)
 
 
+def _draw_family(rng: np.random.Generator, segments: list[Segment]) -> Family:
+    """Return a family of Other where nothing is seen in any segment."""
+    return draw_family(rng) if max(float(s.scores[0]) for s in segments) < NOTHING_SEEN else "usual"
+
+
+def _draw_plan(rng: np.random.Generator, scores: np.ndarray, family: Family) -> Plan:
+    """Draw a pattern of `scores` (4,), faint or none in a family of Other."""
+    plan = draw_plan(rng, scores)
+    if family in ("unreadable", "suppressed") or (family != "usual" and rng.random() < 0.5):
+        faint = min(plan.properties.salience, rng.uniform(0, 0.5))
+        plan = replace(plan, kind="calm", properties=replace(plan.properties, salience=faint))
+    return plan
+
+
+def _measure(plan: Plan, on: np.ndarray, rate: np.ndarray, salience: float, family: Family) -> Properties:
+    """Return what raters find where a pattern of `plan` is `on` (n,) at a `rate` (n,)."""
+    if family == "unreadable":
+        return UNREADABLE
+    found = float(rate[on > 0.5].mean()) if on.any() else plan.properties.rate
+    return replace(plan.properties, salience=salience, prevalence=float(on.mean()), rate=found)
+
+
 def _draw_gain(rng: np.random.Generator, x: np.ndarray) -> np.float32:
     """Return by what to multiply `x` (19, n_times): skulls, scalps and montages differ, whatever the pattern.
 
@@ -222,20 +256,12 @@ def _label(scene: _Scene, segment: Segment, start: int, population: Population) 
     plan, played, pattern = scene.parts[segment.start]
     first, last = (start + s * SFREQ - segment.start for s in LABEL_SECONDS)
     inside = slice(first, last)
-    on = played.on[inside]
     background = scene.background[:, segment.start : segment.stop]
-    found = replace(
-        plan.properties,
-        salience=_measure_salience(background, pattern, played.on, (first, last)),
-        prevalence=float(on.mean()),
-        rate=float(played.rate[inside][on > 0.5].mean()) if on.any() else plan.properties.rate,
-    )
-    if scene.family == "unreadable":
-        found = UNREADABLE
+    salience = _measure_salience(background, pattern, played.on, (first, last))
+    found = _measure(plan, played.on[inside], played.rate[inside], salience, scene.family)
     scores = score(found)
-    panel = population == "few"
-    votes = cast_votes(scores, segment.raters, panel)
-    expected = expected_votes(scores, panel)
+    votes = cast_votes(scores, segment.raters)
+    expected = expected_votes(scores, population == "few")
     begins = _onsets(played.on)
     truth = {
         "pattern": CLASS_NAMES[int(expected.argmax())],

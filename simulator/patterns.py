@@ -30,11 +30,8 @@ class Played:
 
 def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> Played:
     """Play `plan` for `n_times` samples so that it has its properties between the samples of `centre`."""
-    on = _draw_runs(rng, plan, n_times, centre)
-    progress = _draw_progress(rng, plan, on, centre)
+    on, progress, wander, rate = draw_course(rng, plan, n_times, centre)
     p = plan.properties
-    wander = rng.uniform(0.03, 0.15) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    rate = p.rate * np.exp(min(1.0, p.evolution) * rng.uniform(0.25, 0.9) * progress + wander)
     if plan.bilateral:
         near = _play_train(rng, plan, on, rate, progress, 1.0, plan.side)
         far = _play_train(rng, plan, on, rate * rng.uniform(0.7, 1.3), progress, 1.0, -plan.side)
@@ -47,6 +44,19 @@ def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tup
             rhythm = _play_train(rng, slow, on, hertz, progress, p.laterality, plan.side)
             signal += match_energy(rhythm, signal) * rng.uniform(0.2, 0.9)
     return Played(signal.astype(np.float32), on, rate)
+
+
+def draw_course(
+    rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw where a pattern is on, how far it has evolved, how its pace wanders and its rate in hertz, all (n_times,)."""
+    on = _draw_runs(rng, plan, n_times, centre)
+    progress = _draw_progress(rng, plan, on, centre)
+    p = plan.properties
+    wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
+    change = rng.uniform(0.25, 0.9) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
+    rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
+    return on, progress, wander, rate
 
 
 def match_energy(signal: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -72,14 +82,14 @@ def _play_train(
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
     fields = draw_fields(rng, laterality, side, rhythmic, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
-    if plan.seizure and rng.random() < 0.5:  # its waves change their shape as it evolves
+    if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves
         rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)
-    depth = rng.uniform(0.15, 0.6) if calm_rhythm else rng.uniform(0.05, 0.3)
+    depth = rng.uniform(0.1, 0.45) if calm_rhythm else rng.uniform(0.05, 0.3)
     swing = np.exp(depth * draw_slow_noise(rng, 1, n_times, rng.uniform(0.03, 0.4))[0])
     if plan.seizure:
         swing *= np.clip(1 - progress * rng.uniform(0, 0.9), 0.15, None)
     lag = rng.uniform(-0.12, 0.12) if rng.random() < 0.4 else rng.uniform(-0.02, 0.02)
-    stray = rng.uniform(0.05, 0.3) if calm_rhythm else 0.02 + 0.1 * unrest  # of a component's phase, in cycles
+    stray = rng.uniform(0.03, 0.2) if calm_rhythm else 0.02 + 0.1 * unrest  # of a component's phase, in cycles
     out = np.zeros((19, n_times))
     # seizures start in one place and reach the others, or everywhere at once
     spread = rng.uniform(0, 1) * min(1.0, p.evolution) * (rng.random() < (0.5 if recruits else 0.9))

@@ -24,8 +24,8 @@ ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
 than 25 in 10 s), more for rhythmic delta, which is RDA up to 4 Hz."""
 
-HALF_SEEN = 0.7
-"""The salience at which a pattern is half seen: its amplitude is then 1.4 times the background's root mean square."""
+HALF_SEEN = 0.9
+"""The salience at which a pattern is half seen: a steady rhythm of 0.6 times the background's root mean square."""
 
 WEAK = 0.25
 """The power of regularity and of prevalence: a pattern that is plainly visible is named though it is not perfect."""
@@ -35,7 +35,8 @@ WEAK = 0.25
 class Properties:
     """What can be measured of a pattern in the labelled 10 s.
 
-    salience: 98th percentile of its amplitude over twice the background's root mean square, strongest channels;
+    salience: half of its 98th percentile or 1.5 times its root mean square, whichever is more, over the background's
+    root mean square, strongest channels;
     regularity: 1 for a clock with equal waves, 0 for waves that share neither interval nor shape;
     prevalence: share of the 10 s that it fills; rate: in hertz; evolution: 0 static, 1 unmistakable change of rate,
     shape and place; sharpness: 0 a sinusoid, 1 short sharp discharges with a flat interval between them;
@@ -162,10 +163,10 @@ class Raters:
         return Raters(self.asked[at], self.draws[at])
 
 
-def draw_raters(rng: np.random.Generator, size: int, panel: bool) -> Raters:
-    """Draw who is asked about `size` events: a panel for each."""
-    pool = load_pool()
-    asked = pool.members[rng.choice(len(pool.members), size, p=pool.few if panel else pool.many)]
+def draw_raters(rng: np.random.Generator, panels: np.ndarray) -> Raters:
+    """Ask `panels` (n,), each about one event, by fresh chance."""
+    asked = load_pool().members[panels]
+    asked = asked[:, : int((asked >= 0).sum(axis=1).max())]
     return Raters(asked, rng.random(asked.shape))
 
 
