@@ -43,11 +43,11 @@ class PairsOptions:
 
     pool_freqs: int = 2
     """Neighbouring rows of a scalogram averaged into one."""
-    central_seconds: float = 14.0
+    central_seconds: float = 11.0
     """What is shown finely, about the window's centre."""
     pool_central: int = 2
     """Neighbouring frames averaged into one there."""
-    pool_window: int = 16
+    pool_window: int = 24
     """Neighbouring frames averaged into one where the whole window is shown."""
     dropout: float = 0.3
     """Share of pooled features dropped in training."""
