@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import logging
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +30,15 @@ ROOMS = (simulator, eda, training, dataset_builder, rehearsal, publisher)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Shows every default as ` [default]`, paths below the checkout as they are typed there."""
+    """Shows every default as ` [default]`, paths below the checkout as they are typed there, values by their type."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=min(110, shutil.get_terminal_size().columns - 2))
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        if action.type in (Path, int, float):
+            return {Path: "PATH", int: "N", float: "X"}[action.type]
+        return super()._get_default_metavar_for_optional(action)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text, default = action.help, action.default
@@ -46,7 +57,12 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; a command's docstring is its help."""
-    parser = argparse.ArgumentParser(prog="build.py", description="From raw EEG to a Kaggle submission, offline.")
+    parser = argparse.ArgumentParser(
+        prog="build.py",
+        description="From raw EEG to a Kaggle submission, offline.",
+        epilog="`python build.py COMMAND --help` says what a command takes; `make` lists the same as targets.",
+        formatter_class=_Help,
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for room in ROOMS:
         room.commands.add_commands(commands)
@@ -60,10 +76,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; print one line and return non-zero where the user can fix it."""
     args = build_parser().parse_args(argv)
+    # TensorFlow reports missing GPUs, retraced functions and the like on its own: none of it is for the user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         return args.run(args) or 0
     except KeyboardInterrupt:
-        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        # A command that cannot go on where it was says so with `stopped`.
+        print(f"\nstopped; {getattr(args, 'stopped', 'run the same command again to go on')}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
         if (ROOT / str(error.name).split(".")[0]).exists():
@@ -71,8 +91,15 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: the package {error.name!r} is not installed: run `make setup` first", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {describe(error)}", file=sys.stderr)
         return 1
+
+
+def describe(error: Exception) -> str:
+    """Return an error's text, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
 
 
 def add_commands(commands: Any) -> None:

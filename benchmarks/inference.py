@@ -1,8 +1,8 @@
-"""The whole inference: time a recording beside the network's forward alone and the seed's pipeline; memory.
+"""The whole inference: time per recording beside the network's forward alone and the baseline's pipeline; memory.
 
 `python -m benchmarks.inference` (part of `make bench`). Each figure comes from a process of its own, all on the same
 simulated recordings, in turn. The network is one EfficientNetV2-B2 with random weights, which cost what trained ones
-do; the shipped ensemble is measured as it is. The seed's pipeline is what scored 0.40: pandas, strided convolutions in
+do; the shipped ensemble is measured as it is. The baseline is the notebook that scored 0.40: pandas, convolutions in
 TensorFlow, 512 x 512 pictures, batches of 32. Processor time is what other work on the machine disturbs least.
 """
 
@@ -71,24 +71,24 @@ def run_forward(recordings: int, *, usual_threads: bool) -> dict[str, float]:
     With the kernel's threads too, or as a network is usually run: one call at a time, TensorFlow's own threads.
     """
     workers = 1 if usual_threads else set_threads()
-    from kernel.ensemble import BATCH, build_inputs
+    from kernel.ensemble import CPU_BATCH, build_inputs
 
     (member,) = load_members(shipped=False)
     channels = 30 * np.random.default_rng(0).standard_normal((18, 10_000)).astype(np.float32)
-    batch = [build_inputs(channels, [member])] * BATCH
+    batch = [build_inputs(channels, [member])] * CPU_BATCH
     member.answer(batch)
     started, cpu = time.monotonic(), time.process_time()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda _: member.answer(batch), range(recordings // BATCH)))
-    answered = recordings // BATCH * BATCH
+        list(pool.map(lambda _: member.answer(batch), range(recordings // CPU_BATCH)))
+    answered = recordings // CPU_BATCH * CPU_BATCH
     return {
         "ms": 1e3 * (time.monotonic() - started) / answered,
         "cpu": 1e3 * (time.process_time() - cpu) / answered,
     }
 
 
-def run_seed(folder: Path, recordings: int) -> dict[str, float]:
-    """Run the seed's pipeline, rebuilt from its description; all the cores that TensorFlow takes by itself."""
+def run_baseline(folder: Path, recordings: int) -> dict[str, float]:
+    """Run the baseline's pipeline, rebuilt from its description; all the cores that TensorFlow takes by itself."""
     import pandas as pd
     import tensorflow as tf
 
@@ -143,7 +143,7 @@ def main(rounds: int, many: int) -> None:
         write_recordings(folder, many)
         found: dict[str, list[dict[str, float]]] = {}
         for _ in range(rounds):
-            for what, recordings in (("inference", 192), ("forward", 192), ("usual", 192), ("seed", 64)):
+            for what, recordings in (("inference", 192), ("forward", 192), ("usual", 192), ("baseline", 64)):
                 found.setdefault(what, []).append(measure(what, folder, recordings))
         shipped = [measure("shipped", folder, 96)] if list((ROOT / "weights").glob("*/config.json")) else []
         few, lots = (measure("inference", folder, n) for n in (200, many))
@@ -158,7 +158,7 @@ def main(rounds: int, many: int) -> None:
         "inference": "this project",
         "forward": "its network alone, the same threads",
         "usual": "its network alone, TensorFlow's threads",
-        "seed": "the seed's pipeline",
+        "baseline": "the baseline's pipeline",
     }
     print(f"{'':42s}{'ms':>8s}{'ratio':>8s}{'ms of cpu':>12s}{'ratio':>8s}")
     ours = median["inference"]
@@ -176,7 +176,7 @@ def main(rounds: int, many: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("inference", "shipped", "forward", "usual", "seed"))
+    parser.add_argument("what", nargs="?", choices=("inference", "shipped", "forward", "usual", "baseline"))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--recordings", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=3)
@@ -186,7 +186,7 @@ if __name__ == "__main__":
         main(args.rounds, args.many)
     elif args.what in ("forward", "usual"):
         print(json.dumps(run_forward(args.recordings, usual_threads=args.what == "usual")))
-    elif args.what == "seed":
-        print(json.dumps(run_seed(args.folder, args.recordings)))
+    elif args.what == "baseline":
+        print(json.dumps(run_baseline(args.folder, args.recordings)))
     else:
         print(json.dumps(run_inference(args.folder, args.recordings, shipped=args.what == "shipped")))

@@ -1,1 +1,1 @@
-"""Inputs of labelled windows, computed once: the folder, its shards, how it is built, on one machine or a cluster."""
+"""Labelled windows, prepared once: what is cached, its shards, how it is built, on one machine or a cluster."""

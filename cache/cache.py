@@ -1,242 +1,184 @@
-"""Inputs computed once: a folder of windows that several networks, folds and passes read instead of computing again.
+"""The cache: windows read and prepared once, in a folder that several networks, folds and epochs read from.
 
-Written by `dataset_builder/cache.py` over a whole data set, or by whoever passes over the same windows more than once
-(`create_cache`, then `write_shard` for each shard); read by training. Needs numpy alone beside this package.
+It holds the channels of every labelled stretch, from which each epoch builds its inputs after whatever augmentation;
+or, where asked for, the inputs of one network. `cache.build` writes it. Needs numpy alone beside this package.
 
-    cache = open_cache(folder, config)       # ValueError names each field in which the store differs from `config`
-    keys = [(eeg_id, start), ...]            # start: the window's first sample, CENTRE for a recording's middle
-    (eeg_id, start) in cache                 # what is not stored is built the usual way (`kernel.inputs.build_input`)
-    batch = cache.read(keys)                 # float32 (n, *config.shape(18, 10000)); also `cache.read(keys, out=...)`
+    cache = open_cache(folder, content)   # None for channels, or an input's configuration; ValueError: what differs
+    keys = [(eeg_id, start), ...]         # start: the window's first sample
+    (eeg_id, start) in cache              # what is not cached is read the usual way (`kernel.recording`)
+    batch = cache.read(keys)              # float32 (n, 18, 10000), or inputs (n, *content.shape(18, 10000))
 
-The folder holds `config.json`, `windows.npy` (int64 (n, 2): eeg_id and start; window i is record i % 64 of shard
-i // 64) and `shard_00000.npy`, ... of up to 64 records each: a structured array (`record_type`) that any NumPy opens.
+The folder holds `config.json`, `pieces.npy` (int64 (n, 2): eeg_id and first sample of each record, in order) and
+`shard_00000.npy`, ... with `pieces_per_shard` records each: a structured array (`record_type`) that any NumPy opens.
+
+FIGURES
 """
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
-from cache.shard import HEADER, Key, decode, is_intact, read_count, record_type, shard_path, write_whole
-from kernel.constants import EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
-from kernel.inputs import InputConfig, build_input, from_json, to_json
+from cache.config import BUILD, CONFIG, check_config, read_pieces
+from cache.shard import (
+    BLOCK,
+    HEADER,
+    Content,
+    Key,
+    decode,
+    is_intact,
+    pieces_per_shard,
+    read_count,
+    record_type,
+    shard_path,
+)
+from kernel.constants import WINDOW_SAMPLES
 from kernel.montage import CHANNELS
-from kernel.recording import build_channels
+from kernel.recording import pad_window, place_window, repair_gaps
 
-FORMAT = 1
-CONFIG, WINDOWS = "config.json", "windows.npy"
-
-WINDOWS_PER_SHARD = 64
-"""The unit of work and of loss: 29 MB of scalograms, half a second of one core."""
-
-READ_AHEAD = 32
-"""Windows asked from the disk at once."""
-
-CENTRE = -1
-"""The start of a window that is the centre of its recording."""
-
-MEND = "run `python build.py cache` again with the same arguments, which mends it"
+REPAIR = "run `python build.py cache` again with the same arguments, which repairs it"
 
 
-def create_cache(folder: Path, config: InputConfig, keys: np.ndarray) -> None:
-    """Write a store's configuration and its list of windows, int64 (n, 2); the shards follow by `write_shard`.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds a store of another configuration: the fields are named.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / CONFIG).exists():
-        check_config(folder, config)
-    else:
-        values = {"format": FORMAT, "input": to_json(config), "probe": _probe(config)}
-        write_whole(folder / CONFIG, [(json.dumps(values, indent=2) + "\n").encode()])
-    file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(keys, "<i8").reshape(-1, 2))
-    write_whole(folder / WINDOWS, [file.getvalue()])
+def open_cache(folder: Path, content: Content) -> Cache:
+    """Open a cache for reading, after comparing it with what is asked for and with this code; takes 20 ms."""
+    check_config(Path(folder), content)
+    return Cache(Path(folder), content, read_pieces(Path(folder)))
 
 
-def read_config(folder: Path) -> tuple[InputConfig, np.ndarray]:
-    """Return what a store holds, and the values of the fixed signal that its writer's code computed.
+def find_cache(root: Path, content: Content) -> Cache:
+    """Open the cache under `root` that holds what is asked for.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If the folder holds no store, or one that this code cannot read.
+        If there is none: what each cache there holds instead.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; `python build.py cache --data DIR` writes a store")
-    try:
-        values = json.loads(path.read_text())
-        version, stored, probe = values["format"], values["input"], np.array(values["probe"], float)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a store's configuration ({error!r}); remove {folder} and build again") from None
-    if version != FORMAT:
-        raise ValueError(f"{path}: format {version}, this code reads {FORMAT}; remove {folder} and build again")
-    return from_json(stored, str(path)), probe
-
-
-def check_config(folder: Path, config: InputConfig) -> None:
-    """Hold a store against a configuration and against this code.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder holds no store.
-    ValueError
-        Naming each field in which the two differ, or that the code now computes other numbers.
-    """
-    stored, probe = read_config(folder)
-    found, asked = to_json(stored), to_json(config)
-    names = [name for name in {**found, **asked} if found.get(name) != asked.get(name)]
-    if names:
-        said = ", ".join(f"{name} is {found.get(name)} there, {asked.get(name)} asked" for name in names)
-        raise ValueError(f"{folder}: holds another input: {said}; build a store for this one in another folder")
-    if not np.allclose(probe, _probe(config), rtol=1e-3, atol=1e-3):
-        raise ValueError(
-            f"{folder}: the code computes other numbers from the same configuration now; remove it and build again"
-        )
-
-
-def open_cache(folder: Path, config: InputConfig) -> Cache:
-    """Open a store for reading, after holding it against `config` and this code (`check_config`); takes 20 ms."""
-    folder = Path(folder)
-    check_config(folder, config)
-    return Cache(folder, config, read_windows(folder))
-
-
-def read_windows(folder: Path) -> np.ndarray:
-    """Return the windows that a store lists, int64 (n, 2), be they stored yet or not."""
-    path = folder / WINDOWS
-    try:
-        return np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not readable ({error}); remove {folder} and build again") from None
-
-
-def find_cache(root: Path, config: InputConfig) -> Cache:
-    """Open the store under `root` that holds `config`.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is none: what each store there holds instead. The caller then computes, and says so.
-    """
-    folders = sorted(path.parent for path in Path(root).glob(f"*/{CONFIG}"))
     reasons = []
-    for folder in folders:
+    for folder in sorted(path.parent for path in Path(root).glob(f"*/{CONFIG}")):
         try:
-            return open_cache(folder, config)
+            return open_cache(folder, content)
         except ValueError as error:
             reasons.append(str(error))
     if not reasons:
-        raise FileNotFoundError(f"{root}: no store there; `python build.py cache --data DIR` writes one")
+        raise FileNotFoundError(f"{root}: no cache there; {BUILD}")
     raise ValueError("; ".join(reasons))
 
 
 class Cache:
-    """A store open for reading; any number of processes and threads may, while it is being built or mended."""
+    """A cache open for reading; any number of processes and threads may, while it is being built or repaired."""
 
-    def __init__(self, folder: Path, config: InputConfig, keys: np.ndarray) -> None:
-        self.folder, self.config = folder, config
-        self.shape = config.shape(len(CHANNELS), WINDOW_SAMPLES)
-        self._type = record_type(config)
+    def __init__(self, folder: Path, content: Content, keys: np.ndarray) -> None:
+        self.folder, self.content = folder, content
+        n_channels = len(CHANNELS)
+        self.shape = content.shape(n_channels, WINDOW_SAMPLES) if content else (n_channels, WINDOW_SAMPLES)
+        """Of one window, as it is read."""
+        self._type, self._per_shard = record_type(content), pieces_per_shard(content)
         self._keys = keys
+        per = self._per_shard
         counts = [
-            read_count(shard_path(folder, first // WINDOWS_PER_SHARD), config, len(keys[first:][:WINDOWS_PER_SHARD]))
-            for first in range(0, len(keys), WINDOWS_PER_SHARD)
+            read_count(shard_path(folder, first // per), content, len(keys[first : first + per]))
+            for first in range(0, len(keys), per)
         ]
-        rows = np.flatnonzero(
-            np.arange(len(keys)) % WINDOWS_PER_SHARD < np.repeat(counts, WINDOWS_PER_SHARD)[: len(keys)]
-        )
-        self.keys = keys[rows]
-        self._rows = {(key[0], key[1]): row for key, row in zip(self.keys.tolist(), rows.tolist(), strict=True)}
+        stored = np.flatnonzero(np.arange(len(keys)) % per < np.repeat(counts, per)[: len(keys)])
+        self.keys = keys[stored]
+        """The stored pieces, (n, 2)."""
+        self._rows: dict[Key, int] = dict(zip(map(tuple, self.keys.tolist()), stored.tolist(), strict=True))
         self._checked = np.zeros(len(keys), bool)
+        self._lengths: dict[int, int] = {}
 
     def __len__(self) -> int:
+        """Return the number of stored pieces."""
         return len(self._rows)
 
     def __contains__(self, key: Key) -> bool:
-        return (int(key[0]), int(key[1])) in self._rows
+        """Tell whether the whole window is stored."""
+        try:
+            self._find(key)
+        except KeyError:
+            return False
+        return True
 
-    def read(self, keys: Iterable[Key] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def read(self, keys: Iterable[Key] | np.ndarray) -> np.ndarray:
         """Read windows, in the order asked.
 
         Parameters
         ----------
         keys : sequence of (eeg_id, start), or ndarray, shape (n, 2), int
-            Which windows; each must be in the store.
-        out : ndarray, shape (n, *shape), float32, optional
-            Where to put them; a fresh array by default.
+            Which windows; each must be in the cache.
 
         Returns
         -------
-        inputs : ndarray, shape (n, *shape), float32
-            Within half a step, 1/510 of each row's range, of what `build_input` gives.
+        windows : ndarray, shape (n, 18, 10000) or (n, *content.shape(18, 10000)), float32
+            What `read_channels` or `build_input` gives, each value within half a step: 1/131,068 of its channel's
+            range within 10 s, or 1/510 of its input's row.
 
         Raises
         ------
         KeyError
-            If a window is not in the store.
+            If a window is not in the cache.
         FileNotFoundError, ValueError
-            If a shard is gone, truncated or altered: the file is named. Each window is verified when first read.
+            If a shard is gone, truncated or altered: the file is named. Each piece is verified when first read.
         """
-        rows = [self._rows[int(eeg_id), int(start)] for eeg_id, start in keys]
-        if out is None:
-            out = np.empty((len(rows), *self.shape), np.float32)
-        elif out.shape != (len(rows), *self.shape) or out.dtype != np.float32:
-            raise ValueError(f"out must be float32 {(len(rows), *self.shape)}, found {out.dtype} {out.shape}")
-        buffer = np.empty(1, self._type)
-        for first in range(0, len(rows), READ_AHEAD):
-            block = rows[first : first + READ_AHEAD]
-            with ExitStack() as stack:
-                files = [self._ask(row, stack) for row in block]
-                for place, row, file in zip(out[first:], block, files, strict=False):
-                    self._read(row, file, buffer)
-                    decode(buffer[0], place)
-        return out
+        keys = list(keys)
+        windows = np.empty((len(keys), *self.shape), np.float32)
+        for window, key in zip(windows, keys, strict=True):
+            window[...] = self._read_window(key)
+        return windows
 
-    def _place(self, row: int) -> tuple[Path, int]:
-        shard, index = divmod(row, WINDOWS_PER_SHARD)
-        return shard_path(self.folder, shard), HEADER + index * self._type.itemsize
+    def _read_window(self, key: Key) -> np.ndarray:
+        rows, first, last = self._find(key)
+        values = decode(self._read_records(rows))
+        if self.content:
+            return values[0]
+        channels = values.transpose(1, 0, 2).reshape(values.shape[1], -1)
+        return pad_window(repair_gaps(channels[:, first:last]))
 
-    def _ask(self, row: int, stack: ExitStack) -> int:
-        """Open a window's shard and have the system fetch the window, so that a batch's reads go to disk together."""
-        path, offset = self._place(row)
+    def _find(self, key: Key) -> tuple[list[int], int, int]:
+        """Return the rows that hold a window, and where it starts and stops in their samples."""
+        eeg_id, start = int(key[0]), int(key[1])
+        if self.content:
+            return [self._rows[eeg_id, start]], 0, 0
+        n_samples = self._lengths.get(eeg_id)
+        if n_samples is None:
+            n_samples = int(self._read_records([self._rows[eeg_id, start // BLOCK * BLOCK]])["n_samples"][0])
+            self._lengths[eeg_id] = n_samples
+        start = place_window(start, n_samples)
+        stop = min(start + WINDOW_SAMPLES, n_samples)
+        begin = start // BLOCK * BLOCK
+        return [self._rows[eeg_id, at] for at in range(begin, stop, BLOCK)], start - begin, stop - begin
+
+    def _read_records(self, rows: list[int]) -> np.ndarray:
+        """Read records, those that lie side by side at once; verified when this process reads them first."""
+        records = np.empty(len(rows), self._type)
+        content = records.view(np.uint8).reshape(len(rows), -1)
+        done = 0
+        while done < len(rows):
+            shard, place = divmod(rows[done], self._per_shard)
+            count = 1
+            while done + count < len(rows) and rows[done + count] == rows[done] + count < (shard + 1) * self._per_shard:
+                count += 1
+            self._read_run(shard, place, content[done : done + count])
+            done += count
+        for record, row in zip(range(len(rows)), rows, strict=True):
+            if not self._checked[row]:
+                if not is_intact(records[record : record + 1], self._keys[row]):
+                    path, place = shard_path(self.folder, row // self._per_shard), row % self._per_shard
+                    raise ValueError(f"{path}: altered, the checksum of record {place} differs; {REPAIR}")
+                self._checked[row] = True
+        return records
+
+    def _read_run(self, shard: int, place: int, content: np.ndarray) -> None:
+        path = shard_path(self.folder, shard)
         try:
             file = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            raise FileNotFoundError(f"{path}: no such file any more; {MEND}") from None
-        stack.callback(os.close, file)
-        if not self._checked[row] and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file, offset, self._type.itemsize, os.POSIX_FADV_WILLNEED)
-        return file
-
-    def _read(self, row: int, file: int, buffer: np.ndarray) -> None:
-        """Read one record into `buffer`, verified when this process reads it for the first time."""
-        path, offset = self._place(row)
-        content = buffer.view(np.uint8)
-        if os.preadv(file, [content.data], offset) != len(content):
-            raise ValueError(f"{path}: truncated, window {row % WINDOWS_PER_SHARD} is not whole; {MEND}")
-        if not self._checked[row]:
-            if not is_intact(buffer, self._keys[row]):
-                raise ValueError(f"{path}: altered, the checksum of window {row % WINDOWS_PER_SHARD} differs; {MEND}")
-            self._checked[row] = True
-
-
-def _probe(config: InputConfig) -> list[float]:
-    """Return 64 values of the input of a fixed signal with gaps: they change when the code that computes changes."""
-    times = np.arange(WINDOW_SAMPLES) / SFREQ
-    rates = 0.4 + 1.7 * np.arange(len(EEG_ELECTRODES))
-    electrodes = (40 * np.sin(2 * np.pi * np.outer(rates, times * (1 + 0.01 * times)))).astype(np.float32)
-    electrodes[3, 500:700] = electrodes[8, :400] = np.nan
-    values = build_input(build_channels(electrodes), config).reshape(-1)
-    return [round(float(value), 5) for value in values[np.linspace(0, len(values) - 1, 64).astype(int)]]
+            raise FileNotFoundError(f"{path}: no such file any more; {REPAIR}") from None
+        try:
+            read = os.preadv(file, [content.data], HEADER + place * self._type.itemsize)
+        finally:
+            os.close(file)
+        if read != content.size:
+            raise ValueError(f"{path}: truncated, record {place + read // self._type.itemsize} is not whole; {REPAIR}")

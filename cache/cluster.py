@@ -1,8 +1,7 @@
 """Runs one function over many arguments on an existing Dask cluster, with this checkout's code.
 
-Called by `cache.py` where `--scheduler` is given, and only then is Dask imported. The workers get the rooms that the
-work needs as an archive, so that they run this very code; they must see the same folders under the same paths. Work
-that a lost worker had begun is given to another.
+The workers get the rooms that the work needs as an archive, so that they run this very code; they must see the same
+folders under the same paths. Work that a lost worker had begun is given to another. Dask is imported here only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("kernel", "dataset_builder")
+ROOMS = ("kernel", "cache")
 SECONDS_TO_CONNECT, SECONDS_FOR_WORKERS = 5, 30
 
 
@@ -29,9 +28,14 @@ def map_on_cluster(
     Raises
     ------
     ValueError
-        If no scheduler answers at `address`, or it has no workers.
+        If Dask is not installed, no scheduler answers at `address`, or it has no workers.
     """
-    from distributed import Client, as_completed
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise ValueError(
+            "--scheduler needs Dask: `pip install -r requirements-cluster.txt` (in .venv), here and on the workers"
+        ) from None
 
     try:
         client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)

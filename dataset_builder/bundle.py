@@ -1,7 +1,7 @@
-"""Builds the bundle in `dist/dataset`: a copy of `kernel/`, the weights, the wheels, and a manifest of their hashes.
+"""Builds the bundle in `dist/dataset`: `kernel/` and its licence, weights, wheels, and a manifest of their hashes.
 
-Called by `build.py bundle`, the rehearsal and the push. Only files of known kinds are taken, and a file that looks like
-a secret stops the build. Nothing in the bundle depends on when or where it was built: same input, same bytes.
+Only files of known kinds are taken, and a file that looks like a secret stops the build. Nothing in the bundle depends
+on when or where it was built: the same checkout and packages give the same bytes.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from dataset_builder.metadata import dataset_metadata, hash_tree
-from dataset_builder.wheels import fetch_wheels, hash_record, read_requirements
+from dataset_builder.wheels import REQUIREMENTS, fetch_wheels, hash_record, read_requirements
 from kernel.ensemble import read_model_weights
+from kernel.files import replacing_folder
 from kernel.main import BUNDLE_FORMAT
 from kernel.model import fold_files
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 BUNDLE = DIST / "dataset"
+MANIFEST = "manifest.json"
 
 TAKEN = ("kernel/*.py", "weights/ensemble.json", "weights/*/config.json", "weights/*/metrics.json")
 VERSIONED = ("h5py", "keras", "keras-cv", "numpy", "pandas", "pyarrow", "scipy", "tensorflow")
@@ -38,7 +39,12 @@ SECRET_CONTENT = re.compile(
 
 
 def build_bundle(
-    out: Path = BUNDLE, *, owner: str | None = None, root: Path = ROOT, wheels: Path | None = None
+    out: Path = BUNDLE,
+    *,
+    owner: str | None = None,
+    root: Path = ROOT,
+    wheels: Path = DIST / "wheels",
+    requirements: Path = REQUIREMENTS,
 ) -> dict[str, Any]:
     """Build the bundle and return its manifest.
 
@@ -50,8 +56,10 @@ def build_bundle(
         The user's name on Kaggle; without one the metadata carry a placeholder.
     root : Path
         The checkout: `kernel/` and `weights/` are taken from it.
-    wheels : Path, optional
-        Where fetched wheels lie; by default `dist/wheels` beside the bundle.
+    wheels : Path
+        Where fetched wheels lie.
+    requirements : Path
+        The file that names the wheels.
 
     Returns
     -------
@@ -63,41 +71,41 @@ def build_bundle(
     FileNotFoundError
         If there are no weights.
     ValueError
-        If a file looks like a secret, or a wheel cannot be had.
+        If a file looks like a secret, a wheel cannot be had, or `out` holds something else than a bundle.
     """
     sources = {path.relative_to(root).as_posix(): path for path in _collect(root)}
-    fetched = fetch_wheels(wheels or DIST / "wheels")
-    modules = {wheel.filename: wheel.module for wheel in read_requirements()}
+    fetched = fetch_wheels(wheels, requirements)
+    modules = {wheel.filename: wheel.module for wheel in read_requirements(requirements)}
+    if (root / "LICENSE").is_file():
+        sources["kernel/LICENSE"] = root / "LICENSE"
     sources |= {f"wheels/{path.name}": path for path in fetched}
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    files = []
-    for name, source in sorted(sources.items()):
-        content = source.read_bytes()
-        if SECRET_CONTENT.search(content):
-            raise ValueError(
-                f"{source}: holds what looks like a secret; nothing was built. Take it out of the checkout"
-            )
-        target = part / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        entry = {"path": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        if name.startswith("wheels/"):
-            entry |= {"module": modules[source.name], "record_sha256": hash_record(source)}
-        files.append(entry)
-    manifest = {
-        "format": BUNDLE_FORMAT,
-        "tree_sha256": hash_tree(files),
-        **describe_commit(root),
-        "versions": {name: metadata.version(name) for name in VERSIONED},
-        "models": describe_models(root / "weights"),
-        "files": files,
-    }
-    (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner), indent=2) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    with replacing_folder(out, MANIFEST) as part:
+        files = [_copy_file(source, part, name, modules) for name, source in sorted(sources.items())]
+        manifest = {
+            "format": BUNDLE_FORMAT,
+            "tree_sha256": hash_tree(files),
+            **describe_commit(root),
+            "versions": {name: metadata.version(name) for name in VERSIONED},
+            "models": describe_models(root / "weights"),
+            "files": files,
+        }
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner), indent=2) + "\n")
     return manifest
+
+
+def _copy_file(source: Path, folder: Path, name: str, modules: dict[str, str]) -> dict[str, Any]:
+    """Copy one file into the bundle and return its entry in the manifest."""
+    content = source.read_bytes()
+    if SECRET_CONTENT.search(content):
+        raise ValueError(f"{source}: holds what looks like a secret; nothing was built. Take it out of the checkout")
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    entry: dict[str, Any] = {"path": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    if name.startswith("wheels/"):
+        entry |= {"module": modules[source.name], "record_sha256": hash_record(source)}
+    return entry
 
 
 def _collect(root: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Makes a data set for Kaggle out of stored inputs (`cache.cache`). Called by `publisher.cache`."""
+"""Makes a data set for Kaggle out of caches (`cache.cache`), for a training kernel to attach."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cache.cache import CONFIG, open_cache, read_config, read_windows
+from cache.cache import open_cache
+from cache.config import BUILD, CONFIG, read_config, read_pieces
 from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, hash_tree
+from kernel.files import replacing_folder
 
 DATA_SET_FORMAT = "hms-bundle/cache-1"
 """Of the bundle's family, so that the publisher knows it; no bundle, so that the kernel does not take it for one."""
 
 
 def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, Any]:
-    """Make a folder that can be published out of all stores under `root`, and return its manifest.
+    """Make a folder that can be published out of all caches under `root`, and return its manifest.
 
     The files are linked, not copied, where the file system can. The manifest is of the bundle's kind, so that the
     publisher treats the two alike.
@@ -27,33 +29,30 @@ def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no store under `root`, or one is not finished.
+        If there is no cache under `root`, or one is not finished.
     """
-    stores = sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
-    if not stores:
-        raise FileNotFoundError(f"{root}: no store there; `python build.py cache --data DIR` writes one")
-    for store in stores:
-        stored, planned = len(open_cache(store, read_config(store)[0])), len(read_windows(store))
+    caches = sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
+    if not caches:
+        raise FileNotFoundError(f"{root}: no cache there; {BUILD}")
+    for cache in caches:
+        stored, planned = len(open_cache(cache, read_config(cache)[0])), len(read_pieces(cache))
         if stored < planned:
             raise ValueError(
-                f"{store}: {stored} of {planned} windows are stored; run `python build.py cache` to the end"
+                f"{cache}: {stored} of {planned} pieces are stored; run `python build.py cache` to the end"
             )
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
     files = []
-    names = [path.relative_to(root) for store in stores for path in sorted(store.iterdir()) if path.name[0] != "."]
-    for name in tqdm(names, unit="file", desc="hash", disable=len(names) < 50):
-        (part / name.parent).mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(root / name, part / name)
-        except OSError:
-            shutil.copyfile(root / name, part / name)
-        with (part / name).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            files.append({"path": name.as_posix(), "size": os.fstat(file.fileno()).st_size, "sha256": sha256})
-    manifest = {"format": DATA_SET_FORMAT, "tree_sha256": hash_tree(files), "files": files}
-    (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner, CACHE_SLUG), indent=2) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    part.replace(out)
+    names = [path.relative_to(root) for cache in caches for path in sorted(cache.iterdir()) if path.name[0] != "."]
+    with replacing_folder(out, "manifest.json") as part:
+        for name in tqdm(names, unit="file", desc="hash", disable=len(names) < 50):
+            (part / name.parent).mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(root / name, part / name)
+            except OSError:
+                shutil.copyfile(root / name, part / name)
+            with (part / name).open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                files.append({"path": name.as_posix(), "size": os.fstat(file.fileno()).st_size, "sha256": sha256})
+        manifest = {"format": DATA_SET_FORMAT, "tree_sha256": hash_tree(files), "files": files}
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner, CACHE_SLUG), indent=2) + "\n")
     return manifest

@@ -23,5 +23,8 @@ def run_bundle(args: argparse.Namespace) -> None:
 
     manifest = build_bundle(args.out, owner=args.owner)
     size = sum(entry["size"] for entry in manifest["files"])
-    models = ", ".join(f"{model['name']} ({model['folds']} folds)" for model in manifest["models"])
+    models = ", ".join(
+        f"{model['name']} ({model['folds']} {'fold' if model['folds'] == 1 else 'folds'})"
+        for model in manifest["models"]
+    )
     print(f"{args.out}: {len(manifest['files'])} files, {size / 1e6:.1f} MB, {models}, tree {manifest['tree_sha256']}")

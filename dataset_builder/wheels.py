@@ -1,7 +1,8 @@
-"""The wheels that travel in the bundle: fetched once, checked by hash, then taken from disk. Called by `bundle.py`.
+"""The wheels that travel in the bundle: fetched once, checked by hash, then taken from disk.
 
-`wheels.txt` names them, in pip's own format. All are pure Python, so that one file serves Kaggle's Python whatever its
-version. They are not installed here: `kernel/main.py` puts one on the path where its module does not import.
+`wheels.txt` names them in pip's format; as shipped it names none. They must be pure Python, so that one file fits every
+version of Kaggle's Python. They are not installed here: on Kaggle, `kernel/main.py` puts a wheel on the path if its
+module cannot be imported.
 """
 
 from __future__ import annotations

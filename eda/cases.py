@@ -1,4 +1,4 @@
-"""Ideal, proto and edge cases by the host's definitions, on shares of the votes. Called by `report.py`.
+"""Ideal, proto and edge cases by the host's definitions, on shares of the votes.
 
 ideal: one class has nearly all votes. proto: about half "other" and about half one of the five patterns. edge: about
 half and half between two of the five. What is none of them is "mixed". The three exclude each other as long as the
@@ -14,13 +14,12 @@ import pandas as pd
 
 from eda.charts import draw_matrices, draw_stacks
 from eda.rows import shares
-from eda.section import Section, Table, render
-from eda.style import CLASS_COLOURS, GRID, number, percent
+from eda.section import Section, Table
+from eda.style import RAMP, number, percent
 from eda.votes import ALL, FEW, MANY
 from kernel.constants import CLASS_NAMES
 
 CASES = ("ideal", "proto", "edge", "mixed")
-CASE_COLOURS = ("#2C5F8A", "#C9A227", "#A8446B", GRID)
 OTHER = CLASS_NAMES.index("Other")
 
 
@@ -57,20 +56,7 @@ class Cases:
 
 
 def sort_cases(rows: pd.DataFrame, thresholds: CaseThresholds) -> Cases:
-    """Sort rows into cases.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As `read_rows` returns it.
-    thresholds : CaseThresholds
-        Where "nearly all" and "about half" begin.
-
-    Returns
-    -------
-    cases : Cases
-        Arrays of shape (n_rows,). `first` is the class with the most votes, `second` the next.
-    """
+    """Sort rows, as `derive` returns them, into cases; `first` is the class with the most votes, `second` the next."""
     share = np.nan_to_num(shares(rows))
     order = np.argsort(-share, axis=1, kind="stable")
     first, second = order[:, 0], order[:, 1]
@@ -95,49 +81,43 @@ def build_cases_section(cases: Cases) -> Section:
     """Lay the cases out as text, charts and tables."""
     section = Section("cases", "Ideal, proto and edge cases")
     limits, counts = cases.thresholds, cases.counts()
-    total = max(1, counts.sum())
+    listed = (
+        f"{number(n)} {name} ({percent(n / max(1, counts.sum()))})" for name, n in zip(CASES, counts, strict=True)
+    )
     section.text = [
-        f"On shares of the votes: ideal, one class has more than {percent(limits.ideal)}; proto, “other” and one of "
-        f"the five patterns have at least {percent(limits.half)} each; edge, two of the five have at least "
-        f"{percent(limits.half)} each; mixed, the rest. Here: "
-        + ", ".join(f"{number(n)} {name} ({percent(n / total)})" for name, n in zip(CASES, counts, strict=True))
-        + ".",
+        f"By shares of the votes. Ideal: one class has more than {percent(limits.ideal)}. Proto: “other” and one of "
+        f"the five patterns have at least {percent(limits.half)} each. Edge: two of the five have at least "
+        f"{percent(limits.half)} each. Mixed: the rest. Here: {', '.join(listed)}.",
     ]
-    groups = {ALL: np.ones(len(cases.case), bool), FEW: ~cases.many, MANY: cases.many}
-    _draw_shares(section, "cases_by_population", "Cases in the two populations", cases, groups)
-    by_class = {name: cases.first == c for c, name in enumerate(CLASS_COLOURS)}
-    _draw_shares(section, "cases_by_class", "Cases by the class on top", cases, by_class)
-    pairs = count_pairs(cases, groups[ALL])
-    if np.nansum(pairs):
-        most = np.unravel_index(np.nanargmax(pairs), pairs.shape)
-        figure = draw_matrices([("", pairs)], CLASS_NAMES, "", "", limits=(0, float(np.nanmax(pairs))), digits=0)
-        caption = (
-            f"Rows about half and half between two classes: the last line is proto, the rest edge. Most: "
-            f"{CLASS_NAMES[most[1]]} and {CLASS_NAMES[most[0]]}, {number(np.nanmax(pairs))}."
-        )
-        alt = f"Triangular matrix of counts by pair of classes. {caption}"
-        section.pictures.append(render(figure, "half_and_half", "Half and half, by pair", alt, caption))
-    else:
+    everywhere = np.ones(len(cases.case), bool)
+    by_population = {ALL: everywhere, FEW: ~cases.many, MANY: cases.many}
+    _add_shares(section, "cases_by_population", "Cases in the two populations", cases, by_population)
+    by_class = {name: cases.first == c for c, name in enumerate(CLASS_NAMES)}
+    _add_shares(section, "cases_by_class", "Cases by the class on top", cases, by_class)
+    pairs = pd.DataFrame(count_pairs(cases, everywhere), index=list(CLASS_NAMES), columns=list(CLASS_NAMES))
+    title, table = "Half and half, by pair", pairs.rename_axis("class").reset_index()
+    most = np.nanmax(pairs.to_numpy())
+    if not most:
         section.text.append("No row is half and half between two classes.")
-    frame = pd.DataFrame(pairs, columns=list(CLASS_NAMES))
-    frame.insert(0, "class", CLASS_NAMES)
-    section.tables.append(Table("half_and_half", "Half and half, by pair", frame))
+        section.tables.append(Table("half_and_half", title, table))
+        return section
+    high, low = np.unravel_index(np.nanargmax(pairs.to_numpy()), pairs.shape)
+    caption = (
+        f"Rows about half and half between two classes: proto in the last line, edge in the others. "
+        f"Most often {CLASS_NAMES[low]} and {CLASS_NAMES[high]}: {number(most)}."
+    )
+    section.add("half_and_half", title, draw_matrices({"": pairs}, "", "", limits=(0, most), digits=0), caption, table)
     return section
 
 
-def _draw_shares(section: Section, name: str, title: str, cases: Cases, groups: dict[str, np.ndarray]) -> None:
-    counts = {label: cases.counts(where) for label, where in groups.items()}
-    counts = {label: values for label, values in counts.items() if values.sum()}
-    part = [
-        (case, [float(v[i] / v.sum()) for v in counts.values()], colour)
-        for i, (case, colour) in enumerate(zip(CASES, CASE_COLOURS, strict=True))
-    ]
-    figure = draw_stacks([label.replace(" votes", "") for label in counts], part, "share of the rows", columns=4)
-    summary = "; ".join(
-        f"{label}: " + ", ".join(f"{c} {percent(n / v.sum())}" for c, n in zip(CASES, v, strict=True))
-        for label, v in counts.items()
+def _add_shares(section: Section, name: str, title: str, cases: Cases, groups: dict[str, np.ndarray]) -> None:
+    counts = pd.DataFrame({label: cases.counts(where) for label, where in groups.items()}, index=list(CASES)).T
+    part = counts[counts.sum(axis=1) > 0]
+    part = part.div(part.sum(axis=1), axis=0)
+    short = part.rename(index=lambda label: label.replace(" votes", ""))
+    details = "; ".join(
+        f"{label}: " + ", ".join(f"{case} {percent(share)}" for case, share in row.items())
+        for label, row in short.iterrows()
     )
-    section.pictures.append(render(figure, name, title, f"Stacked bars. {summary}."))
-    frame = pd.DataFrame(counts).T.reset_index()
-    frame.columns = pd.Index(["rows", *CASES])
-    section.tables.append(Table(name, title, frame))
+    figure = draw_stacks(short, RAMP, "share of the rows", columns=4)
+    section.add(name, title, figure, "", counts.rename_axis("rows").reset_index(), f"{details}.")

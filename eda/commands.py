@@ -12,18 +12,20 @@ ROOT = Path(__file__).resolve().parent.parent
 def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
     command = commands.add_parser("eda", help="Write the report on a training set: one page with pictures")
-    command.set_defaults(run=run_eda)
+    command.set_defaults(run=run_eda, stopped="nothing is kept; the same command starts over")
     command.add_argument(
         "--data", type=Path, required=True, help="folder with train.csv, and train_eegs/ where there is one"
     )
     command.add_argument("--out", type=Path, default=ROOT / "dist" / "report.html", help="page to write")
-    command.add_argument("--sample", type=int, default=600, metavar="N", help="recordings to read, 0 for none")
+    command.add_argument(
+        "--sample", type=int, default=600, metavar="N", help="recordings whose signals are read, 0 for none"
+    )
     command.add_argument("--seed", type=int, default=0, help="which recordings those are")
     command.add_argument("--ideal", type=float, default=0.9, help="ideal: one class has more than this share")
     command.add_argument("--half", type=float, default=0.45, help="proto, edge: two have at least this share")
 
     command = commands.add_parser("show", help="Draw one recording: page, scalograms, votes, prediction")
-    command.set_defaults(run=run_show)
+    command.set_defaults(run=run_show, stopped="nothing is kept; the same command starts over")
     command.add_argument("eeg_id", type=int, metavar="EEG_ID", help="the recording")
     command.add_argument("--data", type=Path, required=True, help="folder with train_eegs/ or test_eegs/")
     command.add_argument(

@@ -1,7 +1,4 @@
-"""Example pages for the report: of each class the window the experts agreed on most, and the one they disputed most.
-
-Called by `report.py`.
-"""
+"""Example pages for the report: of each class the window the experts agreed on most, and the one they disputed most."""
 
 from __future__ import annotations
 
@@ -13,9 +10,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from eda.page import draw_page, draw_scalograms, microvolt_limits
-from eda.section import Example, Picture, Section, render
+from eda.rows import count_votes
+from eda.section import Example, Section, render
 from eda.style import new_figure, percent
-from kernel.constants import CLASS_NAMES, SFREQ, VOTES, WINDOW_SECONDS
+from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SECONDS
 from kernel.recording import build_channels, cut_window, read_electrodes
 from kernel.scalogram import ScalogramConfig, build_magnitude
 
@@ -49,7 +47,7 @@ def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame
     `clearest`: the largest share for the class, then the most votes. `disputed`: rows with many votes first, since one
     against one is no dispute, then the smallest share.
     """
-    own = rows[(rows["consensus"] == class_name) & rows["eeg_label_offset_seconds"].notna()]
+    own = rows[(rows["consensus"] == class_name) & rows["start"].notna()]
     by, rising = {
         "clearest": (["top_share", "n_votes", "eeg_id"], [False, False, True]),
         "disputed": (["many", "top_share", "n_votes", "eeg_id"], [False, True, False, True]),
@@ -62,11 +60,11 @@ def choose_examples(rows: pd.DataFrame, files: dict[int, Path], progress: bool =
     known = rows[rows["eeg_id"].isin(files.keys())]
     wanted = [(name, kind) for name in CLASS_NAMES for kind in ("clearest", "disputed")]
     chosen: list[Chosen] = []
-    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=not progress):
+    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=None if progress else True):
         used = {int(one.row["eeg_id"]) for one in chosen}
         ranked = rank_windows(known, class_name, kind)
         for _, row in ranked[~ranked["eeg_id"].isin(used)].head(TRIES).iterrows():
-            window = _read_whole(files[int(row["eeg_id"])], int(row["eeg_label_offset_seconds"] * SFREQ))
+            window = _read_whole(files[int(row["eeg_id"])], int(row["start"]))
             if window is not None:
                 chosen.append(Chosen(class_name, kind, row, *window))
                 break
@@ -101,7 +99,9 @@ def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progre
         "10 s; pale, the cone of influence, where the window's ends reach in. All scalograms share one colour scale.",
     ]
     pairs = zip(chosen, magnitudes, strict=True)
-    for one, magnitude in tqdm(pairs, desc="drawing", unit="page", total=len(chosen), disable=not progress):
+    for one, magnitude in tqdm(
+        pairs, desc="drawing", unit="page", total=len(chosen), disable=None if progress else True
+    ):
         section.examples.append(_draw_example(one, magnitude, config, limits))
     missing = [name for name in CLASS_NAMES if name not in {one.class_name for one in chosen}]
     if missing:
@@ -110,32 +110,31 @@ def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progre
 
 
 def _draw_example(one: Chosen, magnitude: np.ndarray, config: ScalogramConfig, limits: tuple[float, float]) -> Example:
-    row = one.row
-    counts = [0 if pd.isna(row[vote]) else int(row[vote]) for vote in VOTES]
-    votes = sorted(zip(CLASS_NAMES, counts, strict=True), key=lambda vote: -vote[1])
-    votes = [(name, n) for name, n in votes if n]
-    listed = ", ".join(f"{name} {n}" for name, n in votes)
-    eeg_id, offset = int(row["eeg_id"]), row["eeg_label_offset_seconds"]
+    counts = count_votes(one.row.to_frame().T)[0]
+    votes = sorted(((name, n) for name, n in zip(CLASS_NAMES, counts, strict=True) if n), key=lambda vote: -vote[1])
+    eeg_id, offset = int(one.row["eeg_id"]), one.row["eeg_label_offset_seconds"]
     title = f"{one.class_name}, {'the clearest' if one.kind == 'clearest' else 'the most disputed'}"
-    note = f"Recording {eeg_id}, window from {offset:g} s; {percent(row['top_share'])} agree."
+    note = f"Recording {eeg_id}, window from {offset:g} s; {percent(one.row['top_share'])} agree."
     if one.seconds < WINDOW_SECONDS:
         note += f" The recording is {one.seconds:g} s long; what lies around it is empty."
     stem = f"example_{one.class_name.lower()}_{one.kind}"
-    pictures: list[Picture] = []
-    figure = new_figure(PAGE_HEIGHT)
-    draw_page(figure, one.channels, PAGE_SECONDS)
-    alt = (
+    page = new_figure(PAGE_HEIGHT)
+    draw_page(page, one.channels, PAGE_SECONDS)
+    page_alt = (
         f"Clinical page of recording {eeg_id}, {title}: 18 bipolar channels from left to right, the "
-        f"labelled seconds 20 to 30 marked. Votes: {listed}."
+        f"labelled seconds 20 to 30 marked. Votes: {', '.join(f'{name} {n}' for name, n in votes)}."
     )
-    pictures.append(render(figure, f"{stem}_page", f"{title}: clinical page", alt, kind="webp"))
-    figure = new_figure(PAGE_HEIGHT, layout=None)
-    draw_scalograms(figure, magnitude, config, limits)
-    strongest = int(magnitude[:, :, 250:375].max(axis=(1, 2)).argmax())
-    peak = config.freqs[np.unravel_index(magnitude[strongest, :, 250:375].argmax(), (config.n_freqs, 125))[0]]
-    alt = (
+    scalograms = new_figure(PAGE_HEIGHT, layout=None)
+    draw_scalograms(scalograms, magnitude, config, limits)
+    first, last = (round(s * SFREQ / config.stride) for s in LABEL_SECONDS)
+    labelled = magnitude[:, :, first:last].max(axis=2)
+    peak = config.freqs[np.unravel_index(labelled.argmax(), labelled.shape)[1]]
+    scalograms_alt = (
         f"Scalograms of the 18 channels of recording {eeg_id}, {config.f_min:g} to {config.f_max:g} Hz over "
         f"50 s, microvolts in colour. In the labelled 10 s the largest magnitude is at {peak:.1f} Hz."
     )
-    pictures.append(render(figure, f"{stem}_scalograms", f"{title}: scalograms", alt, kind="webp"))
-    return Example(title, note, votes, pictures)
+    pictures = [
+        render(page, f"{stem}_page", f"{title}: clinical page", page_alt, kind="webp"),
+        render(scalograms, f"{stem}_scalograms", f"{title}: scalograms", scalograms_alt, kind="webp"),
+    ]
+    return Example(stem, one.class_name, title, note, votes, pictures)

@@ -1,6 +1,6 @@
 """One window as a neurologist reads it: the clinical page of 18 channels, and the scalogram of each beside it.
 
-Called by `examples.py` for the report and by `show.py`.
+The one definition of a clinical page: its filter, its gain, its order of channels.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ GAINS = (20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000)
 CHAIN_GAP = 0.55
 """Space between two chains, in traces."""
 
+REACH = 1.3
+"""How far a trace may leave its line, in traces; beyond it is cut, or it would cover its neighbours."""
+
 
 def chain_rows(chain: str) -> list[int]:
     """Return the rows of `CHANNELS` that form a chain, front to back."""
@@ -53,13 +56,13 @@ def choose_gain(channels: np.ndarray) -> int:
 
 
 def filter_for_display(channels: np.ndarray) -> np.ndarray:
-    """Band-pass (n_channels, n_times) to `DISPLAY_HZ` without phase shift, second-order Butterworth, microvolts."""
-    sections = butter(2, DISPLAY_HZ, "bandpass", fs=SFREQ, output="sos")
+    """Band-pass (n_channels, n_times) to `DISPLAY_HZ` without phase shift, third-order Butterworth, microvolts."""
+    sections = butter(3, DISPLAY_HZ, "bandpass", fs=SFREQ, output="sos")
     return sosfiltfilt(sections, channels, axis=1)
 
 
 def draw_page(figure: Figure | SubFigure, channels: np.ndarray, seconds: tuple[float, float] = (0, 50)) -> None:
-    """Draw the clinical page of one window: chains from left to right, negative up, the labelled 10 s marked.
+    """Draw the clinical page of one window, the labelled 10 s marked.
 
     Parameters
     ----------
@@ -71,46 +74,49 @@ def draw_page(figure: Figure | SubFigure, channels: np.ndarray, seconds: tuple[f
         The part of the window that is drawn.
     """
     first, last = (int(s * SFREQ) for s in seconds)
-    shown = filter_for_display(channels)[:, first:last]
-    times = np.arange(first, last) / SFREQ
-    gain = choose_gain(shown)
     axes = figure.subplots()
     axes.axvspan(*LABEL_SECONDS, color=MARK, linewidth=0)
-    places, level = [], 0.0
-    for chain, name in CHAIN_NAMES.items():
-        axes.text(
-            times[0] + 0.05, level - 0.6, name, fontsize=7, color=SOFT, va="bottom", zorder=4,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
-        )  # fmt: skip
-        for row in chain_rows(chain):
-            # Negative is up on a clinical page; a channel far beyond its neighbours is cut, or it would cover them.
-            trace = np.clip(shown[row] / gain, -1.3, 1.3)
-            axes.plot(times, level + trace, color=INK, linewidth=0.5, solid_joinstyle="round")
-            places.append((level, CHANNELS[row]))
-            level += 1
-        level += CHAIN_GAP
-    axes.set_yticks([p for p, _ in places], [name for _, name in places])
-    axes.set(xlim=(times[0], seconds[1]), ylim=(level - CHAIN_GAP + 0.25, -1.25), xlabel="seconds of the window")
-    axes.tick_params(axis="y", length=0, labelsize=7.5)
-    axes.spines["left"].set_visible(False)
-    step = 1 if seconds[1] - seconds[0] <= 20 else 5
-    ticks = np.arange(np.ceil(seconds[0]), seconds[1] + 1e-9, step)
-    axes.set_xticks(ticks, [f"{t:g}" if t % 5 == 0 else "" for t in ticks])
-    axes.grid(axis="x")
-    _draw_scale(axes, gain, seconds[1])
+    draw_traces(axes, filter_for_display(channels)[:, first:last], seconds[0])
+    axes.set_xlabel("seconds of the window")
     axes.text(
         sum(LABEL_SECONDS) / 2, 1.005, "labelled by the experts", transform=axes.get_xaxis_transform(),
         ha="center", va="bottom", fontsize=7.5, color=SOFT,
     )  # fmt: skip
 
 
-def _draw_scale(axes: Axes, gain: int, right: float) -> None:
-    """Draw a bar as high as the space between two traces, and its microvolts."""
-    axes.plot([right, right], [-0.05, -1.05], color=INK, linewidth=2.2, clip_on=False, solid_capstyle="butt")
+def draw_traces(axes: Axes, shown: np.ndarray, start: float = 0) -> None:
+    """Draw filtered channels (18, n_times), microvolts, `start` seconds after the window's first sample.
+
+    Chains from left to right, negative up, at the gain of `choose_gain`. Whatever is written lies outside the traces:
+    channels left, chains right, the scale above.
+    """
+    times = start + np.arange(shown.shape[1]) / SFREQ
+    end = start + shown.shape[1] / SFREQ
+    gain = choose_gain(shown)
+    places, level = [], 0.0
+    for chain, name in CHAIN_NAMES.items():
+        rows = chain_rows(chain)
+        axes.annotate(
+            name, (1, level + (len(rows) - 1) / 2), (4, 0), xycoords=("axes fraction", "data"),
+            textcoords="offset points", rotation=270, ha="left", va="center", fontsize=7, color=SOFT,
+        )  # fmt: skip
+        for row in rows:
+            trace = np.clip(shown[row] / gain, -REACH, REACH)  # the axis points down: negative is up
+            axes.plot(times, level + trace, color=INK, linewidth=0.5, solid_joinstyle="round")
+            places.append((level, CHANNELS[row]))
+            level += 1
+        level += CHAIN_GAP
+    axes.set_yticks([place for place, _ in places], [name for _, name in places])
+    axes.set(xlim=(start, end), ylim=(level - 1 - CHAIN_GAP + REACH, -REACH - 1.2))
+    axes.tick_params(axis="y", length=0, labelsize=7.5)
+    axes.spines["left"].set_visible(False)
+    ticks = np.arange(np.ceil(start), end + 1e-9, 1 if end - start <= 20 else 5)
+    axes.set_xticks(ticks, [f"{t:g}" if t % 5 == 0 else "" for t in ticks])
+    axes.grid(axis="x")
+    axes.plot([end, end], [-REACH - 0.1, -REACH - 1.1], color=INK, linewidth=2.2, solid_capstyle="butt", clip_on=False)
     axes.annotate(
-        f"{gain} µV", (right, -0.55), (-5, 0), textcoords="offset points", ha="right", va="center", fontsize=7.5,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
-    )  # fmt: skip
+        f"{gain} µV", (end, -REACH - 0.6), (-5, 0), textcoords="offset points", ha="right", va="center", fontsize=7.5
+    )
 
 
 def cone_of_influence(config: ScalogramConfig) -> np.ndarray:
@@ -173,7 +179,7 @@ def draw_scalograms(
             axes.plot(edge + inwards, rows, color="white", linewidth=0.8)
         for second in LABEL_SECONDS:
             axes.axvline(second, color="white", linewidth=0.8, linestyle=(0, (3, 2)))
-        axes.set_title(name, fontsize=7.5, loc="left", pad=1.5)
+        axes.set_title(name, fontsize=7.5, fontweight="normal", loc="left", pad=1.5)
         axes.set(xlim=(0, WINDOW_SECONDS), ylim=(-0.5, config.n_freqs - 0.5))
         axes.tick_params(labelsize=7, length=2, pad=1.5)
         axes.spines[:].set_visible(False)

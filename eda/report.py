@@ -1,7 +1,7 @@
 """The report on a training set: measures, draws, writes one self-contained page, its pictures and tables beside it.
 
-Called by `build.py eda`. `report.html` has everything in it; `report_files/` holds the same pictures as PNG, the tables
-as CSV and the configuration.
+`report.html` has everything in it; `report_files/` holds the same pictures as PNG, the tables as CSV and the
+configuration.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from eda.cases import CaseThresholds, build_cases_section, sort_cases
 from eda.examples import build_examples_section, choose_examples
-from eda.findings import find
-from eda.leave_out import list_recordings_to_leave_out
-from eda.rows import find_recordings, read_rows
-from eda.section import Finding, Section, Table
-from eda.shape import Shape, build_shape_section, measure_shape
+from eda.remarks import find_remarks, list_recordings_to_leave_out
+from eda.rows import list_files, read_windows
+from eda.section import Section, Table
+from eda.shape import build_shape_section, measure_shape
 from eda.signals import build_signals_section, choose_sample, measure_signals
 from eda.style import CLASS_COLOURS, drawing, number, percent
 from eda.votes import build_votes_section, measure_votes
+from kernel.files import replacing
 from kernel.scalogram import ScalogramConfig
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -46,20 +46,42 @@ class ReportConfig:
             raise ValueError(f"the number of recordings to read must not be negative, found {self.sample}")
 
 
-def write_report(data: Path, out: Path, config: ReportConfig, progress: bool = True) -> Path:
-    """Write the report on the training set in `data` to `out`, and its files beside it; return their folder.
+def write_report(data: Path, out: Path, config: ReportConfig | None = None, progress: bool = True) -> Path:
+    """Write the report on a training set.
+
+    Every row of train.csv and every recording's footer is read, and the signals of `config.sample` recordings, one at a
+    time: memory does not grow with the number or the length of the recordings.
+
+    Parameters
+    ----------
+    data : Path
+        A folder in the competition's layout; nothing is written to it.
+    out : Path
+        The page, such as `report.html`; pictures and tables go to the folder `report_files` beside it.
+    config : ReportConfig, optional
+        None takes the defaults.
+    progress : bool
+        Show progress bars, where there is a terminal.
+
+    Returns
+    -------
+    folder : Path
+        Where pictures and tables are.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If train.csv cannot be read, as `read_rows`, or `out` is a folder.
+        If train.csv cannot be read, as `kernel.table.read_rows`, or `out` is a folder.
+    OSError
+        If something cannot be written; an earlier page is then still there.
     """
+    config = config or ReportConfig()
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; name the page to write, such as {out / 'report.html'}")
-    rows = read_rows(data)
+    rows = read_windows(data)
     if not (rows["n_votes"] > 0).any():
         raise ValueError(f"{data / 'train.csv'}: no row has a vote; is it the right file?")
-    files = find_recordings(data, rows)
+    files = list_files(data, rows)
     with drawing():
         shape = measure_shape(rows, files, progress)
         votes = measure_votes(rows)
@@ -68,26 +90,50 @@ def write_report(data: Path, out: Path, config: ReportConfig, progress: bool = T
         sample = choose_sample(rows, files, config.sample, config.seed)
         signals = measure_signals(sample, files, progress) if len(sample) else None
         if signals is not None:
-            sections.append(
-                build_signals_section(signals, len(rows.loc[rows["eeg_id"].isin(files), "eeg_id"].unique()))
-            )
+            available = rows.loc[rows["eeg_id"].isin(files.keys()), "eeg_id"].nunique()
             chosen = choose_examples(rows, files, progress)
+            sections.append(build_signals_section(signals, available))
             sections.append(build_examples_section(chosen, config.scalogram, progress))
         else:
             sections.append(_without_signals(bool(files)))
-    findings = find(rows, shape, votes, cases, signals)
+    remarks = find_remarks(rows, shape, votes, cases, signals)
     tables = [
-        Table("findings", "What it means for training", pd.DataFrame([asdict(one) for one in findings])),
+        Table("findings", "What it means for training", pd.DataFrame([asdict(one) for one in remarks])),
         Table("recordings_to_leave_out", "Recordings to leave out", list_recordings_to_leave_out(shape, signals)),
     ]
+    tiles = {
+        "rows": number(shape.totals["rows"]),
+        "recordings": number(shape.totals["recordings"]),
+        "patients": number(shape.totals["patients"]),
+        "spectrogram ids": number(shape.totals["spectrograms"]),
+        "hours of EEG under a window": number(shape.covered_seconds / 3600, 1),
+        "rows with 10 votes or more": percent(float(rows["many"].mean())),
+    }
     folder = out.with_name(f"{out.stem}_files")
+    page = render_page(
+        data=data.resolve().name,
+        folder=folder.name,
+        simulated=(data / "simulator.json").exists(),
+        tiles=tiles,
+        remarks=remarks,
+        sections=sections,
+        config=config,
+    )
     _write_files(folder, sections, tables, config)
-    simulated = (data / "simulator.json").exists()
-    page = render_page(data, folder, simulated, shape, rows, findings, sections, config)
-    part = out.with_name(f".{out.name}.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(out)
+    _write(out, page.encode())
     return folder
+
+
+def render_page(**content: object) -> str:
+    """Return the page as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE.name).render(colours=CLASS_COLOURS, **content)
 
 
 def _without_signals(have_files: bool) -> Section:
@@ -101,53 +147,22 @@ def _without_signals(have_files: bool) -> Section:
 
 
 def _write_files(folder: Path, sections: list[Section], tables: list[Table], config: ReportConfig) -> None:
-    """Write pictures, tables and configuration; what an earlier report left under other names goes."""
-    for sub, pattern in (("figures", "*.png"), ("tables", "*.csv")):
-        (folder / sub).mkdir(parents=True, exist_ok=True)
-        for old in (folder / sub).glob(pattern):
-            old.unlink()
+    """Write pictures, tables and configuration, each whole or not at all; then what an earlier report left goes."""
+    contents = {"config.json": (json.dumps(asdict(config), indent=2) + "\n").encode()}
     for section in sections:
         for picture in [*section.pictures, *(p for example in section.examples for p in example.pictures)]:
-            (folder / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+            contents[f"figures/{picture.name}.png"] = picture.png
         tables = [*tables, *section.tables]
     for table in tables:
-        table.frame.to_csv(folder / "tables" / f"{table.name}.csv", index=False)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+        contents[f"tables/{table.name}.csv"] = table.frame.to_csv(index=False).encode()
+    for name, content in contents.items():
+        _write(folder / name, content)
+    for old in [*folder.glob("figures/*.png"), *folder.glob("tables/*.csv")]:
+        if old.relative_to(folder).as_posix() not in contents:
+            old.unlink()
 
 
-def render_page(
-    data: Path,
-    folder: Path,
-    simulated: bool,
-    shape: Shape,
-    rows: pd.DataFrame,
-    findings: list[Finding],
-    sections: list[Section],
-    config: ReportConfig,
-) -> str:
-    """Return the page as HTML."""
-    tiles = [
-        ("rows", number(shape.totals["rows"])),
-        ("recordings", number(shape.totals["recordings"])),
-        ("patients", number(shape.totals["patient_id"])),
-        ("spectrogram ids", number(shape.totals["spectrogram_id"])),
-        ("hours of EEG labelled", number(shape.covered_seconds / 3600, 1)),
-        ("rows with 10 votes or more", percent(float(rows["many"].mean()))),
-    ]
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE.name).render(
-        data=data.resolve().name,
-        folder=folder.name,
-        simulated=simulated,
-        tiles=tiles,
-        findings=findings,
-        sections=sections,
-        colours=CLASS_COLOURS,
-        config=config,
-    )
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(content)

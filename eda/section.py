@@ -1,4 +1,4 @@
-"""What the report is made of: sections of text, pictures with their alt text, and tables. Called by all of the room."""
+"""What the report is made of: sections of text, pictures with their alt text, tables, examples, and remarks."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled window: what it is, its votes as (class, count), and its two pictures."""
+    """One labelled window: its class, what it is, its votes as (class, count), and its two pictures."""
 
+    name: str
+    class_name: str
     title: str
     note: str
     votes: list[tuple[str, int]]
@@ -56,13 +58,13 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One finding: `act` where something is to be done, else to be known; what was found, and what to do about it."""
+class Remark:
+    """What a reader should know before training; `act` where there is something to do, which `advice` says."""
 
     act: bool
     title: str
     found: str
-    advice: str
+    advice: str = ""
 
 
 @dataclass
@@ -75,6 +77,15 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
+
+    def add(
+        self, name: str, title: str, figure: Figure, caption: str, frame: pd.DataFrame | None = None, details: str = ""
+    ) -> None:
+        """Add a chart and the table of its numbers; the alt text is the figure's label, the caption and `details`."""
+        alt = f"{figure.get_label()}: {title[:1].lower()}{title[1:]}. {details} {caption}".replace("  ", " ")
+        self.pictures.append(render(figure, name, title, alt, caption))
+        if frame is not None:
+            self.tables.append(Table(name, title, frame))
 
 
 def render(figure: Figure, name: str, title: str, alt: str, caption: str = "", kind: str = "svg") -> Picture:

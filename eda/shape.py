@@ -1,25 +1,25 @@
 """The shape of a training set: what there is, what is missing, how rows, recordings and patients hang together.
 
-Called by `report.py`; everything but the files and their lengths comes from `train.csv` alone.
+Everything but the files and their lengths comes from `train.csv` alone.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from eda.charts import draw_columns
-from eda.rows import DERIVED, ID_COLUMNS
-from eda.section import Section, Table, render
-from eda.style import count, number, percent
+from eda.rows import DERIVED
+from eda.section import Section, Table
+from eda.style import PAIR, RAMP, count, number, percent
 from kernel.constants import SFREQ, WINDOW_SECONDS
+from kernel.recording import read_length
 
 COUNT_BINS = (1, 2, 3, 4, 6, 11, 21, 51, 101)
 """First count of each bin; the last one is open."""
@@ -27,14 +27,18 @@ COUNT_BINS = (1, 2, 3, 4, 6, 11, 21, 51, 101)
 LENGTH_BINS = (0, 50, 51, 60, 90, 120, 180, 300, 600, 1200)
 GAP_BINS = (0, 2, 4, 6, 10, 20, 30, 40, 50)
 
-BAR, OTHER_BAR = "#5B7DB1", "#C9A227"
+READERS = 8
+"""Files whose footers are read at once: on a mounted disk that is waiting, not work."""
+
+BAR = RAMP[1:2]
+OFFSET = "eeg_label_offset_seconds"
 
 
 @dataclass(frozen=True)
 class Shape:
     """What the shape of the data is, in tables; `lengths` has one entry per readable file, empty without files."""
 
-    totals: dict[str, float]
+    totals: dict[str, int]
     missing: pd.Series
     rows_per_recording: pd.Series
     recordings_per_patient: pd.Series
@@ -42,8 +46,10 @@ class Shape:
     """Seconds from each window of a recording to its next, shape (n_rows - n_recordings,)."""
     covered_seconds: float
     """EEG under at least one window."""
-    mixed: dict[str, list[int]]
-    """Recordings that have several values of an id, by the id's name."""
+    recorded_seconds: float
+    """Length of all recordings with rows, that of an unread one up to the end of its last window."""
+    mixed: list[int]
+    """Recordings that have rows of several patients."""
     twins: int
     """Rows that repeat another row's recording and offset."""
     files: int
@@ -53,188 +59,178 @@ class Shape:
     at_least: pd.Series
     """Seconds from each recording's start to the end of its last window: what train.csv alone says of its length."""
     unreadable: dict[int, str]
+    short: list[int]
+    """Recordings shorter than one window."""
     past_end: list[int]
-    """Recordings with a window that reaches past their end."""
+    """Recordings with a window that reaches past their end, short ones among them."""
 
 
 def read_lengths(files: dict[int, Path], progress: bool = True) -> tuple[pd.Series, dict[int, str]]:
     """Read every recording's length in seconds from its footer; what cannot be read is returned with its reason."""
-    lengths, unreadable = {}, {}
-    for eeg_id, path in tqdm(files.items(), desc="lengths", unit="rec", disable=not (progress and files)):
+
+    def read(path: Path) -> float | str:
         try:
-            lengths[eeg_id] = pq.read_metadata(path).num_rows / SFREQ
-        except (pa.ArrowException, OSError) as error:
-            unreadable[eeg_id] = f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); copy it again"
-    return pd.Series(lengths, dtype=float, name="seconds"), unreadable
+            return read_length(path) / SFREQ
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    quiet = None if progress and files else True
+    found = thread_map(read, files.values(), max_workers=READERS, desc="lengths", unit="rec", disable=quiet)
+    pairs = list(zip(files, found, strict=True))
+    lengths = {eeg_id: value for eeg_id, value in pairs if not isinstance(value, str)}
+    return pd.Series(lengths, dtype=float), {eeg_id: value for eeg_id, value in pairs if isinstance(value, str)}
 
 
 def measure_shape(rows: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> Shape:
     """Count what there is; a row without an id counts in no group of it."""
     lengths, unreadable = read_lengths(files, progress)
-    known = rows.dropna(subset=["eeg_id", "eeg_label_offset_seconds"])
-    ordered = known.sort_values(["eeg_id", "eeg_label_offset_seconds"])
-    gaps = ordered.groupby("eeg_id")["eeg_label_offset_seconds"].diff().to_numpy()
+    known = rows.dropna(subset=["eeg_id", OFFSET]).sort_values(["eeg_id", OFFSET])
+    gaps = known.groupby("eeg_id")[OFFSET].diff().to_numpy()
     per_recording = rows["eeg_id"].value_counts().sort_index()
     named = {int(eeg_id) for eeg_id in per_recording.index}
-    ends = known.groupby("eeg_id")["eeg_label_offset_seconds"].max() + WINDOW_SECONDS
+    ends = known.groupby("eeg_id")[OFFSET].max() + WINDOW_SECONDS
     real = lengths.reindex(ends.index)
-    # A recording shorter than one window is no error of its row: its middle is what was labelled.
-    past_end = ends.index[(ends > np.maximum(real, WINDOW_SECONDS) + 1 / SFREQ).to_numpy()]
-    kinds = rows.groupby("eeg_id")[["patient_id", "spectrogram_id"]].nunique()
+    several = rows.groupby("eeg_id")["patient_id"].nunique()
     return Shape(
-        totals={"rows": len(rows), "recordings": len(named), **{n: rows[n].nunique() for n in ID_COLUMNS[1:]}},
-        missing=rows.drop(columns=list(DERIVED)).isna().sum(),
+        totals={
+            "rows": len(rows),
+            "recordings": len(named),
+            "patients": rows["patient_id"].nunique(),
+            "spectrograms": rows["spectrogram_id"].nunique(),
+        },
+        missing=rows.drop(columns=list(DERIVED), errors="ignore").isna().sum(),
         rows_per_recording=per_recording,
         recordings_per_patient=rows.groupby("patient_id")["eeg_id"].nunique(),
         gaps=gaps[~np.isnan(gaps)],
-        covered_seconds=float(np.where(np.isnan(gaps), WINDOW_SECONDS, np.minimum(gaps, WINDOW_SECONDS)).sum()),
-        mixed={str(name): sorted(map(int, kinds.index[kinds[name] > 1])) for name in kinds},
-        twins=int(known.duplicated(["eeg_id", "eeg_label_offset_seconds"]).sum()),
+        covered_seconds=measure_covered(known["eeg_id"], known[OFFSET], lengths),
+        recorded_seconds=float(real.fillna(ends).sum()),
+        mixed=[int(eeg_id) for eeg_id in several.index[several > 1]],
+        twins=int(known.duplicated(["eeg_id", OFFSET]).sum()),
         files=len(files),
         without_row=sorted(files.keys() - named),
         without_file=sorted(named - files.keys()),
         lengths=lengths,
         at_least=ends,
         unreadable=unreadable,
-        past_end=[int(eeg_id) for eeg_id in past_end],
+        short=[int(eeg_id) for eeg_id in lengths.index[lengths < WINDOW_SECONDS]],
+        past_end=[int(eeg_id) for eeg_id in ends.index[(ends > real + 0.5 / SFREQ).to_numpy()]],
     )
 
 
-def bin_counts(values: np.ndarray, bins: tuple[int, ...], weights: np.ndarray | None = None) -> np.ndarray:
-    """Count whole or real values per bin [first, next), the last open: shape (len(bins),)."""
-    return np.histogram(values, [*bins, np.inf], weights=weights)[0]
+def measure_covered(eeg_ids: pd.Series, offsets: pd.Series, lengths: pd.Series) -> float:
+    """Return the seconds of EEG under at least one window, of rows sorted by recording and offset.
+
+    A window that would reach past its recording's end is held inside it, as `kernel.recording.place_window` does.
+    """
+    length = eeg_ids.map(lengths).fillna(np.inf)
+    starts = np.minimum(offsets, np.maximum(0, length - WINDOW_SECONDS))
+    to_next = pd.Series(starts, eeg_ids.index).groupby(eeg_ids).diff(-1).abs().fillna(np.inf)
+    return float(np.minimum(np.minimum(to_next, WINDOW_SECONDS), length).sum())
 
 
-def bin_labels(bins: tuple[int, ...], whole: bool = True) -> list[str]:
-    """Name the bins: `4-5` for whole numbers, `60-90` for real ones, `101+`."""
-    last = [f"{bins[-1]}+"]
-    pairs = itertools.pairwise(bins)
-    if not whole:
-        return [f"<{b}" if a == 0 else str(a) if b - a == 1 else f"{a}–{b}" for a, b in pairs] + last
-    return [str(a) if b - a == 1 else f"{a}–{b - 1}" for a, b in pairs] + last
+def bin_shares(values: np.ndarray, bins: Sequence[int], whole: bool = False, weighted: bool = False) -> pd.Series:
+    """Return the share of values, or of their sum, per bin [first, next), the last open, by the bin's name."""
+    counts = np.histogram(values, [*bins, np.inf], weights=values if weighted else None)[0]
+    names = [
+        f"<{b}" if a == 0 and b > 9 else str(a) if b - a == 1 else f"{a}–{b - whole}"
+        for a, b in itertools.pairwise(bins)
+    ]
+    return pd.Series(counts / max(1, counts.sum()), [*names, f"{bins[-1]}+"])
 
 
 def build_shape_section(shape: Shape) -> Section:
     """Lay the shape out as text, charts and tables."""
-    section = Section("shape", "Shape of the data")
-    totals, sizes = shape.totals, shape.rows_per_recording.to_numpy()
+    sizes = shape.rows_per_recording.to_numpy()
     single = int((sizes == 1).sum())
-    hours, covered = totals["rows"] * WINDOW_SECONDS / 3600, shape.covered_seconds / 3600
+    covered, recorded = (number(s / 3600, 1) for s in (shape.covered_seconds, shape.recorded_seconds))
+    at_least = "at least " if shape.lengths.reindex(shape.at_least.index).isna().any() else ""
+    section = Section("shape", "Shape of the data")
     section.text = [
-        f"A row of train.csv is one labelled window of {WINDOW_SECONDS} s. "
-        + (
-            f"Windows overlap: laid end to end they would last {number(hours, 1)} h, but they cover "
-            f"{number(covered, 1)} h of distinct EEG."
-            if covered < hours - 0.05
-            else f"They cover {number(hours, 1)} h of EEG and hardly overlap."
-        ),
+        f"A row of train.csv is one labelled window of {WINDOW_SECONDS} s. The recordings with rows last {at_least}"
+        f"{recorded} h; {covered} h of that lie under one window or more.",
         f"{count(single, 'recording has', 'recordings have')} one row ({percent(single / max(1, len(sizes)))}); the "
         f"median has {number(float(np.median(sizes)))}, the largest {number(sizes.max())}."
         if len(sizes)
         else "No row names a recording.",
     ]
     section.tables = [_totals_table(shape), _missing_table(shape)]
-    _draw_counts(section, shape)
-    gap_share = bin_counts(shape.gaps, GAP_BINS) / max(1, len(shape.gaps))
+    for name, title, groups, parts, values in (
+        ("windows_per_recording", "Windows per recording", "recordings", "rows", shape.rows_per_recording),
+        ("recordings_per_patient", "Recordings per patient", "patients", "recordings", shape.recordings_per_patient),
+    ):
+        if len(values):
+            _add_sizes(section, name, title, groups, parts, values.to_numpy())
     if len(shape.gaps):
         overlapping = percent(float((shape.gaps < WINDOW_SECONDS).mean()))
-        summary = f"{overlapping} of consecutive windows overlap; the median step is {np.median(shape.gaps):g} s."
-        labels = [f"{a}–{b}" for a, b in itertools.pairwise(GAP_BINS)] + [f"{GAP_BINS[-1]}+"]
-        section.pictures.append(
-            render(
-                draw_columns(
-                    labels, [("", gap_share, BAR)], "seconds from one window to the next", "share of the steps"
-                ),
-                "window_overlap",
-                "Overlap of windows",
-                f"Column chart of the seconds between consecutive windows of a recording. {summary}",
-                summary,
-            )
-        )
-        section.tables.append(
-            Table("window_overlap", "Overlap of windows", pd.DataFrame({"step_seconds": labels, "share": gap_share}))
-        )
-    _draw_lengths(section, shape)
+        frame = bin_shares(shape.gaps, GAP_BINS).rename_axis("step_seconds").to_frame("share")
+        figure = draw_columns(frame, BAR, "seconds from one window to the next", "share of the steps")
+        caption = f"{overlapping} of consecutive windows overlap; the median step is {np.median(shape.gaps):g} s."
+        section.add("window_overlap", "Overlap of windows", figure, caption, frame.reset_index())
+    _add_lengths(section, shape)
     return section
 
 
 def _totals_table(shape: Shape) -> Table:
-    lines: list[tuple[str, float]] = [
-        ("rows", shape.totals["rows"]),
-        ("recordings (eeg_id)", shape.totals["recordings"]),
-        ("spectrogram ids", shape.totals["spectrogram_id"]),
-        ("patients", shape.totals["patient_id"]),
-        ("recordings with one row", int((shape.rows_per_recording == 1).sum())),
-        ("patients with one recording", int((shape.recordings_per_patient == 1).sum())),
-        ("rows with the same recording and offset as another", shape.twins),
-    ]
+    lines = {
+        "rows": shape.totals["rows"],
+        "recordings (eeg_id)": shape.totals["recordings"],
+        "spectrogram ids": shape.totals["spectrograms"],
+        "patients": shape.totals["patients"],
+        "recordings with one row": int((shape.rows_per_recording == 1).sum()),
+        "patients with one recording": int((shape.recordings_per_patient == 1).sum()),
+        "rows with the same recording and offset as another": shape.twins,
+    }
     if shape.files:
-        lines += [
-            ("recordings on disk", shape.files),
-            ("files without a row", len(shape.without_row)),
-            ("recordings with rows and no file", len(shape.without_file)),
-            ("unreadable files", len(shape.unreadable)),
-            ("recordings whose window reaches past their end", len(shape.past_end)),
-        ]
-    frame = pd.DataFrame(lines, columns=["what", "count"])
+        lines |= {
+            "recordings on disk": shape.files,
+            "files without a row": len(shape.without_row),
+            "recordings with rows and no file": len(shape.without_file),
+            "unreadable files": len(shape.unreadable),
+            f"recordings shorter than {WINDOW_SECONDS} s": len(shape.short),
+            "recordings whose window reaches past their end": len(shape.past_end),
+        }
+    frame = pd.DataFrame(lines.items(), columns=["what", "count"])
     shown = pd.DataFrame({"What there is": frame["what"], "Count": frame["count"].map(number)})
     note = "" if shape.files else "No recordings were found beside train.csv, so nothing is said about files."
+    if not shape.missing.any():
+        note = f"No value is missing from train.csv. {note}".strip()
     return Table("shape", "Counts", frame, shown, note)
 
 
 def _missing_table(shape: Shape) -> Table:
-    frame = pd.DataFrame({"column": shape.missing.index, "missing": shape.missing.to_numpy()})
+    frame = shape.missing.rename_axis("column").to_frame("missing").reset_index()
     frame["share"] = frame["missing"] / max(1, shape.totals["rows"])
     some = frame[frame["missing"] > 0]
     if some.empty:
-        return Table("missing_values", "Missing values", frame, None, "No value is missing from train.csv.")
-    shown = pd.DataFrame(
-        {"Column": some["column"], "Missing": some["missing"].map(number), "Share": some["share"].map(percent)}
-    )
+        return Table("missing_values", "Missing values", frame)
+    shown = some.assign(missing=some["missing"].map(number), share=some["share"].map(percent)).rename(columns=str.title)
     return Table("missing_values", "Missing values", frame, shown, "Other columns have no missing value.")
 
 
-def _draw_counts(section: Section, shape: Shape) -> None:
-    """Draw rows per recording and recordings per patient: how many groups have that size, and how much they hold."""
-    for name, title, groups, parts, sizes in (
-        ("windows_per_recording", "Windows per recording", "recordings", "rows", shape.rows_per_recording),
-        ("recordings_per_patient", "Recordings per patient", "patients", "recordings", shape.recordings_per_patient),
-    ):
-        values = sizes.to_numpy()
-        if not len(values):
-            continue
-        of_groups = bin_counts(values, COUNT_BINS) / len(values)
-        of_parts = bin_counts(values, COUNT_BINS, weights=values) / max(1, values.sum())
-        labels = bin_labels(COUNT_BINS)
-        figure = draw_columns(
-            labels, [(f"share of {groups}", of_groups, BAR), (f"share of their {parts}", of_parts, OTHER_BAR)],
-            f"{parts} of a {groups[:-1]}", "share",
-        )  # fmt: skip
-        top = np.sort(values)[-max(1, round(0.01 * len(values))) :]
-        held = percent(top.sum() / max(1, values.sum()))
-        summary = (
-            f"The median is {np.median(values):g}, the maximum {number(values.max())}; the largest 1% of the {groups} "
-            f"hold {held} of the {parts}."
-        )
-        alt = f"Column chart: {title.lower()}, as share of {groups} and of their {parts}. {summary}"
-        section.pictures.append(render(figure, name, title, alt, summary))
-        frame = pd.DataFrame({parts: labels, f"share_of_{groups}": of_groups, f"share_of_{parts}": of_parts})
-        section.tables.append(Table(name, title, frame))
+def _add_sizes(section: Section, name: str, title: str, groups: str, parts: str, sizes: np.ndarray) -> None:
+    """Add how many groups have how many parts, and how much of all parts they hold."""
+    frame = pd.DataFrame(
+        {
+            f"share of {groups}": bin_shares(sizes, COUNT_BINS, whole=True),
+            f"share of their {parts}": bin_shares(sizes, COUNT_BINS, whole=True, weighted=True),
+        }
+    ).rename_axis(parts)
+    figure = draw_columns(frame, PAIR, f"{parts} of a {groups[:-1]}", "share")
+    top = max(1, round(0.01 * len(sizes)))
+    held = percent(np.sort(sizes)[-top:].sum() / max(1, sizes.sum()))
+    largest = f"the largest of the {number(len(sizes))} {groups} holds" if top == 1 else f"the largest 1% ({top}) hold"
+    caption = f"The median is {np.median(sizes):g}, the maximum {number(sizes.max())}; {largest} {held} of the {parts}."
+    section.add(name, title, figure, caption, frame.rename(columns=lambda n: n.replace(" ", "_")).reset_index())
 
 
-def _draw_lengths(section: Section, shape: Shape) -> None:
+def _add_lengths(section: Section, shape: Shape) -> None:
     real = len(shape.lengths) > 0
     values = (shape.lengths if real else shape.at_least).to_numpy()
     if not len(values):
         return
-    labels = [f"<{LENGTH_BINS[1]}", "50", *bin_labels(LENGTH_BINS[2:], whole=False)]
-    share = bin_counts(values, LENGTH_BINS) / len(values)
+    frame = bin_shares(values, LENGTH_BINS).rename_axis("seconds").to_frame("share")
     title = "Lengths of the recordings" if real else "Lengths of the recordings, at least"
-    figure = draw_columns(labels, [("", share, BAR)], "length in seconds", "share of recordings")
-    known = "" if real else " at least: only the last labelled window of each is known without its file"
-    summary = (
-        f"{number(len(values))} recordings, {number(values.sum() / 3600, 1)} h{known}; the median lasts "
-        f"{np.median(values):g} s, the longest {number(values.max())} s."
-    )
-    section.pictures.append(render(figure, "lengths", title, f"Column chart of the lengths. {summary}", summary))
-    section.tables.append(Table("lengths", title, pd.DataFrame({"seconds": labels, "share": share})))
+    figure = draw_columns(frame, BAR, "length in seconds", "share of recordings")
+    known = "" if real else " Only the end of the last labelled window is known without the files."
+    caption = f"The median lasts {np.median(values):g} s, the longest {number(values.max())} s.{known}"
+    section.add("lengths", title, figure, caption, frame.reset_index())

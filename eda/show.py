@@ -1,32 +1,30 @@
-"""Draws one recording on one sheet: the clinical page, its scalograms, the votes, and what the models predict.
-
-Called by `build.py show`.
-"""
+"""Draws one recording on one sheet: the clinical page, its scalograms, the votes, and what the models predict."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from eda.page import draw_page, draw_scalograms, microvolt_limits
-from eda.rows import RECORDING_FOLDERS, count_votes, read_rows
+from eda.rows import count_votes, read_windows
 from eda.style import CLASS_COLOURS, INK, SOFT, drawing, percent
-from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
-from kernel.recording import build_channels, cut_window, read_electrodes
+from kernel.constants import CLASS_NAMES, SFREQ, WINDOW_SECONDS
+from kernel.files import replacing
+from kernel.recording import build_channels, cut_window, place_window, read_electrodes
 from kernel.scalogram import ScalogramConfig, build_magnitude
+from kernel.table import RECORDING_FOLDERS, to_sample
 
 SHEET = (16.5, 10.2)
 """Inches."""
 
 
-def find_recording(data: Path, eeg_id: int) -> Path:
+def locate_recording(data: Path, eeg_id: int) -> Path:
     """Return a recording's file, from `train_eegs` or `test_eegs`.
 
     Raises
@@ -52,32 +50,25 @@ def choose_row(data: Path, eeg_id: int, offset: float | None) -> pd.Series | Non
     """
     if not (data / "train.csv").is_file():
         return None
-    rows = read_rows(data)
-    own = rows[(rows["eeg_id"] == eeg_id) & rows["eeg_label_offset_seconds"].notna()]
+    rows = read_windows(data)
+    own = rows[(rows["eeg_id"] == eeg_id) & rows["start"].notna()]
     if own.empty:
         return None
     if offset is None:
         return own.sort_values("n_votes", ascending=False, kind="stable").iloc[0]
-    at = own[own["eeg_label_offset_seconds"] == offset]
+    at = own[own["start"] == to_sample(offset)]
     if at.empty:
         known = ", ".join(f"{value:g}" for value in sorted(own["eeg_label_offset_seconds"].unique())[:12])
         raise ValueError(f"{eeg_id}: no labelled window at {offset:g} s; labelled windows start at {known} s")
     return at.iloc[0]
 
 
-def predict_window(electrodes: np.ndarray, start: int | None, weights: Path) -> np.ndarray:
-    """Return what the ensemble in `weights` answers to one window: (6,), the kernel's own numbers.
-
-    The window goes through a file, because the kernel's answer to a file is what a submission will hold.
-    """
+def answer_window(channels: np.ndarray, weights: Path, name: str) -> np.ndarray:
+    """Return what the ensemble in `weights` answers to a window's channels (18, 10000): (6,), the kernel's numbers."""
     from kernel.ensemble import load_ensemble
-    from kernel.predict import predict_recording
+    from kernel.predict import predict_window
 
-    window = cut_window(electrodes, start)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "window.parquet"
-        pq.write_table(pa.table(dict(zip(EEG_ELECTRODES, window, strict=True))), path)
-        return predict_recording(path, load_ensemble(weights))
+    return predict_window(channels, load_ensemble(weights), name)
 
 
 def show_recording(
@@ -104,46 +95,46 @@ def show_recording(
         If the recording or train.csv cannot be read, there is no such window, or no such format.
     """
     formats = Figure().canvas.get_supported_filetypes()
-    if out.suffix.lstrip(".").lower() not in formats:
+    kind = out.suffix.lstrip(".").lower()
+    if kind not in formats:
         raise ValueError(f"{out}: unknown format {out.suffix!r}; choose one of .{', .'.join(sorted(formats))}")
-    path = find_recording(data, eeg_id)
+    path = locate_recording(data, eeg_id)
     row = choose_row(data, eeg_id, offset)
     electrodes = read_electrodes(path)
-    seconds = row["eeg_label_offset_seconds"] if row is not None else offset
-    start = None if seconds is None else int(seconds * SFREQ)
+    start = int(row["start"]) if row is not None else None if offset is None else int(to_sample(offset))
     channels = build_channels(electrodes, start)
-    first = start if start is not None else max(0, (electrodes.shape[1] - WINDOW_SAMPLES) // 2)
+    first = place_window(start, electrodes.shape[1]) / SFREQ
     known = float(np.isfinite(cut_window(electrodes, start)).mean())
     lines = [
-        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first / SFREQ:g} s, "
+        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first:g} s, "
         f"{percent(known)} of its samples are there"
     ]
-    bars: list[tuple[str, np.ndarray]] = []
+    bars: dict[str, np.ndarray] = {}
     if row is not None and row["n_votes"] > 0:
-        votes = count_votes(row.to_frame().T.infer_objects())[0]
+        votes = count_votes(row.to_frame().T)[0]
         lines.append("votes: " + ", ".join(f"{n} {v}" for n, v in zip(CLASS_NAMES, votes, strict=True) if v))
-        bars.append((f"{votes.sum()} votes", votes / votes.sum()))
+        bars[f"{votes.sum()} votes"] = votes / votes.sum()
     else:
         lines.append("votes: none for this window")
     if weights is not None and any(weights.glob("*/*.weights.h5")):
-        probabilities = predict_window(electrodes, start, weights)
+        probabilities = answer_window(channels, weights, str(path))
         listed = ", ".join(f"{n} {p:.3f}" for n, p in zip(CLASS_NAMES, probabilities, strict=True))
         lines.append(f"prediction: {listed}")
-        bars.append(("predicted", probabilities))
+        bars["predicted"] = probabilities
     else:
         lines.append(
             f"prediction: left out, no model has weights in {weights}" if weights else "prediction: not asked for"
         )
-    title = f"Recording {eeg_id}, {first / SFREQ:g} to {(first + WINDOW_SAMPLES) / SFREQ:g} s"
     with drawing():
-        figure = draw_sheet(channels, title, bars)
+        figure = draw_sheet(channels, f"Recording {eeg_id}, {first:g} to {first + WINDOW_SECONDS:g} s", bars)
         out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=150)
+        with replacing(out) as part:
+            figure.savefig(part, dpi=150, format=kind)
     return lines
 
 
-def draw_sheet(channels: np.ndarray, title: str, bars: list[tuple[str, np.ndarray]]) -> Figure:
-    """Draw the page of the whole window, its scalograms beside it, and shares of the classes (name, (6,)) above."""
+def draw_sheet(channels: np.ndarray, title: str, bars: dict[str, np.ndarray]) -> Figure:
+    """Draw the page of the whole window, its scalograms beside it, and named shares (6,) of the classes above."""
     config = ScalogramConfig()
     figure = Figure(figsize=SHEET)
     height = SHEET[1]
@@ -154,24 +145,22 @@ def draw_sheet(channels: np.ndarray, title: str, bars: list[tuple[str, np.ndarra
         _draw_shares(upper.add_axes((0.075, 0.02, 0.9, 0.34 * len(bars) / top)), bars)
     left, right = lower.subfigures(1, 2, width_ratios=(1.5, 1), wspace=0)
     draw_page(left, channels)
-    left.subplots_adjust(left=0.085, right=0.985, bottom=0.06, top=0.965)
+    left.subplots_adjust(left=0.085, right=0.965, bottom=0.06, top=0.965)
     magnitude = build_magnitude(channels, config)
     draw_scalograms(right, magnitude, config, microvolt_limits([magnitude]))
     return figure
 
 
-def _draw_shares(axes: Axes, bars: list[tuple[str, np.ndarray]]) -> None:
-    for place, (_, share) in enumerate(bars):
-        begin = 0.0
-        for (name, colour), value in zip(CLASS_COLOURS.items(), share, strict=True):
-            axes.barh(place, value, left=begin, color=colour, height=0.78)
-            if value >= 0.07:
-                axes.text(
-                    begin + value / 2, place, f"{name} {percent(float(value))}", ha="center", va="center", color=INK,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 1.5},
-                )  # fmt: skip
-            begin += float(value)
+def _draw_shares(axes: Axes, bars: dict[str, np.ndarray]) -> None:
+    frame = pd.DataFrame(bars, index=list(CLASS_NAMES)).T
+    frame.plot.barh(ax=axes, stacked=True, width=0.78, color=list(CLASS_COLOURS.values()), legend=False)
+    for name, patches in zip(CLASS_NAMES, axes.containers, strict=True):
+        assert isinstance(patches, BarContainer)
+        texts = [f"{name} {percent(bar.get_width())}" if bar.get_width() >= 0.07 else "" for bar in patches]
+        box: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.82, "pad": 1.5}
+        for label, text in zip(axes.bar_label(patches, texts, label_type="center", color=INK), texts, strict=True):
+            if text:
+                label.set_bbox(box)
     axes.set(xlim=(0, 1), ylim=(len(bars) - 0.5, -0.5), xticks=[])
-    axes.set_yticks(range(len(bars)), [name for name, _ in bars])
     axes.tick_params(length=0, colors=SOFT)
     axes.spines[:].set_visible(False)

@@ -1,28 +1,30 @@
 """The votes of a training set: shares of the classes, the two populations, agreement, what is voted for together.
 
-Called by `report.py`. Two populations, because rows with few votes and rows with many differ in everything: who was
-asked, which windows, how much they agree. The hidden test resembles the rows with many.
+Two populations, because rows with few votes and rows with many differ in everything: who was asked, which windows, how
+much they agree. The hidden test is believed to be like the rows with many.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import entropy
 
-from eda.charts import QUANTILES, draw_boxes, draw_class_panels, draw_columns, draw_matrices
-from eda.rows import MANY_VOTES, count_votes, shares
-from eda.section import Section, Table, render
-from eda.style import CLASS_COLOURS, DIVERGING_COLOURS, POPULATION_COLOURS, number, percent
+from eda.charts import QUANTILES, draw_boxes, draw_class_panels, draw_columns, draw_matrices, quantiles
+from eda.rows import count_votes, shares
+from eda.section import Section, Table
+from eda.style import DIVERGING_COLOURS, MATRIX_COLOURS, PAIR, number, percent
 from kernel.constants import CLASS_NAMES, VOTES
+from kernel.table import MANY_VOTES
 
 FEW, MANY, ALL = f"under {MANY_VOTES} votes", f"{MANY_VOTES} votes or more", "all rows"
 SHORT = {FEW: f"<{MANY_VOTES}", MANY: f"≥{MANY_VOTES}", ALL: "All"}
 """How narrow columns name the populations."""
 
+COLOURS = dict(zip((MANY, FEW), PAIR, strict=True))
 ENTROPY_BINS = np.linspace(0, np.log(6), 13)
 
 
@@ -61,6 +63,10 @@ class Votes:
     without_votes: int
     not_on_top: int
     """Rows whose `expert_consensus` is none of the classes with the most votes."""
+
+    def two(self) -> dict[str, Population]:
+        """Return the populations that there are, without all rows together."""
+        return {name: population for name, population in self.populations.items() if name != ALL}
 
 
 def measure_votes(rows: pd.DataFrame) -> Votes:
@@ -115,20 +121,19 @@ def score_constant(share: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def build_votes_section(votes: Votes) -> Section:
-    """Lay the votes out as text, charts and tables."""
-    section = Section("votes", "Votes")
-    few, many = votes.populations.get(FEW), votes.populations.get(MANY)
-    section.text = [_compare(few, many)]
-    _draw_consensus(section, votes)
-    _draw_votes_per_row(section, votes)
-    _draw_agreement(section, votes)
-    _draw_matrices(section, votes)
-    _draw_entropy(section, votes)
+    """Lay the votes out as text, charts and tables, two of like height after each other."""
+    section = Section("votes", "Votes", [_compare(votes)])
     section.tables.append(_population_table(votes))
+    _add_consensus(section, votes)
+    _add_agreement(section, votes)
+    _add_votes_per_row(section, votes)
+    _add_entropy(section, votes)
+    _add_matrices(section, votes)
     return section
 
 
-def _compare(few: Population | None, many: Population | None) -> str:
+def _compare(votes: Votes) -> str:
+    few, many = votes.populations.get(FEW), votes.populations.get(MANY)
     if few is None or many is None:
         return f"All rows have {FEW if many is None else MANY}: there is one population of rows."
     apart = int(np.abs(few.consensus - many.consensus).argmax())
@@ -136,7 +141,7 @@ def _compare(few: Population | None, many: Population | None) -> str:
         f"{number(few.rows)} rows have {FEW} and {number(many.rows)} have {MANY}. They are different populations: "
         f"{CLASS_NAMES[apart]} is on top of {percent(few.consensus[apart])} of the first and "
         f"{percent(many.consensus[apart])} of the second; the mean entropy is {few.entropies.mean():.2f} nats and "
-        f"{many.entropies.mean():.2f}. The competition's test has the second kind."
+        f"{many.entropies.mean():.2f}. The competition's test is believed to have the second kind."
     )
 
 
@@ -144,138 +149,107 @@ def _list_classes(values: np.ndarray) -> str:
     return ", ".join(f"{name} {percent(v)}" for name, v in zip(CLASS_NAMES, values, strict=True) if not np.isnan(v))
 
 
-def _draw_consensus(section: Section, votes: Votes) -> None:
-    units = [("by row", votes.by_row), ("by recording", votes.by_recording), ("by patient", votes.by_patient)]
-    parts = [(name, population.consensus) for name, population in _two(votes).items()]
-    for name, title, panels, caption in (
-        ("consensus", "Consensus by row, recording and patient", units,
+def _of_both(votes: Votes, describe: Callable[[Population], str]) -> str:
+    """Write a phrase about each population."""
+    return "; ".join(f"{name}: {describe(population)}" for name, population in votes.two().items())
+
+
+def _add_consensus(section: Section, votes: Votes) -> None:
+    panels = {"By row": votes.by_row, "By recording": votes.by_recording, "By patient": votes.by_patient}
+    by_what = pd.DataFrame(panels, index=list(CLASS_NAMES))
+    by_population = pd.DataFrame({n.capitalize(): p.consensus for n, p in votes.two().items()}, index=by_what.index)
+    for name, title, frame, caption in (
+        ("consensus", "Consensus by row, recording and patient", by_what,
          "The class with the most votes: of a row, of all rows of a recording, of all rows of a patient."),
-        ("consensus_by_population", "Consensus in the two populations", parts,
+        ("consensus_by_population", "Consensus in the two populations", by_population,
          "The class with the most votes, among rows with few votes and rows with many."),
     ):  # fmt: skip
-        alt = f"Bar chart, share of each class. {'; '.join(f'{label}: {_list_classes(v)}' for label, v in panels)}."
-        figure = draw_class_panels([(label.capitalize(), list(v)) for label, v in panels], "share")
-        section.pictures.append(render(figure, name, title, alt, caption))
-        frame = pd.DataFrame({"class": CLASS_NAMES, **{label.replace(" ", "_"): v for label, v in panels}})
-        section.tables.append(Table(name, title, frame))
+        table = frame.rename(columns=lambda label: label.lower().replace(" ", "_")).rename_axis("class").reset_index()
+        details = "; ".join(f"{label}: {_list_classes(values.to_numpy())}" for label, values in frame.items())
+        section.add(name, title, draw_class_panels(frame, "share"), caption, table, f"{details}.")
 
 
-def _draw_votes_per_row(section: Section, votes: Votes) -> None:
+def _add_votes_per_row(section: Section, votes: Votes) -> None:
     counts = votes.histogram.reindex(range(1, int(votes.histogram.index.max()) + 1), fill_value=0)
-    few = [v if n < MANY_VOTES else 0 for n, v in zip(counts.index, counts, strict=True)]
-    many = [v if n >= MANY_VOTES else 0 for n, v in zip(counts.index, counts, strict=True)]
+    few = counts.index < MANY_VOTES
+    frame = pd.DataFrame({FEW: counts.where(few, 0), MANY: counts.where(~few, 0)})
     figure = draw_columns(
-        [str(n) for n in counts.index],
-        [(FEW, few, POPULATION_COLOURS[0]), (MANY, many, POPULATION_COLOURS[1])],
-        "votes of a row", "rows", shares=False, every=max(1, len(counts) // 10), stacked=True,
+        frame, [COLOURS[FEW], COLOURS[MANY]], "votes of a row", "rows",
+        shares=False, every=1 if len(frame) <= 15 else 2, stacked=True,
     )  # fmt: skip
     common = int(votes.histogram.idxmax())
-    summary = (
-        f"Most often a row has {common} votes: {percent(votes.histogram.max() / votes.histogram.sum())} of the rows."
-    )
-    alt = f"Column chart of the number of votes of a row, from 1 to {counts.index.max()}. {summary}"
-    section.pictures.append(render(figure, "votes_per_row", "Votes per row", alt, summary))
-    frame = votes.histogram.rename_axis("votes").rename("rows").reset_index()
-    section.tables.append(Table("votes_per_row", "Votes per row", frame))
+    share = percent(votes.histogram.max() / votes.histogram.sum())
+    table = votes.histogram.rename_axis("votes").rename("rows").reset_index()
+    caption = f"Most often a row has {common} votes: {share} of the rows."
+    section.add("votes_per_row", "Votes per row", figure, caption, table)
 
 
-def _two(votes: Votes) -> dict[str, Population]:
-    """Return the populations that there are, without all rows together."""
-    return {name: population for name, population in votes.populations.items() if name != ALL}
-
-
-def _draw_agreement(section: Section, votes: Votes) -> None:
-    title, frames, panels = "Agreement by class", [], []
-    for name, population in _two(votes).items():
-        groups = zip(CLASS_COLOURS.items(), population.top_shares, strict=True)
-        panels.append((name.capitalize(), [(label, values, colour) for (label, colour), values in groups]))
-        quantiles = [np.quantile(v, QUANTILES) if len(v) else [np.nan] * 5 for v in population.top_shares]
-        frame = pd.DataFrame(quantiles, columns=["q05", "q25", "median", "q75", "q95"])
-        frame.insert(0, "class", CLASS_NAMES)
-        frame.insert(0, "population", name)
-        frame["unanimous"] = population.unanimous
-        frames.append(frame)
-    unanimous = "; ".join(f"{name}: {_list_classes(p.unanimous)}" for name, p in _two(votes).items())
-    caption = f"Boxes: the middle half and the median; lines: 5% to 95%. All agree, {unanimous}."
-    medians = "; ".join(
-        f"{name}: {_list_classes(np.array([np.median(v) if len(v) else np.nan for v in p.top_shares]))}"
-        for name, p in _two(votes).items()
+def _add_agreement(section: Section, votes: Votes) -> None:
+    panels = {n.capitalize(): dict(zip(CLASS_NAMES, p.top_shares, strict=True)) for n, p in votes.two().items()}
+    frames = []
+    for name, population in votes.two().items():
+        frame = pd.DataFrame(map(quantiles, population.top_shares), columns=["q05", "q25", "median", "q75", "q95"])
+        frames.append(frame.assign(unanimous=population.unanimous, population=name, **{"class": CLASS_NAMES}))
+    caption = (
+        f"Boxes: the middle half and the median; lines: {percent(QUANTILES[0])} to {percent(QUANTILES[-1])}. All "
+        f"agree, {_of_both(votes, lambda p: _list_classes(p.unanimous))}."
     )
     figure = draw_boxes(panels, "share of the votes for the class on top", share=True)
-    section.pictures.append(render(figure, "agreement", title, f"Box chart. Medians, {medians}. {caption}", caption))
-    section.tables.append(Table("agreement", title, pd.concat(frames)))
+    medians = _of_both(votes, lambda p: _list_classes(np.array([quantiles(v)[2] for v in p.top_shares])))
+    section.add("agreement", "Agreement by class", figure, caption, pd.concat(frames), f"Medians, {medians}.")
 
 
-def _draw_matrices(section: Section, votes: Votes) -> None:
-    panels = [(name.capitalize(), population.co_vote) for name, population in _two(votes).items()]
-    figure = draw_matrices(panels, CLASS_NAMES, "mean share of the votes", "class on top")
-    most = "; ".join(
-        f"{name}: {CLASS_NAMES[i]} gives {percent(value)} to {CLASS_NAMES[j]}"
-        for name, (i, j, value) in ((n, _largest_pair(p.co_vote)) for n, p in _two(votes).items())
-    )
-    caption = f"Rows with a class on top, and how their votes are shared out. Most often mixed, {most}."
-    _add_matrices(section, figure, "co_vote", "Voted for together", caption, panels)
-    panels = [(name.capitalize(), population.correlation) for name, population in _two(votes).items()]
-    figure = draw_matrices(panels, CLASS_NAMES, "", "", DIVERGING_COLOURS, (-1, 1))
-    most = "; ".join(
-        f"{name}: {CLASS_NAMES[i]} and {CLASS_NAMES[j]}, {value:.2f}"
-        for name, (i, j, value) in ((n, _largest_pair(p.correlation)) for n, p in _two(votes).items())
-    )
-    caption = f"Shares add up to 1, so most pairs are negative. The highest pair, {most}."
-    _add_matrices(section, figure, "correlation", "Correlation of vote shares", caption, panels)
+def _add_matrices(section: Section, votes: Votes) -> None:
+    for name, title, xlabel, ylabel, colours, limits, about, most in (
+        ("co_vote", "Voted for together", "mean share of the votes", "class on top", MATRIX_COLOURS, (0, 1),
+         "Rows with a class on top, and how their votes are shared out. Most often mixed",
+         "{0} gives {2:.0%} to {1}"),
+        ("correlation", "Correlation of vote shares", "", "", DIVERGING_COLOURS, (-1, 1),
+         "Shares add up to 1, so most pairs are negative. The highest pair", "{0} and {1}, {2:.2f}"),
+    ):  # fmt: skip
+        frames = {n: pd.DataFrame(getattr(p, name), CLASS_NAMES, CLASS_NAMES) for n, p in votes.two().items()}
+        panels = {n.capitalize(): frame for n, frame in frames.items()}
+        figure = draw_matrices(panels, xlabel, ylabel, colours, limits)
+        listed = "; ".join(f"{n}: {most.format(*_largest_pair(frame))}" for n, frame in frames.items())
+        table = pd.concat(frames, names=["population", "class"]).reset_index()
+        section.add(name, title, figure, f"{about}, {listed}.", table)
 
 
-def _largest_pair(values: np.ndarray) -> tuple[int, int, float]:
-    """Return row, column and value of the largest entry off the diagonal."""
+def _largest_pair(frame: pd.DataFrame) -> tuple[str, str, float]:
+    """Return the names of row and column, and the value, of the largest entry off the diagonal."""
+    values = frame.to_numpy()
     off = np.where(np.eye(6, dtype=bool) | np.isnan(values), -np.inf, values)
     row, column = np.unravel_index(off.argmax(), off.shape)
-    return int(row), int(column), float(values[row, column])
+    return CLASS_NAMES[row], CLASS_NAMES[column], float(values[row, column])
 
 
-def _add_matrices(
-    section: Section, figure: Figure, name: str, title: str, caption: str, panels: list[tuple[str, np.ndarray]]
-) -> None:
-    section.pictures.append(render(figure, name, title, f"Six by six matrix for each population. {caption}", caption))
-    frames = [pd.DataFrame(values, columns=list(CLASS_NAMES)) for _, values in panels]
-    for frame, (label, _) in zip(frames, panels, strict=True):
-        frame.insert(0, "class", CLASS_NAMES)
-        frame.insert(0, "population", label.lower())
-    section.tables.append(Table(name, title, pd.concat(frames)))
-
-
-def _draw_entropy(section: Section, votes: Votes) -> None:
-    series = [
-        (name, np.histogram(np.clip(p.entropies, 0, None), ENTROPY_BINS)[0] / p.rows, POPULATION_COLOURS[name == MANY])
-        for name, p in _two(votes).items()
-    ]
-    labels = [f"{edge:.2f}" for edge in ENTROPY_BINS[:-1]]
-    figure = draw_columns(labels, series, "entropy of the votes in nats, from", "share of the rows", every=2)
-    means = "; ".join(f"{n}: {p.entropies.mean():.3f}" for n, p in _two(votes).items())
+def _add_entropy(section: Section, votes: Votes) -> None:
+    binned = {n: np.histogram(np.clip(p.entropies, 0, None), ENTROPY_BINS)[0] / p.rows for n, p in votes.two().items()}
+    frame = pd.DataFrame(binned, index=[f"{edge:.2f}" for edge in ENTROPY_BINS[:-1]])
+    colours = [COLOURS[name] for name in binned]
+    figure = draw_columns(frame, colours, "entropy of the votes in nats, from", "share of the rows", every=2)
+    means = _of_both(votes, lambda p: f"{p.entropies.mean():.3f}")
     caption = f"0 where all agree, {np.log(6):.2f} where the six classes have equal shares. Mean, {means}."
-    section.pictures.append(render(figure, "entropy", "Entropy of the votes", f"Column chart. {caption}", caption))
-    frame = pd.DataFrame({"from_nats": ENTROPY_BINS[:-1], **{name.replace(" ", "_"): v for name, v, _ in series}})
-    section.tables.append(Table("entropy", "Entropy", frame))
+    table = frame.rename(columns=lambda name: name.replace(" ", "_")).rename_axis("from_nats").reset_index()
+    section.add("entropy", "Entropy of the votes", figure, caption, table)
 
 
 def _population_table(votes: Votes) -> Table:
-    measures: list[tuple[str, list[float], int]] = [
-        ("rows", [p.rows for p in votes.populations.values()], 0),
-        ("mean entropy (nats)", [p.entropies.mean() for p in votes.populations.values()], 3),
-        *(
-            (f"mean share {name}", [p.soft_label[c] for p in votes.populations.values()], 3)
-            for c, name in enumerate(CLASS_NAMES)
-        ),
-        ("score, uniform", [p.uniform_score for p in votes.populations.values()], 3),
-        ("score, mean share", [p.prior_score for p in votes.populations.values()], 3),
-    ]
-    names = list(votes.populations)
-    frame = pd.DataFrame([[m, *v] for m, v, _ in measures], columns=["measure", *names])
+    all_of = list(votes.populations.values())
+    measures: dict[str, tuple[list[float], int]] = {
+        "rows": ([p.rows for p in all_of], 0),
+        "mean entropy (nats)": ([p.entropies.mean() for p in all_of], 3),
+        **{f"mean share {name}": ([p.soft_label[c] for p in all_of], 3) for c, name in enumerate(CLASS_NAMES)},
+        "score, uniform": ([p.uniform_score for p in all_of], 3),
+        "score, mean share": ([p.prior_score for p in all_of], 3),
+    }
+    frame = pd.DataFrame([[m, *v] for m, (v, _) in measures.items()], columns=["measure", *votes.populations])
     shown = pd.DataFrame(
-        [[m, *(number(x, digits) for x in v)] for m, v, digits in measures],
-        columns=["Votes of a row", *(SHORT[n] for n in names)],
+        [[m, *(number(x, digits) for x in v)] for m, (v, digits) in measures.items()],
+        columns=["Votes of a row", *(SHORT[n] for n in votes.populations)],
     )
     caption = (
-        "Scores: the competition's metric (lower is better) for one and the same prediction everywhere, uniform or the "
-        "mean share of the column. What to beat."
+        "What to beat: the competition's metric (lower is better) if every row gets the same prediction, uniform or "
+        "the mean share of the column."
     )
     return Table("populations", "The two populations", frame, shown, caption)

@@ -1,8 +1,7 @@
-"""The EfficientNetV2-B2 backbone without the network at hand: keras-cv's, or Keras' own. Called by `networks.py`.
+"""The EfficientNetV2-B2 backbone, built without internet: keras-cv's class, or Keras' own where keras-cv is missing.
 
-keras-cv's presets and alias classes ask the network even for a bare architecture, so the backbone is built from its
-numbers, and where keras-cv is missing Keras' own EfficientNetV2B2 stands in. The two have the same 460 arrays in the
-same order, and the same output, so a file of either fits both.
+keras-cv's presets go online even for random weights, so its class is called with the architecture's numbers instead.
+The two classes have the same 460 arrays in the same order and give the same output: a weights file fits both.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ EFFICIENTNET_V2_B2: dict[str, Any] = {
 def efficientnet_v2_b2(shape: tuple[int | None, int | None, int], *, use_keras_cv: bool | None = None) -> Any:
     """Build the EfficientNetV2-B2 backbone with random weights: (height, width, 3) -> features of 1408 channels.
 
-    `use_keras_cv` forces one of the two implementations; None takes keras-cv where it can be imported.
+    `use_keras_cv` forces one of the two classes; None takes keras-cv's where it can be imported.
     """
     if use_keras_cv is not False:
         try:

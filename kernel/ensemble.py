@@ -1,9 +1,10 @@
-"""The trained networks that answer together. Called by `predict.py`, which hands over windows, and by the report.
+"""The trained networks that answer together.
 
-A member is one fold of one model. Folds of a model weigh the same; models weigh what `weights/ensemble.json` says
-(`{"model": weight}`), or the same where there is no such file. Members stand in the order in which they would be missed
-least from the end: the first fold of every model, the heaviest model first, then the second folds, and so on. A time
-budget drops members from the end.
+A member is one fold of one model. The models' shares of the answer are in `weights/ensemble.json`, equal where there is
+no such file; the folds of a model divide its share equally.
+
+Members are sorted, most important first: the first fold of every model, beginning with the model of the largest share,
+then the second folds, and so on. When time is short, members are dropped from the end.
 """
 
 from __future__ import annotations
@@ -17,15 +18,27 @@ import numpy as np
 
 from kernel.constants import WINDOW_SAMPLES
 from kernel.inputs import InputConfig, build_input
-from kernel.model import ModelConfig, calibrate, fold_files, load_model, read_config
+from kernel.model import ModelConfig, calibrate, count_gpus, fold_files, load_model, read_model_config
 from kernel.montage import CHANNELS
+
+ENSEMBLE = "ensemble.json"
+"""`shares`: model to weight; `fitted_on`: the rows that they were fitted on, and what they scored."""
 
 Inputs = dict[InputConfig, np.ndarray]
 """What one window becomes: the array of each distinct configuration."""
 
-BATCH = 8
-"""Windows per call of a network. Always as many, the last call padded: the same shape runs the same code, so that a
-recording's answer does not depend on how many others there are."""
+CPU_BATCH = 8
+GPU_BATCH = 64
+"""Windows per call of a network, where it runs on the processor and where it runs on a GPU."""
+
+
+def choose_batch(n_gpus: int) -> int:
+    """Return how many windows a call of a network takes.
+
+    On a processor the calls run side by side, one a core, and small batches stay in its cache. A GPU runs one call at a
+    time and is idle between calls, so it is given more work in each.
+    """
+    return GPU_BATCH if n_gpus else CPU_BATCH
 
 
 @dataclass(frozen=True)
@@ -36,16 +49,33 @@ class Member:
     config: ModelConfig
     network: Any
     weight: float
+    """Its share of the answer."""
+    batch: int = CPU_BATCH
+    """Windows per call."""
 
     def answer(self, windows: list[Inputs]) -> np.ndarray:
-        """Return calibrated probabilities, shape (len(windows), 6), float64, for at most `BATCH` windows."""
+        """Answer at most `batch` windows.
+
+        Each call is padded to `batch` windows, because another shape would be compiled again and may run other code.
+        The answer for a window still differs in rounding (less than 1e-5) with its place in the batch.
+
+        Returns
+        -------
+        probabilities : ndarray, shape (len(windows), 6), float64
+            Calibrated.
+        """
         arrays = []
         for config in self.config.inputs:
-            batch = np.zeros((BATCH, *windows[0][config].shape), np.float32)
+            batch = np.zeros((self.batch, *windows[0][config].shape), np.float32)
             for row, window in zip(batch, windows, strict=False):
                 row[...] = window[config]
             arrays.append(batch)
         return calibrate(self.network.predict_on_batch(arrays)[: len(windows)], self.config)
+
+
+def list_models(folder: Path) -> list[str]:
+    """Return the names of the models in a folder that have a configuration and weights."""
+    return [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
 
 
 def read_model_weights(folder: Path) -> dict[str, float]:
@@ -58,16 +88,16 @@ def read_model_weights(folder: Path) -> dict[str, float]:
     ValueError
         If `ensemble.json` is damaged, names a model that is not there, or holds weights that are no shares.
     """
-    found = [path.parent.name for path in sorted(folder.glob("*/config.json")) if fold_files(path.parent)]
+    found = list_models(folder)
     if not found:
         raise FileNotFoundError(f"{folder}: no model here; expected <model>/config.json and <model>/fold_0.weights.h5")
-    path = folder / "ensemble.json"
+    path = folder / ENSEMBLE
     weights: dict[str, float] = dict.fromkeys(found, 1.0)
     if path.is_file():
         try:
-            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text()).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f'{path}: expected {{"model": weight}} ({error})') from error
+            weights = {str(name): float(weight) for name, weight in json.loads(path.read_text())["shares"].items()}
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f'{path}: expected {{"shares": {{"model": weight}}}} ({error!r}); ship anew') from error
         missing = sorted(weights.keys() - set(found))
         if missing:
             raise ValueError(f"{path}: names {', '.join(missing)}; the models with weights are {', '.join(found)}")
@@ -79,17 +109,18 @@ def read_model_weights(folder: Path) -> dict[str, float]:
 
 
 def load_ensemble(folder: Path) -> list[Member]:
-    """Load every fold of every model that has a weight, in the order in which they would be missed most.
+    """Load every fold of every model that has a share, most important first.
 
-    Each answers once, so that a network that cannot run shows now, and no recording pays for its compilation.
+    Each answers once, so that a network that cannot run fails here, and no recording waits for its compilation.
     """
     members = []
+    batch = choose_batch(count_gpus())
     for name, share in read_model_weights(folder).items():
-        config = read_config(folder / name / "config.json")
+        config = read_model_config(folder / name / "config.json")
         files = fold_files(folder / name)
         for fold, file in enumerate(files):
-            member = Member(f"{name}/{file.name.split('.')[0]}", config, load_model(config, file), share / len(files))
-            members.append((fold, member))
+            fold_name = f"{name}/{file.name.split('.')[0]}"
+            members.append((fold, Member(fold_name, config, load_model(config, file), share / len(files), batch)))
     ordered = [member for _, member in sorted(members, key=lambda item: item[0])]
     silence = build_inputs(np.zeros((len(CHANNELS), WINDOW_SAMPLES), np.float32), ordered)
     for member in ordered:

@@ -1,7 +1,7 @@
 """What a network reads: one array per configured input, built from the 18 channels of one window.
 
-Called by `predict.py`, by training and by the cache. Two kinds exist: a scalogram (`ScalogramConfig`) and the raw
-signal (`RawConfig`). Networks that share a configuration share the array.
+There are two kinds: a scalogram (`ScalogramConfig`) and the raw signal (`RawConfig`). Networks with the same
+configuration share the array.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class RawConfig:
     stride: int = 2
     """One sample kept out of `stride`: 100 Hz by default."""
     notch: tuple[float, ...] = (50.0, 60.0)
-    """Frequencies of the mains, taken out with what lies within about 2 Hz: they can be a thousand times the EEG."""
+    """Mains frequencies, removed together with about 2 Hz on both sides: they can be a thousand times the EEG."""
     clip: float = 8192.0
-    """Channels are clipped to +-clip microvolts before filtering; far out, because clipped mains have overtones that
-    fold into the EEG's band."""
+    """Channels are clipped to +-clip microvolts before filtering: far above any EEG, because clipped mains have
+    overtones that fold into the EEG's band."""
     compression: str = "asinh"
     """`asinh`: arsinh(x / unit), linear for small and logarithmic for large values; `none`: x / unit."""
     unit: float = 20.0
@@ -74,7 +74,7 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     n_samples = config.shape(*channels.shape)[1]
     kept = n_samples * config.stride
     clipped = np.clip(channels[:, :kept], -config.clip, config.clip).astype(np.float32, copy=False)
-    # As much padding as signal: what the filter spreads over the ends falls there and is cut off.
+    # As much padding as signal: what the filter spreads beyond the ends lies in the padding and is cut off.
     spectrum = scipy.fft.rfft(clipped, 2 * kept)[:, : n_samples + 1]
     bins = np.arange(n_samples + 1) * (SFREQ / (2 * kept))
     # Fourth-order Butterworth magnitudes: steep, and without the ringing of a sharp edge.
@@ -119,8 +119,8 @@ def from_json(fields: dict[str, Any], source: str) -> InputConfig:
     Raises
     ------
     ValueError
-        If the kind is unknown, or a field is missing or unknown to this code: it then means something else than the
-        file's writer meant.
+        If the kind is unknown, or a field is missing or unknown to this code: the file was then written by code that
+        computes something else.
     """
     kind = fields.get("kind")
     if kind not in KINDS:

@@ -1,8 +1,9 @@
-"""The one file that is pushed to Kaggle. Finds the bundle, proves it whole, and runs it; standard library at the top.
+"""The one file that is pushed to Kaggle: it finds the bundle, verifies it and runs it.
 
-Kaggle copies this file alone. Everything else, the code of `kernel/` included, lies in the attached data set, at a path
-that has changed over the years. The log begins with `HMS-START {json}` (which bundle, which commit, which models) and
-ends with `HMS-END {json}` (counts and times): a run without its end marker did not finish, whatever Kaggle calls it.
+Kaggle copies this file alone, so it imports only the standard library before the bundle is found. Everything else, the
+code of `kernel/` included, is in the attached data set, whose path has changed over the years. The log begins with
+`HMS-START {json}` (which bundle, commit and models) and ends with `HMS-END {json}` (counts and times). A run without
+the end marker did not finish, even if Kaggle calls it complete.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ BUNDLE_NAME = "hms-scalogram-bundle"
 BUNDLE_FORMAT = "hms-bundle/1"
 COMPETITION = "hms-harmful-brain-activity-classification"
 SEARCH_DEPTH = 4
+START, END = "HMS-START", "HMS-END"
+"""How the log's first and last line begin, each followed by JSON."""
 
 
 def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -106,9 +109,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, manifest: dict[str, Any]) -> None:
-    """Hold every file of the bundle against the manifest's size and sha256.
+    """Compare every file of the bundle with its size and sha256 in the manifest.
 
-    Kaggle may have unpacked a wheel into a folder: its RECORD is then held against the manifest, its files against it.
+    Kaggle may have unpacked a wheel into a folder: the manifest then proves its RECORD, and RECORD its files.
 
     Raises
     ------
@@ -164,7 +167,8 @@ def provide_modules(folder: Path, manifest: dict[str, Any]) -> list[str]:
             wheel = folder / entry["path"]
             if wheel.is_file():
                 target = tempfile.mkdtemp(prefix=f"{module}-")
-                zipfile.ZipFile(wheel).extractall(target)
+                with zipfile.ZipFile(wheel) as archive:
+                    archive.extractall(target)
             else:
                 target = str(_unpacked(wheel))
             sys.path.append(target)
@@ -174,10 +178,10 @@ def provide_modules(folder: Path, manifest: dict[str, Any]) -> list[str]:
 
 
 def set_threads() -> int:
-    """Set TensorFlow up for one worker a core, before it is loaded; return the number of workers.
+    """Set TensorFlow up, before it is loaded, for one worker per core; return the number of workers.
 
-    One thread a call, since the workers are the threads. Between calls it needs as many as there are workers, or it
-    would run their calls one after the other.
+    Each call uses one thread, because the workers run side by side. TensorFlow also needs a thread per worker between
+    calls, or it would run the workers' calls one after the other.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -192,14 +196,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Answer the hidden test: the kernel as Kaggle runs it.")
     parser.add_argument("--input", type=Path, default=Path("/kaggle/input"), help="where data sets are mounted")
     parser.add_argument("--working", type=Path, default=Path("/kaggle/working"), help="where submission.csv goes")
-    parser.add_argument("--budget", type=float, help="seconds that the run may take (default: 8.5 hours)")
+    parser.add_argument("--budget", type=float, help="seconds that the run may take [8.5 hours]")
     args, _ = parser.parse_known_args(argv)
     started = time.monotonic()
     workers = set_threads()
     try:
         bundle, manifest = find_bundle(args.input)
         start = {name: manifest[name] for name in ("tree_sha256", "commit", "dirty", "models")}
-        print("HMS-START " + json.dumps({"bundle": str(bundle), **start}), flush=True)
+        print(f"{START} " + json.dumps({"bundle": str(bundle), **start}), flush=True)
         verify(bundle, manifest)
         competition = find_competition(args.input)
     except (ValueError, OSError) as error:
@@ -210,7 +214,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from kernel.ensemble import load_ensemble
     from kernel.predict import BUDGET_SECONDS, predict
-    from kernel.submission import read_ids, write_submission
+    from kernel.submission import write_submission
+    from kernel.table import read_ids
 
     def log(line: str) -> None:
         print(line, flush=True)
@@ -227,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     end = {**report.to_json(), "provided": provided, "tree_sha256": manifest["tree_sha256"]}
-    log("HMS-END " + json.dumps(end))
+    log(f"{END} " + json.dumps(end))
     return 0
 
 

@@ -1,9 +1,9 @@
-"""A model on disk and in memory: configuration, network and weights. Called by `predict.py` and by training.
+"""A model on disk and in memory: configuration, network and weights.
 
 `weights/<model>/` holds `config.json` (network, inputs, options, calibration) and one `fold_k.weights.h5` per fold. The
-weights file is plain HDF5, one data set per array in the order of `model.weights`: no pickle, readable by anything, and
-the same file fits keras-cv's backbone and Keras' own. Loading compares every field and every shape, and names what
-differs.
+weights file is plain HDF5 with one data set per array, in the order of `model.weights`, so it needs no pickle, and it
+fits keras-cv's backbone and Keras' own alike. Loading compares every field and every shape with the code, and names
+what differs.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.special
 
 from kernel.constants import PRIOR, WINDOW_SAMPLES
+from kernel.files import replacing
 from kernel.inputs import InputConfig, check_fields, from_json, to_json
 from kernel.montage import CHANNELS
 
@@ -51,11 +53,12 @@ class ModelConfig:
 
 def write_config(config: ModelConfig, path: Path) -> None:
     """Write `config.json`."""
-    path.write_text(json.dumps(config.to_json(), indent=2) + "\n")
+    with replacing(path) as part:
+        part.write_text(json.dumps(config.to_json(), indent=2) + "\n")
 
 
-def read_config(path: Path) -> ModelConfig:
-    """Read `config.json` and hold it against the code, field by field, in both directions.
+def read_model_config(path: Path) -> ModelConfig:
+    """Read `config.json` and compare it with the code, field by field, in both directions.
 
     Raises
     ------
@@ -64,19 +67,24 @@ def read_config(path: Path) -> ModelConfig:
     ValueError
         If it is no JSON, names an unknown network, or has a field that this code lacks or the other way round.
     """
-    from kernel.networks import NETWORKS
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a model's folder holds config.json beside its weights")
     try:
         values = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
-    check_fields(values, ModelConfig, str(path))
+    return build_model_config(values, str(path))
+
+
+def build_model_config(values: dict[str, Any], source: str) -> ModelConfig:
+    """Return the configuration that JSON describes in full; `source` names the file in errors."""
+    from kernel.networks import NETWORKS
+
+    check_fields(values, ModelConfig, source)
     if values["network"] not in NETWORKS:
-        raise ValueError(f"{path}: unknown network {values['network']!r}; this code knows {', '.join(NETWORKS)}")
-    check_fields(values["options"], NETWORKS[values["network"]].options, str(path))
-    inputs = tuple(from_json(one, str(path)) for one in values["inputs"])
+        raise ValueError(f"{source}: unknown network {values['network']!r}; this code knows {', '.join(NETWORKS)}")
+    check_fields(values["options"], NETWORKS[values["network"]].options, source)
+    inputs = tuple(from_json(one, source) for one in values["inputs"])
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in values["options"].items()}
     return ModelConfig(**{**values, "inputs": inputs, "options": options})
 
@@ -95,12 +103,11 @@ def build_model(config: ModelConfig) -> Any:
 
 
 def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
-    """Write a model's arrays in their order; under a temporary name first, so that a broken file never has the name.
+    """Write a model's arrays in their order, whole or not at all.
 
-    `float16` halves the file; what exceeds its range is an error.
+    `float16` halves the file; a value beyond its range is a `ValueError`.
     """
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w", track_order=True) as file:
+    with replacing(path) as part, h5py.File(part, "w", track_order=True) as file:
         for index, variable in enumerate(model.weights):
             values = np.asarray(keras_array(variable))
             with np.errstate(over="ignore"):
@@ -109,7 +116,13 @@ def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
                 raise ValueError(f"{path}: {variable.path} does not fit into {dtype}; write float32")
             data = file.create_dataset(f"{index:04d}", data=stored)
             data.attrs["name"] = variable.path
-    part.replace(path)
+
+
+def count_gpus() -> int:
+    """Return how many GPUs Keras sees."""
+    import keras
+
+    return len(keras.distribution.list_devices("gpu"))
 
 
 def keras_array(variable: Any) -> np.ndarray:
@@ -127,7 +140,7 @@ def read_weights(model: Any, path: Path) -> None:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no HDF5, or its arrays' number or shapes are not the model's.
+        If it is no HDF5, holds NaN or infinities, or its arrays' number or shapes are not the model's.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights")
@@ -136,6 +149,8 @@ def read_weights(model: Any, path: Path) -> None:
             arrays = [np.asarray(file[name], np.float32) for name in sorted(file)]
     except (OSError, KeyError) as error:
         raise ValueError(f"{path}: not a readable weights file ({error}); copy it again") from error
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"{path}: holds NaN or infinities; train this fold again")
     if len(arrays) != len(model.weights):
         raise ValueError(f"{path}: holds {len(arrays)} arrays, {model.name} has {len(model.weights)}; other options?")
     for variable, array in zip(model.weights, arrays, strict=True):
@@ -157,7 +172,7 @@ def load_model(config: ModelConfig, weights: Path) -> Any:
 
 
 def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Make a model's answers as sure as they deserve: temperature first, then a share of the prior.
+    """Correct how sure a model's answers are: divide the log-probabilities by a temperature, then mix in the prior.
 
     Parameters
     ----------
@@ -171,7 +186,6 @@ def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
     calibrated : ndarray, shape (n, 6), float64
         Rows that sum to 1.
     """
-    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None)) / config.temperature
-    tempered = np.exp(logs - logs.max(axis=1, keepdims=True))
-    tempered /= tempered.sum(axis=1, keepdims=True)
+    logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None))
+    tempered = scipy.special.softmax(logs / config.temperature, axis=1)
     return (1 - config.prior_share) * tempered + config.prior_share * np.array(PRIOR)

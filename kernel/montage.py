@@ -1,4 +1,4 @@
-"""Electrodes to the 18 bipolar channels of the longitudinal ("double banana") montage. Called by `recording.py`.
+"""Electrodes to the 18 bipolar channels of the longitudinal ("double banana") montage.
 
 The chains are LL (left lateral), LP (left parasagittal), RP, RL and the midline. Left/right pairs are interleaved,
 so that a network sees homologous channels side by side and the left/right mirror only swaps neighbours.

@@ -1,7 +1,7 @@
-"""The networks by name. Called by `model.py`, which hands over the configured inputs' shapes.
+"""The networks by name.
 
-Each network is a function from its options and inputs to logits; `model.py` makes them probabilities. Nothing in any of
-them fetches anything.
+Each network is a function from its options and input tensors to logits; `model.py` adds the softmax. No network
+downloads anything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kernel.raw_network import RawOptions, raw_1d
 
 @dataclass(frozen=True)
 class Network:
-    """One entry of the registry: how to get from inputs and options to logits, and the type of the options."""
+    """One network: the function that builds it, and the type of its options."""
 
     build: Callable[[Any, list[Any]], Any]
     """(options, input tensors) -> logits, shape (batch, 6)."""
@@ -29,7 +29,7 @@ NETWORKS: dict[str, Network] = {
     "scalogram_zoom_b2": Network(picture.scalogram_zoom_b2, picture.ZoomOptions),
     "scalogram_pairs_b2": Network(picture.scalogram_pairs_b2, picture.PairsOptions),
     "two_input_b2": Network(picture.two_input_b2, picture.ZoomOptions),
-    "seed_b2": Network(picture.seed_b2, picture.SeedOptions),
+    "baseline_b2": Network(picture.baseline_b2, picture.BaselineOptions),
     "scalogram_maxvit": Network(picture.scalogram_maxvit, picture.MaxViTOptions),
     "raw_1d": Network(raw_1d, RawOptions),
 }

@@ -1,7 +1,7 @@
-"""The networks on pictures of scalograms: EfficientNetV2-B2 in its layouts, and MaxViT. Called by `networks.py`.
+"""The networks on pictures of scalograms: EfficientNetV2-B2 in its layouts, and MaxViT.
 
-A picture lays the channels out in space, because that beat giving them to the network as colours (third place of the
-competition). Each function goes from its options and input tensors to logits, shape (batch, 6).
+A picture shows the channels side by side in space. Giving them to the network as colours scored worse (third place of
+the competition). Each function goes from its options and input tensors to logits, shape (batch, 6).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PictureOptions:
 
 @dataclass(frozen=True)
 class ZoomOptions(PictureOptions):
-    """Options of `scalogram_zoom_b2`: what it does to the second scalogram may differ."""
+    """Options of the networks that see two scalograms: the whole window, and a zoom on the labelled seconds."""
 
     zoom_pool_frames: int = 1
     """Neighbouring frames of the zoom averaged into one."""
@@ -54,8 +54,8 @@ class PairsOptions:
 
 
 @dataclass(frozen=True)
-class SeedOptions:
-    """Options of `seed_b2`."""
+class BaselineOptions:
+    """Options of `baseline_b2`."""
 
     size: int = 512
     """Height and width that the picture is resized to, by the nearest neighbour."""
@@ -153,10 +153,11 @@ def scalogram_pairs_b2(options: PairsOptions, inputs: list[Any]) -> Any:
     return _answer([layers.Concatenate()([layers.Average()(sides), difference, size])], options.dropout)
 
 
-def seed_b2(options: SeedOptions, inputs: list[Any]) -> Any:
-    """All channels under each other, resized to a square by the nearest neighbour, as the seed's notebook had it.
+def baseline_b2(options: BaselineOptions, inputs: list[Any]) -> Any:
+    """All channels under each other, resized to a square by the nearest neighbour: the baseline's network.
 
-    It differs in one point: the seed scaled by the minimum and maximum of the batch, this scales by a constant.
+    The baseline is the public notebook that scored 0.40. This differs in one point: the notebook scaled by the minimum
+    and maximum of the batch, this scales by a constant.
     """
     (scalogram,) = inputs
     picture = build_picture(scalogram, 1, 1, 1)
@@ -179,8 +180,8 @@ def _answer(pictures: list[Any], dropout: float) -> Any:
 def scalogram_maxvit(options: MaxViTOptions, inputs: list[Any]) -> Any:
     """MaxViT (Tu et al. 2022, figure 2): convolution, attention inside blocks, attention over a grid, in every stage.
 
-    Position comes from the convolutions, not from a relative bias as in the paper: the picture's axes mean channel,
-    frequency and time, over none of which attention should depend on the distance alone.
+    The convolutions tell it where things are, instead of the paper's relative bias, which depends on the distance
+    between two points alone and means little in a picture whose axes are channel, frequency and time.
     """
     (scalogram,) = inputs
     picture = build_picture(scalogram, options.columns, options.pool_freqs, options.pool_frames)

@@ -1,11 +1,12 @@
-"""From `test.csv` to probabilities, as a stream: the run that must never stop. Called by `main.py`.
+"""From `test.csv` to probabilities, as a stream that never stops for one bad recording.
 
-One worker a core takes eight recordings at a time all the way: read, montage, inputs, every network. TensorFlow is held
-to one thread a call, so the workers fill the cores better than one call's threads do, and one's reading hides behind
-the others' networks. Few batches are in flight at once, so memory does not grow with the number of recordings.
+There is one worker per core. A worker takes a batch of recordings through every step: read, montage, inputs, networks.
+TensorFlow uses one thread per call: the workers side by side use the cores better than the threads of one call would,
+and while one worker reads, the others run networks. A few batches are in work at a time, so memory does not grow with
+the number of recordings.
 
-What cannot be read costs nobody else anything: it is answered with the prior, logged and counted. When the time budget
-would not hold, recordings are answered by fewer networks, then by the prior.
+A recording that cannot be read is answered with the prior, logged and counted; the others are not affected. When time
+runs short, recordings are answered by fewer networks, then by the prior.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from kernel.constants import PRIOR, SFREQ, VOTES
-from kernel.ensemble import BATCH, Inputs, Member, build_inputs
+from kernel.ensemble import CPU_BATCH, Inputs, Member, build_inputs
 from kernel.recording import read_channels
 
 BUDGET_SECONDS = 8.5 * 3600
@@ -106,7 +107,7 @@ def predict(
     folder : Path
         `test_eegs`.
     members : list of Member
-        The networks, those to drop first last.
+        The networks, most important first.
     workers : int
         Threads; as many as there are cores.
     budget : float
@@ -127,7 +128,8 @@ def predict(
     costs = _Costs(0.0, [0.0] * len(members))
     progress = _Progress(len(ids), log)
     networks = len(members)
-    waiting = deque(np.split(np.arange(len(ids)), range(BATCH, len(ids), BATCH)))
+    batch = max((member.batch for member in members), default=CPU_BATCH)
+    waiting = deque(np.split(np.arange(len(ids)), range(batch, len(ids), batch)))
     running: deque[tuple[np.ndarray, Future[tuple[list[_Answer], _Costs]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         while waiting or running:
@@ -160,7 +162,7 @@ def predict(
 
 
 def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answer], _Costs]:
-    """Answer up to `BATCH` recordings; whatever happens to one of them stays its own."""
+    """Answer one batch of recordings; what goes wrong with one does not affect the others."""
     costs = _Costs(0.0, [0.0] * len(members))
     answers = [_Answer(np.array(PRIOR), networks=0, channels=0)] * len(paths)
     if not members:
@@ -207,16 +209,20 @@ def _answer_windows(windows: list[Inputs], members: list[Member], costs: _Costs)
 
 def _read_inputs(path: Path, members: list[Member]) -> tuple[Inputs, int]:
     """Read a recording and build what the networks read; return also how many channels carry a signal."""
-    channels = read_channels(path)
+    return _build_inputs(read_channels(path), members, str(path))
+
+
+def _build_inputs(channels: np.ndarray, members: list[Member], name: str) -> tuple[Inputs, int]:
+    """Build what the networks read of a window that `name` names in the error; return also the usable channels."""
     samples = np.count_nonzero(channels, axis=1)
     usable = int(np.count_nonzero(samples >= MIN_SIGNAL_SECONDS * SFREQ))
     if usable == 0:
-        raise ValueError(f"{path}: no channel carries {MIN_SIGNAL_SECONDS} s of signal (flat, missing or too short)")
+        raise ValueError(f"{name}: no channel carries {MIN_SIGNAL_SECONDS} s of signal (flat, missing or too short)")
     return build_inputs(channels, members), usable
 
 
 def predict_recording(path: Path, members: list[Member]) -> np.ndarray:
-    """Answer one recording: the very numbers that `predict` gives it among others.
+    """Answer one recording: what `predict` gives it among others, up to rounding (less than 1e-5).
 
     Parameters
     ----------
@@ -235,7 +241,32 @@ def predict_recording(path: Path, members: list[Member]) -> np.ndarray:
     FileNotFoundError, ValueError
         As `read_channels`; `ValueError` too where no channel carries a signal.
     """
-    window, _ = _read_inputs(path, members)
+    return predict_window(read_channels(path), members, str(path))
+
+
+def predict_window(channels: np.ndarray, members: list[Member], name: str) -> np.ndarray:
+    """Answer one window that has been read already.
+
+    Parameters
+    ----------
+    channels : ndarray, shape (18, 10000), float32
+        As `kernel.recording.build_channels` returns them.
+    members : list of Member
+        As `load_ensemble` returns them.
+    name : str
+        What the error calls the window.
+
+    Returns
+    -------
+    probabilities : ndarray, shape (6,), float64
+        Finite, positive, summing to 1.
+
+    Raises
+    ------
+    ValueError
+        Where no channel carries a signal.
+    """
+    window, _ = _build_inputs(channels, members, name)
     probabilities, _ = _answer_windows([window], members, _Costs(0.0, [0.0] * len(members)))
     return probabilities[0]
 

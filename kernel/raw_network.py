@@ -1,9 +1,9 @@
-"""The network on the raw montage: one encoder for every channel, one for both hemispheres. Called by `networks.py`.
+"""The network on the raw montage: one encoder for every channel, one for both hemispheres.
 
-After the fourth- and third-place designs of the competition: convolutions along time only, the same weights for every
-channel and for both sides of the head. Where the hemispheres meet, their mean and the size of their difference go on,
-so the answer for a mirrored head is the same number, by construction: no network has to learn that a lateralised
-pattern may lie on either side.
+After the third- and fourth-place designs of the competition: convolutions along time only, with the same weights for
+every channel and for both hemispheres. The hemispheres are joined as their mean and the size of their difference, so a
+mirrored head gets the same answer (up to rounding), and the network need not learn that a pattern may lie on either
+side.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from keras import layers
 from kernel.constants import LABEL_SECONDS, WINDOW_SECONDS
 
 N_PAIRS = 8
-"""Left/right pairs of channels at the head of the montage; what follows is the midline."""
+"""Left/right pairs of channels, first in the montage; the two midline channels follow."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, s
     x = layers.ReLU()(_convolve(x, filters[0], 15, stem_stride))
     for n_filters in filters:
         x = _residual(x, n_filters, options.kernel, stride=2)
-    x = _join_hemispheres_channels(x)
+    x = _group_by_hemisphere(x)
     x = layers.ReLU()(_convolve(x, width, 1))
     for _ in range(options.depth):
         x = _residual(x, width, options.kernel)
@@ -78,10 +78,10 @@ def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, s
     return x
 
 
-def _join_hemispheres_channels(x: Any) -> Any:
-    """Lay a hemisphere's channels behind each other: (batch, 18, time, f) -> (batch, 2, time, 10 f).
+def _group_by_hemisphere(x: Any) -> Any:
+    """Concatenate the features of each hemisphere's channels: (batch, 18, time, f) -> (batch, 2, time, 10 f).
 
-    The montage interleaves left and right; both hemispheres are given the two midline channels.
+    A hemisphere has its eight channels, every second one of the montage, and the two midline channels.
     """
     n_channels, n_times, n_filters = x.shape[1:]
     pairs = layers.Cropping2D(((0, n_channels - 2 * N_PAIRS), (0, 0)))(x)
@@ -95,7 +95,7 @@ def _join_hemispheres_channels(x: Any) -> Any:
 
 
 def _cut_labelled(x: Any, share: float) -> Any:
-    """Keep the steps of the labelled seconds; `share` is the part of the window that `x` spans, about its centre."""
+    """Keep the time steps of the labelled seconds; `x` spans the central `share` of the window."""
     n_times = x.shape[2]
     labelled = round(n_times * (LABEL_SECONDS[1] - LABEL_SECONDS[0]) / (WINDOW_SECONDS * share))
     margin = max(0, n_times - labelled)
@@ -118,8 +118,9 @@ def _convolve(x: Any, filters: int, size: int, stride: int = 1, kernel_initializ
 def _residual(x: Any, filters: int, size: int, stride: int = 1) -> Any:
     """Two convolutions beside a short cut, halving the samples where `stride` is 2.
 
-    The second starts at zero, so that each block begins as its short cut and no normalisation is needed (Zhang et al.
-    2019, Fixup): nothing then depends on the batch, in training neither, and several devices give one device's result.
+    The second convolution starts with zeros, so that each block begins as its short cut and needs no normalisation
+    (Zhang et al. 2019, Fixup). Without normalisation nothing depends on the batch, and training on several devices
+    gives the same result as on one.
     """
     y = layers.ReLU()(_convolve(x, filters, size, stride))
     y = _convolve(y, filters, size, kernel_initializer="zeros")

@@ -1,15 +1,16 @@
-"""One recording: read the electrodes, cut a window, repair its gaps. Called by `predict.py`, training and the report.
+"""One recording: read the electrodes, cut a window, repair its gaps.
 
-`read_channels` is the whole way from a parquet file to what a network's input is built from. Its order matters. Gaps
-are repaired after the montage, not before: the reference's noise can be ten times the EEG, and a gap filled in one
-electrode alone would let all of it through the difference. Inside a recording a gap becomes the straight line between
-its two ends, which adds next to nothing above 0.5 Hz; before the first and after the last sample, and where a short
-recording is padded, there is the channel's median, which is zero, since every channel gives up its standing potential.
+`read_channels` does all of it, from a parquet file to the channels that a network's input is built from. Gaps are
+repaired after the montage, not before: the noise of the reference can be ten times the EEG, and it cancels in a channel
+only where both electrodes still have it. A gap inside a recording becomes a straight line between its two ends, which
+adds next to nothing above 0.5 Hz. Before the first sample, after the last one, and in the padding of a short recording,
+a channel is zero, which is its median, since the median is subtracted.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,9 @@ def read_electrodes(path: Path) -> np.ndarray:
     ValueError
         If it is no readable parquet file, has no rows, or has none of the electrodes.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such recording; check the folder and the ids in the table")
-    try:
-        with pq.ParquetFile(path) as file:
-            present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
-            columns = _read_columns(file, present)
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable parquet file ({reason}); copy it again") from error
+    with _open_recording(path) as file:
+        present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
+        columns = _read_columns(file, present)
     if not present:
         raise ValueError(f"{path}: no electrode columns; expected {', '.join(EEG_ELECTRODES[:3])}, ...")
     n_times = max(len(column) for column in columns.values())
@@ -59,6 +54,25 @@ def read_electrodes(path: Path) -> np.ndarray:
         electrodes[EEG_ELECTRODES.index(name), : len(column)] = _read_numbers(column)
     electrodes[np.isinf(electrodes)] = np.nan
     return electrodes
+
+
+def read_length(path: Path) -> int:
+    """Read a recording's number of samples from the file's footer; errors are those of `read_electrodes`."""
+    with _open_recording(path) as file:
+        return file.metadata.num_rows
+
+
+@contextmanager
+def _open_recording(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a recording; what Arrow says about a damaged one becomes one line that names the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such recording; check the folder and the ids in the table")
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a readable parquet file ({reason}); copy it again") from error
 
 
 def _read_columns(file: pq.ParquetFile, names: list[str]) -> dict[str, pa.ChunkedArray]:
@@ -91,6 +105,36 @@ def _read_number(value: object) -> float:
         return np.nan
 
 
+def place_window(start: int | None, n_samples: int, n_times: int = WINDOW_SAMPLES) -> int:
+    """Return the first sample of a window that lies inside its recording, as far as the recording is long enough.
+
+    Parameters
+    ----------
+    start : int, optional
+        First sample asked for; None is the centre, where the experts looked.
+    n_samples : int
+        Length of the recording.
+    n_times : int
+        Length of the window.
+
+    Returns
+    -------
+    start : int
+        The same, or earlier where the window would end after the recording; 0 in a shorter recording.
+
+    Raises
+    ------
+    ValueError
+        If the window would start outside the recording: the table and the recording do not belong together.
+    """
+    last = max(0, n_samples - n_times)
+    if start is None:
+        return last // 2
+    if not 0 <= start < n_samples:
+        raise ValueError(f"a window cannot start at sample {start} of a recording with {n_samples} samples")
+    return min(start, last)
+
+
 def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
     """Cut `n_times` samples from `start`, or from the centre; a shorter recording is returned whole.
 
@@ -99,25 +143,21 @@ def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WIN
     samples : ndarray, shape (n_rows, n_samples)
         A recording at 200 Hz.
     start : int, optional
-        First sample; None takes the centre, where the experts looked.
+        First sample, as `place_window` takes it.
     n_times : int
         Length of the window in samples.
 
     Returns
     -------
     window : ndarray, shape (n_rows, min(n_times, n_samples)), a view
-        The window; fewer samples only where the recording ends before it does.
+        The window.
 
     Raises
     ------
     ValueError
-        If the window would start outside the recording.
+        As `place_window`.
     """
-    n_samples = samples.shape[1]
-    if start is None:
-        start = max(0, (n_samples - n_times) // 2)
-    if not 0 <= start < n_samples:
-        raise ValueError(f"a window cannot start at sample {start} of a recording with {n_samples} samples")
+    start = place_window(start, samples.shape[1], n_times)
     return samples[:, start : start + n_times]
 
 

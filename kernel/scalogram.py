@@ -1,22 +1,22 @@
 """The one definition of EEG -> scalogram: analytic complex Morlet wavelets on log-spaced frequencies, in microvolts.
 
-Called by `inputs.py` for every network, by the cache and by the report. Needs numpy and scipy only.
+Needs numpy and scipy only.
 
 The wavelet of centre frequency f is, in the frequency domain, the Gaussian H(k) = 2 exp(-((k - f) w0 / f)^2 / 2) on
 k > 0 (Torrence & Compo 1998, table 1, with the factor 2 of an analytic signal in place of their energy normalisation),
 so a cosine of A microvolts at f has the magnitude A in its row, whatever f. In PyWavelets' words it is `cmorB-1` with
 B = 2 (w0 / 2 pi)^2. Its standard deviation in time is w0 / (2 pi f) seconds.
 
-How it is computed, fast and without approximation beyond float32:
+How it is computed, fast, and exact to the rounding of float32:
 
 1. One real FFT of all channels, zero-padded so far that five standard deviations of the slowest wavelet fit: linear
    convolution, not circular.
 2. For each frequency only the bins within 5.2 standard deviations of the Gaussian are touched (beyond: below 1.4e-6).
-3. Only every `stride`-th sample of the result is wanted, and shifting a band in frequency leaves the magnitude as it
-   is. So the band is moved to zero and, where it is wider than the short inverse transform, folded onto itself:
-   aliasing done on purpose is exactly what taking every `stride`-th sample means.
+3. Only every `stride`-th sample of the result is needed, and moving a band in frequency does not change the
+   magnitude. So the band is moved to zero and transformed back by a short FFT; where the band is wider than that FFT,
+   its ends are added onto it (aliasing), which is exactly what taking every `stride`-th sample does.
 
-The scaling is fixed by the configuration. Nothing looks at the sample, let alone at a batch.
+The scaling is fixed by the configuration: it does not depend on the recording, or on others in the batch.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class ScalogramConfig:
     """One frame every `stride` samples: 12.5 frames per second at 200 Hz."""
     seconds: tuple[float, float] | None = None
     """Part of the window whose frames are kept, None for all: (20, 30) is a zoom on what the experts labelled."""
-    clip: float = 1024.0
-    """Channels are clipped to +-clip microvolts before the transform."""
+    clip: float = 8192.0
+    """Channels are clipped to +-clip microvolts before the transform: far above any EEG, because clipped mains have
+    overtones that fold into the EEG's band."""
     compression: str = "log"
     """`log`: ln(1 + m / unit); `power`: (m / unit)^exponent; `none`: m / unit."""
     unit: float = 2.0
@@ -174,7 +175,7 @@ def build_magnitude(channels: np.ndarray, config: ScalogramConfig) -> np.ndarray
 
 
 def _fold(spectrum: np.ndarray, one: _Filter, band: np.ndarray) -> None:
-    """Write the filtered band to `band` (n_channels, 2 n_short), its overhang added from the start again."""
+    """Write the filtered band to `band` (n_channels, 2 n_short); what exceeds its width is added from its start on."""
     width = band.shape[1]
     for begin in range(0, len(one.weights), width):
         weights = one.weights[begin : begin + width]

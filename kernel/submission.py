@@ -1,7 +1,4 @@
-"""`test.csv` in, `submission.csv` out: the ids asked for, and a table that the metric will not reject.
-
-Called by `predict.py`; by the rehearsal and the publisher to judge a submission with the same rules.
-"""
+"""`submission.csv`: a table that the metric will not reject, written for Kaggle and judged here by the same rules."""
 
 from __future__ import annotations
 
@@ -11,64 +8,15 @@ import numpy as np
 import pandas as pd
 
 from kernel.constants import VOTES
+from kernel.files import replacing
+from kernel.table import read_table
 
 COLUMNS = ("eeg_id", *VOTES)
 """The columns of `submission.csv`, in the competition's order."""
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV file that must have certain columns and at least one row.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no CSV, has no row, or lacks a column.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a table with {', '.join(columns)}")
-    try:
-        table = pd.read_csv(path)
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path}: not a readable CSV file ({error}); expected {', '.join(columns)}") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise ValueError(f"{path}: lacks the column {', '.join(missing)}; found {', '.join(map(str, table.columns))}")
-    if table.empty:
-        raise ValueError(f"{path}: has no rows; expected one a recording")
-    return table
-
-
-def read_ids(path: Path) -> np.ndarray:
-    """Read the recordings that `test.csv` asks for.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV file with the column `eeg_id`.
-
-    Returns
-    -------
-    ids : ndarray, shape (n,), int64
-        In the file's order, each once.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_table`; `ValueError` too if an id is no whole number or appears twice.
-    """
-    ids = read_table(path, ("eeg_id",))["eeg_id"]
-    if not pd.api.types.is_integer_dtype(ids):
-        raise ValueError(f"{path}: eeg_id must hold whole numbers, found {ids.iloc[0]!r} ... ({ids.dtype})")
-    twice = ids[ids.duplicated()]
-    if len(twice):
-        raise ValueError(f"{path}: eeg_id {twice.iloc[0]} appears twice ({len(twice)} duplicates); each must be unique")
-    return ids.to_numpy(np.int64)
-
-
 def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "submission") -> None:
-    """Hold a submission against everything that the metric, or the scoring before it, would reject.
+    """Check a submission for everything that the metric, or the scoring before it, would reject.
 
     Parameters
     ----------
@@ -146,7 +94,6 @@ def write_submission(path: Path, ids: np.ndarray, probabilities: np.ndarray) -> 
     submission = pd.DataFrame(probabilities, columns=list(VOTES))
     submission.insert(0, "eeg_id", ids)
     check_submission(submission, ids, str(path))
-    part = path.with_name(path.name + ".part")
-    submission.to_csv(part, index=False)
-    read_submission(part, ids)
-    part.replace(path)
+    with replacing(path) as part:
+        submission.to_csv(part, index=False)
+        read_submission(part, ids)

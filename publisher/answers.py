@@ -1,11 +1,29 @@
 """What the service says, in words of our own: credential, data set, kernel, run, outputs, submission, limits.
 
-Made by `publisher.client`, read by the rest of this room, which thus knows nothing of the client's own types.
+Made by `publisher.client`; the rest of this room knows nothing of how it travels. A word that no one has documented is
+kept as it came: whoever reads it decides without it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+PROCESSING = (
+    *("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "BLOBS_COPIED_TO_SDS"),
+    *("INDIVIDUAL_BLOBS_COMPRESSED", "REPROCESSING"),
+)
+DATASET_WORDS = (*PROCESSING, "READY", "FAILED", "DELETED")
+RUNNING, ENDED = ("QUEUED", "RUNNING", "CANCEL_REQUESTED", "NEW_SCRIPT"), ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+SUBMISSION_WORDS = ("PENDING", "COMPLETE", "ERROR")
+
+
+def spell(word: Any, known: Iterable[str]) -> str:
+    """Return a word of the service in the one spelling of `known`, whatever its case, separators or prefix."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", "_", str(word or "")).strip("_").upper()
+    return next((name for name in known if text == name or text.endswith(f"_{name}")), text)
 
 
 @dataclass(frozen=True)
@@ -26,14 +44,15 @@ class DatasetState:
 
     ref: str
     version: int
+    """0 where the service names none."""
     status: str
-    private: bool
-    notes: dict[int, str]
+    private: bool | None
+    versions: tuple[int, ...]
 
     @property
     def processing(self) -> bool:
-        """Whether the service is still at work on a version."""
-        return self.status not in ("READY", "FAILED", "DELETED")
+        """Whether the service says that it is at work on a version."""
+        return self.status in PROCESSING
 
 
 @dataclass(frozen=True)
@@ -42,11 +61,10 @@ class KernelState:
 
     ref: str
     version: int
+    """0 where the service names none."""
     source: str
-    dataset_sources: tuple[str, ...]
-    competition_sources: tuple[str, ...]
-    keywords: tuple[str, ...]
-    private: bool | None
+    sources: dict[str, tuple[str, ...]]
+    """Kind, as in `kernel-metadata.json` -> what the service says is attached; kinds of which it says nothing lack."""
     internet: bool | None
 
 
@@ -59,6 +77,7 @@ class SavedKernel:
     version: int
     error: str
     invalid: dict[str, list[str]]
+    """Kind of source, for people -> what the service would not attach."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +86,26 @@ class Run:
 
     status: str
     message: str
+    pinned: bool = True
+    """Whether the service took the version that was asked for; else this is the latest run."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.status in ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
+        return self.status in ENDED
+
+    @property
+    def known(self) -> bool:
+        """Whether the status is one that we know the meaning of."""
+        return self.status in (*RUNNING, *ENDED)
 
 
 @dataclass(frozen=True)
 class Outputs:
     """One page of what a run left: (file name, URL) pairs, and the log as the service keeps it."""
 
-    files: list[tuple[str, str]]
-    log: str
+    files: list[tuple[str, str]] = field(default_factory=list)
+    log: str = ""
 
 
 @dataclass(frozen=True)

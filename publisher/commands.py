@@ -4,132 +4,104 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from rehearsal.commands import add_job, add_job_options, job_arguments
+from rehearsal.job import ROOT, find_job
+
+if TYPE_CHECKING:
+    from publisher.client import Kaggle
+    from publisher.screen import Screen
+    from publisher.target import Target
+
+Shown = tuple[dict[str, Any], list[str], int]
+"""What a command returns: for scripts, lines for people, exit status."""
 
 
 def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
-    command = commands.add_parser("push", help="Rehearse, publish the bundle, push the kernel")
-    command.set_defaults(run=run_push)
-    _add_publishing(command)
-    _add_force(command)
-    command.add_argument("--submit", action="store_true", help="wait for the run and submit it when it completes")
-    command.add_argument(
-        "--with-cache", type=Path, metavar="DIR", help="publish stored inputs too: DIR is what `cache` wrote"
-    )
-    command.add_argument("--input", type=Path, help="what to rehearse on [a small simulated hidden test]")
-
-    command = commands.add_parser(
-        "status",
-        help="Show data set, run and submission, up to the score",
-    )
-    command.set_defaults(run=run_status)
-    _add_publishing(command)
-    command.add_argument(
-        "--watch",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="look again until there is a score or a failure [on a terminal]",
-    )
-
-    command = commands.add_parser("submit", help="Submit the pushed kernel version, once its run has ended well")
-    command.set_defaults(run=run_submit)
-    _add_publishing(command)
-    _add_force(command)
-
-    command = commands.add_parser(
-        "output",
-        help="Bring the run's outputs into dist/output, checked",
-    )
-    command.set_defaults(run=run_output)
-    _add_publishing(command)
-
-    command = commands.add_parser(
-        "doctor",
-        help="Check credentials, names and bundle before a push",
-    )
-    command.set_defaults(run=run_doctor)
-    _add_publishing(command)
+    for name, run, text in (
+        ("push", run_push, "Rehearse a job, publish its data sets, push its kernel"),
+        ("status", run_status, "Show data set, run and submission, up to the score"),
+        ("submit", run_submit, "Submit the pushed kernel version, once its run has ended well"),
+        ("output", run_output, "Bring the run's outputs into dist/output, checked"),
+        ("doctor", run_doctor, "Check credentials, names and bundle before a push"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
+        _add_publishing(command)
+        if name in ("push", "submit"):
+            text = "overwrite what is not ours; push or submit once more"
+            command.add_argument("--force", action="store_true", help=text)
+    push, status = commands.choices["push"], commands.choices["status"]
+    add_job_options(push)
+    push.add_argument("--submit", action="store_true", help="wait for the run and submit it when it completes")
+    push.add_argument("--with-cache", type=Path, metavar="DIR", help="publish a cache too: DIR is what `cache` wrote")
+    push.add_argument("--input", type=Path, help="what to rehearse on [a small simulated hidden test]")
+    text = "look again until there is a score or a failure [on a terminal]"
+    status.add_argument("--watch", action=argparse.BooleanOptionalAction, default=None, help=text)
 
 
 def _add_publishing(command: argparse.ArgumentParser) -> None:
+    add_job(command)
     command.add_argument("--owner", help="user or organisation on Kaggle [the credential's user]")
-    command.add_argument("--dataset", metavar="SLUG", help="the data set's slug [hms-scalogram-bundle]")
-    command.add_argument("--kernel", metavar="SLUG", help="the kernel's slug [hms-scalogram-inference]")
-    command.add_argument("--competition", metavar="SLUG", help="the competition's slug")
+    for name, what in (
+        ("dataset", "data set with the job's code"),
+        ("kernel", "kernel"),
+        ("competition", "competition"),
+    ):
+        command.add_argument(f"--{name}", metavar="SLUG", help=f"the slug of the {what} [as the job's metadata say]")
     command.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record")
-    command.add_argument(
-        "--json", action="store_true", help="print one JSON object; lines for people go to standard error"
-    )
+    text = "print one JSON object; lines for people go to standard error"
+    command.add_argument("--json", action="store_true", help=text)
     command.add_argument("--timeout", type=float, default=60, help="seconds that one call may take")
     command.add_argument("--interval", type=float, default=5, help="seconds before the second look; they grow")
-    command.add_argument("--patience", type=float, default=3600, help="seconds to wait for a data set in all")
-
-
-def _add_force(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--force", action="store_true", help="overwrite what is not ours; push or submit once more")
+    command.add_argument("--patience", type=float, default=3600, help="seconds to wait for what is not sure to come")
 
 
 def run_push(args: argparse.Namespace) -> int:
-    """Rehearse the bundle, publish it as a data set, push the kernel, record the versions.
+    """Rehearse a job, publish its data sets, push its kernel, record the versions.
 
-    Creates the data set, versions it, or leaves it alone when its content is the same; waits until it is READY and
-    reads back with our hash. Killed at any moment and run again it goes on, and nothing is published twice.
+    Creates a data set, versions it, or leaves it alone when its content is the same; waits until it reads back with our
+    hash. Killed at any moment and run again it goes on, and nothing is published twice. What was rehearsed as it is
+    already is not rehearsed again.
     """
-    from dataset_builder.bundle import build_bundle
-    from publisher.push import push
-    from publisher.record import read_record
-    from publisher.screen import Screen, show
-    from publisher.submit import submit_when_complete
-    from rehearsal.rehearse import hidden_test, rehearse
 
-    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
-        def rehearse_bundle(bundle: Path, code_file: Path) -> None:
-            source = args.input or hidden_test(args.dist, recordings=8, seed=0)
-            rehearse(source, args.dist / "rehearsal", bundle=bundle, code_file=code_file, log=screen.say)
+    def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
+        from publisher.journal import read_record
+        from publisher.push import push, push_cache
+        from publisher.submit import submit_when_complete
 
-        kaggle = _connect(args, screen)
-        target = _target(args, kaggle.credential.username)
-        push(
-            kaggle,
-            target,
-            args.dist,
-            build_bundle=lambda target, bundle: build_bundle(bundle, owner=target.owner),
-            rehearse_bundle=rehearse_bundle,
-            force=args.force,
-        )
+        if args.submit and not target.job.submitted:
+            raise ValueError(f"the job {target.job.name} makes no submission: leave --submit out")
+        push(kaggle, target, args.dist, source=args.input, arguments=job_arguments(args), force=args.force)
         if args.with_cache:
-            from publisher.cache import push_cache
-
             push_cache(kaggle, target.owner, args.with_cache, args.dist, force=args.force)
-        lines, status = (
-            [f"{args.dist / 'published.json'} says which version is which; `make status` follows the run"],
-            0,
-        )
+        folder = target.job.folder(args.dist)
+        lines = [f"{folder / 'published.json'} says which version is which; `make status` follows the run"]
+        status = 0
         if args.submit:
             lines, status = submit_when_complete(kaggle, target, args.dist, screen)
-        return read_record(args.dist), lines, status
+        return read_record(folder), lines, status
 
-    return show(work, as_json=args.json)
+    return _show(args, work)
 
 
 def run_status(args: argparse.Namespace) -> int:
     """Show data set, run and submission; exit with 0 only for success, 1 for a failure, 3 while Kaggle is at work."""
-    from publisher.screen import Screen, show
-    from publisher.status import EXIT, Watcher, watch
 
-    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
-        kaggle = _connect(args, screen)
-        watcher = Watcher(kaggle, _target(args, kaggle.credential.username), args.dist)
+    def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
+        from publisher.status import EXIT, Watcher, watch
+
+        watcher = Watcher(kaggle, target, args.dist)
         watching = sys.stdout.isatty() if args.watch is None else args.watch
         report = watch(watcher, screen) if watching else watcher.look()
         return report.as_dict(), report.lines(), EXIT[report.state]
 
     try:
-        return show(work, as_json=args.json)
+        return _show(args, work)
     except KeyboardInterrupt:
         print("\nstopped looking; everything on Kaggle goes on: `make status` looks again", file=sys.stderr)
         return 130
@@ -137,51 +109,60 @@ def run_status(args: argparse.Namespace) -> int:
 
 def run_submit(args: argparse.Namespace) -> int:
     """Submit the exact kernel version that was pushed, once its run has ended well."""
-    from publisher.screen import Screen, show
-    from publisher.submit import submit
 
-    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
-        kaggle = _connect(args, screen)
-        answer = submit(kaggle, _target(args, kaggle.credential.username), args.dist, force=args.force)
+    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
+        from publisher.submit import submit
+
+        answer = submit(kaggle, target, args.dist, force=args.force)
         return answer, [f"submitted as {answer['submission']}; `make status` shows its score"], 0
 
-    return show(work, as_json=args.json)
+    return _show(args, work)
 
 
 def run_output(args: argparse.Namespace) -> int:
     """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
-    from publisher.output import bring_output
-    from publisher.screen import Screen, show
 
-    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
-        kaggle = _connect(args, screen)
-        return bring_output(kaggle, _target(args, kaggle.credential.username), args.dist)
+    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
+        from publisher.output import bring_output
 
-    return show(work, as_json=args.json)
+        return bring_output(kaggle, target, args.dist)
+
+    return _show(args, work)
 
 
 def run_doctor(args: argparse.Namespace) -> int:
-    """Check credentials, client, names, bundle and what the kernel asks for; each finding comes with its mend."""
+    """Check credentials, client, names, bundle and what the kernel asks for; each finding comes with how to fix it."""
     from publisher.doctor import doctor
-    from publisher.screen import Screen, show
+    from publisher.screen import show
 
-    def work(screen: Screen) -> tuple[dict[str, Any], list[str], int]:
+    def work(screen: Screen) -> Shown:
         return doctor(lambda: _connect(args, screen), lambda owner: _target(args, owner), args.dist)
 
     return show(work, as_json=args.json)
 
 
-def _target(args: argparse.Namespace, owner: str) -> Any:
+def _show(args: argparse.Namespace, work: Callable[[Kaggle, Target, Screen], Shown]) -> int:
+    """Sign in, do a command's work, and show what it returns."""
+    from publisher.screen import show
+
+    def connected(screen: Screen) -> Shown:
+        kaggle = _connect(args, screen)
+        return work(kaggle, _target(args, kaggle.credential.username), screen)
+
+    return show(connected, as_json=args.json)
+
+
+def _target(args: argparse.Namespace, owner: str) -> Target:
     """Return where on Kaggle a command works, from its arguments and the credential's user."""
-    from dataset_builder.metadata import Target
+    from publisher.target import aim
 
-    given = {name: getattr(args, name) for name in ("owner", "dataset", "kernel", "competition")}
-    return Target(**{"owner": owner, **{name: value for name, value in given.items() if value}})
+    given = {name: getattr(args, name) or "" for name in ("dataset", "kernel", "competition")}
+    return aim(find_job(args.job), args.owner or owner, **given)
 
 
-def _connect(args: argparse.Namespace, screen: Any) -> Any:
+def _connect(args: argparse.Namespace, screen: Screen) -> Kaggle:
     """Sign in to Kaggle with the waiting times that were asked for."""
     from publisher.client import Kaggle
-    from publisher.pace import Pace
+    from publisher.faults import Pace
 
     return Kaggle(Pace(timeout=args.timeout, interval=args.interval, patience=args.patience), screen.say, screen.wait)

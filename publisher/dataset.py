@@ -1,7 +1,7 @@
-"""Publishes the bundle as a data set: creates it, versions it, or leaves it alone; waits until it reads back as sent.
+"""Publishes a built folder as a data set: creates it, versions it, or leaves it alone; waits until it reads back.
 
-Called by `publisher.push`. Whether the service holds our bundle is decided by the manifest that it serves, never by a
-version number or a status, which may describe the previous version for a while.
+Whether the service holds our content is decided by the manifest that it serves, never by a version number, a status or
+a list of files, which may be wrong or describe the previous version for a while.
 """
 
 from __future__ import annotations
@@ -11,57 +11,61 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dataset_builder.metadata import Target, dataset_metadata
+from dataset_builder.metadata import MANIFEST, check_manifest, dataset_metadata
 from publisher.answers import DatasetState
-from publisher.archive import MANIFEST, check_manifest, pack
 from publisher.client import Kaggle
-from publisher.once import do_once, look_first
-from publisher.pace import ServiceError
-from publisher.record import Journal
-from publisher.upload import Uploads
-
-STEP = "dataset"
+from publisher.faults import ServiceError
+from publisher.journal import Journal, do_once, look_first
+from publisher.upload import Uploads, pack
 
 
 class DatasetPublisher:
-    """Brings one bundle to one data set."""
+    """Brings one built folder to one data set."""
 
     def __init__(
-        self, kaggle: Kaggle, target: Target, bundle: Path, manifest: dict[str, Any], journal: Journal
+        self, kaggle: Kaggle, owner: str, slug: str, folder: Path, manifest: dict[str, Any], journal: Journal
     ) -> None:
-        self.kaggle, self.target, self.bundle, self.journal = kaggle, target, bundle, journal
+        self.kaggle, self.owner, self.slug, self.folder, self.journal = kaggle, owner, slug, folder, journal
         self.manifest = manifest
         self.tree = str(manifest["tree_sha256"])
-        self.ref = target.dataset_ref
+        self.ref = f"{owner}/{slug}"
+        self.step = f"data set {self.ref}"
+        self.unreadable = ""
+        """Why the manifest could not be read when it was last asked for."""
 
-    def publish(self, dist: Path, *, known: int = 0, force: bool = False) -> tuple[int, str]:
-        """Return (the version that holds our bundle, what was done: "created", "versioned" or "unchanged").
+    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> tuple[int, str]:
+        """Return (the version that holds our content, what was done: "created", "versioned" or "unchanged").
 
-        `known` is the version under which this very bundle was seen before, if it was.
+        `upload` is the folder for the packed files; `known` is what was recorded of the data set before.
         """
+        recorded = int(known.get("version", 0)) if known.get("ref") == self.ref else 0
+        same = recorded if known.get("tree_sha256") == self.tree else 0
         state = self._settled()
-        sent = self.journal.recall(STEP, ref=self.ref, tree_sha256=self.tree)
-        if sent is None and state is not None and state.version < known:  # the service shows an older state
-            sent = {"before": known - 1, "action": "unchanged"}
+        sent = self.journal.recall(self.step, tree_sha256=self.tree)
+        if sent is None and state is not None and state.version < same:  # the service shows an older state
+            sent = {"before": same - 1, "action": "unchanged"}
         if state is not None:
             self._refuse_deleted(state)
-            if state.status == "READY" and self._served_tree(state) == self.tree:
-                if self._is_whole(state.version, force):
+            served = self._served_tree(state)
+            if state.status != "FAILED" and served == self.tree:
+                if self._seems_whole(state.version) or not force:
                     self._done()
-                    return state.version, sent["action"] if sent else "unchanged"
-                sent = None  # what was sent before has arrived in part: a whole version goes over it
-            if not state.private:
+                    return state.version or same, sent["action"] if sent else "unchanged"
+                sent = None  # a whole version goes over it
+            if state.private is False:
                 self.kaggle.say(f"note: the data set {self.ref} is public: everyone can read what is published there")
-            self._refuse_foreign(state, force)
+            if served is None and not force:
+                self._refuse_foreign(state, recorded)
         before = sent["before"] if sent else 0
         if sent is None or not look_first(self.kaggle, lambda: self._arrived(before)):
-            sent = self._send(dist, state)
+            sent = self._send(upload, state)
         version = self._wait_for_ours(sent["before"])
+        self._seems_whole(version)
         self._done()
         return version, sent["action"]
 
     def _state(self) -> DatasetState | None:
-        return self.kaggle.dataset(self.target.owner, self.target.dataset)
+        return self.kaggle.dataset(self.owner, self.slug)
 
     def _settled(self) -> DatasetState | None:
         """Return the state once no version is being processed: a second one would be refused until then."""
@@ -82,18 +86,17 @@ class DatasetPublisher:
             raise self._too_slow("is still processing an earlier version")
         return settled[0]
 
-    def _send(self, dist: Path, state: DatasetState | None) -> dict[str, Any]:
-        """Upload the bundle and make a version of it; return what was noted in the journal."""
-        parcels = pack(self.bundle, dist / "upload")
+    def _send(self, upload: Path, state: DatasetState | None) -> dict[str, Any]:
+        """Upload the folder and make a version of it; return what was noted in the journal."""
         uploads = Uploads(self.kaggle, self.ref)
-        tokens = uploads.send(parcels)
+        tokens = uploads.send(pack(self.folder, upload))
         before, action = (state.version, "versioned") if state else (0, "created")
-        sent = {"ref": self.ref, "tree_sha256": self.tree, "before": before, "action": action}
-        self.journal.note(STEP, **sent)
+        sent = {"tree_sha256": self.tree, "before": before, "action": action}
+        self.journal.note(self.step, **sent)
 
         def send() -> bool:
             if state is None:
-                self.kaggle.create_dataset(dataset_metadata(self.target.owner, self.target.dataset), tokens)
+                self.kaggle.create_dataset(dataset_metadata(self.owner, self.slug), tokens)
             else:
                 self._add_version(tokens)
             return True
@@ -102,7 +105,7 @@ class DatasetPublisher:
             do_once(self.kaggle, send, lambda: self._arrived(before))
         except ServiceError as error:
             if error.refused:
-                self.journal.forget(STEP)
+                self.journal.forget(self.step)
             raise
         uploads.forget()
         return sent
@@ -114,7 +117,7 @@ class DatasetPublisher:
         def attempt() -> bool | None:
             nonlocal refusal
             try:
-                self.kaggle.create_dataset_version(self.target.owner, self.target.dataset, tokens, notes)
+                self.kaggle.create_dataset_version(self.owner, self.slug, tokens, notes)
             except ServiceError as error:
                 # While a version is being processed, which the status may not show yet, a second one is forbidden.
                 if error.status not in (403, 409):
@@ -132,18 +135,18 @@ class DatasetPublisher:
         state = self._state()
         if state is None:
             return None
-        newer = state.version > before or state.processing or any(version > before for version in state.notes)
+        newer = state.version > before or state.processing or max(state.versions, default=0) > before
         return newer or None
 
     def _wait_for_ours(self, before: int) -> int:
-        """Wait until the data set is READY and serves our manifest and all files; return the version."""
+        """Wait until the data set is READY and serves our manifest; return the version."""
         said = ""
         wrong_since: dict[str, float] = {}
 
         def look() -> int | None:
             nonlocal said
             state = self._state()
-            now = f"{state.status} at version {state.version}" if state else "not visible yet"
+            now = f"{state.status or 'status not told'} at version {state.version}" if state else "not visible yet"
             if now != said:
                 self.kaggle.say(f"data set {self.ref}: {now}")
                 said = now
@@ -153,17 +156,17 @@ class DatasetPublisher:
             # A failure or a foreign bundle may belong to the version before: it counts once it lasts.
             if state.status == "FAILED":
                 self._fail_if_lasting(wrong_since, "failed", at_once=state.version > before)
-            elif state.version > before:
+            elif state.version > before or not state.version:
                 served = self._served_tree(state)
                 if served == self.tree:
-                    return None if self._lacking(state.version) else state.version
-                if served is not None:
+                    return state.version or before + 1
+                if served is not None and state.version:
                     self._fail_if_lasting(wrong_since, "foreign", at_once=False)
             return None
 
         version = self.kaggle.watch(look, self.kaggle.pace.patience)
         if version is None:
-            raise self._too_slow("does not show the new version with all its files")
+            raise self._too_slow(f"does not show the new version with its {MANIFEST}{self.unreadable}")
         return version
 
     def _fail_if_lasting(self, since: dict[str, float], what: str, *, at_once: bool) -> None:
@@ -172,10 +175,10 @@ class DatasetPublisher:
             return
         doing = f"publishing the data set {self.ref}"
         if what == "failed":
-            self.journal.note(STEP, ref=self.ref, failed=True)
+            self.journal.note(self.step, failed=True)
             page = f"https://www.kaggle.com/datasets/{self.ref}"
             raise ServiceError(doing, "Kaggle failed to process it", f"Look at {page} and run the same command again")
-        self.journal.forget(STEP)
+        self.journal.forget(self.step)
         raise ServiceError(
             doing,
             "its newest version holds another bundle than ours",
@@ -184,43 +187,47 @@ class DatasetPublisher:
 
     def _served_tree(self, state: DatasetState) -> str | None:
         """Return the tree hash in the manifest that the service serves, None where there is no such manifest."""
-        try:
-            content = self.kaggle.dataset_file(self.target.owner, self.target.dataset, state.version, MANIFEST)
-            return str(check_manifest(content, MANIFEST)["tree_sha256"])
-        except ServiceError as error:
-            if error.status not in (400, 403, 404):
-                raise
-        except ValueError:
-            pass
+        self.unreadable = ""
+        for version in dict.fromkeys((state.version, 0)):  # of this version, else of the latest
+            try:
+                content = self.kaggle.dataset_file(self.owner, self.slug, version, MANIFEST)
+                return str(check_manifest(content, MANIFEST)["tree_sha256"])
+            except ServiceError as error:
+                if error.status not in (400, 403, 404):
+                    raise
+                self.unreadable = f" ({error.said})"
+            except ValueError:
+                break
         return None
 
-    def _lacking(self, version: int) -> list[str]:
-        """Return the manifest's files that the version does not show, by name."""
-        served = self.kaggle.dataset_files(self.target.owner, self.target.dataset, version)
+    def _seems_whole(self, version: int) -> bool:
+        """Whether Kaggle's list shows all files. It is known to leave out files: this may bring a note, and no more."""
+        try:
+            served = self.kaggle.dataset_files(self.owner, self.slug, version)
+        except ServiceError as error:
+            self.kaggle.say(f"note: {error.doing}: {error.said}; the manifest reads back, so the push goes on")
+            return True
         # Wheels arrive as files for some and unpacked for others; the kernel takes both.
-        names = Counter(PurePosixPath(name).name for name, _ in served)
+        names = Counter(PurePosixPath(name).name for name in served)
         wanted = Counter(PurePosixPath(file["path"]).name for file in self.manifest["files"])
-        return sorted(name for name in wanted - names if not name.endswith(".whl"))
-
-    def _is_whole(self, version: int, force: bool) -> bool:
-        """Whether the version shows all files; one that lacks some is only replaced with `force`."""
-        lacking = self._lacking(version)
+        lacking = sorted(name for name in wanted - names if not name.endswith(".whl"))
         if lacking:
-            self.kaggle.watch(lambda: None if self._lacking(version) else True, self.kaggle.pace.settle)
-            lacking = self._lacking(version)
-        if lacking and not force:
-            raise ServiceError(
-                f"checking the data set {self.ref} version {version}",
-                f"it serves our manifest and lacks {len(lacking)} of its files ({', '.join(lacking[:3])})",
-                "Publish a whole version over it with FORCE=1 (--force)",
+            self.kaggle.say(
+                f"note: Kaggle's list of {self.ref} version {version} lacks {len(lacking)} of {len(wanted)} files "
+                f"({', '.join(lacking[:3])}). Such lists are often incomplete: the kernel verifies every file when it "
+                "starts. Where it says that one is missing, FORCE=1 (--force) uploads all of them again"
             )
         return not lacking
 
-    def _refuse_foreign(self, state: DatasetState, force: bool) -> None:
-        if force or self._served_tree(state) is not None:
-            return
-        if state.status == "FAILED" and self.journal.recall(STEP, ref=self.ref):
+    def _refuse_foreign(self, state: DatasetState, recorded: int) -> None:
+        """Raise where what is there is not ours, as far as can be known."""
+        if state.status == "FAILED" and self.journal.recall(self.step):
             return  # the failed version was ours
+        if recorded and recorded == state.version and self.unreadable:
+            self.kaggle.say(
+                f"note: the {MANIFEST} of {self.ref} cannot be read{self.unreadable}; the record says: ours"
+            )
+            return
         raise ServiceError(
             f"publishing the data set {self.ref}",
             f"version {state.version} there was not published by this project: it has no {MANIFEST} of ours",
@@ -245,5 +252,5 @@ class DatasetPublisher:
         )
 
     def _done(self) -> None:
-        self.journal.forget(STEP)
+        self.journal.forget(self.step)
         Uploads(self.kaggle, self.ref).forget()

@@ -1,6 +1,6 @@
 """Checks all that can be checked before a push: credentials, client, names, bundle, what the kernel asks for.
 
-Called by `build.py doctor`. Every finding comes with its mend; nothing is changed anywhere.
+Every finding comes with how to fix it; nothing is changed anywhere.
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import (
-    ROOT,
-    Target,
-    dataset_metadata,
-    fill_kernel_metadata,
-    find_dataset_faults,
-    find_kernel_faults,
-)
-from publisher.archive import read_manifest
-from publisher.client import CLIENT_VERSION, Kaggle
-from publisher.pace import ServiceError
-from publisher.record import read_record
+from dataset_builder.metadata import dataset_metadata, find_dataset_faults, read_manifest
+from publisher.client import Kaggle
+from publisher.faults import ServiceError
+from publisher.journal import read_record
+from publisher.session import CLIENT_VERSION
+from publisher.target import SOURCES, Target, fill_kernel_metadata, find_kernel_faults
+from rehearsal.job import ROOT
 
 LARGEST_DATASET = 200 * 10**9
 """Bytes: what Kaggle takes as one data set."""
@@ -31,14 +26,14 @@ LARGEST_DATASET = 200 * 10**9
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: `ok`, `note` or `error`, and how to mend it."""
+    """One thing looked at: `ok`, `note` or `error`, and how to fix it."""
 
     level: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.level:5s}  {self.found}" + (f"\n       mend: {self.mend}" if self.mend else "")
+        return f"{self.level:5s}  {self.found}" + (f"\n       fix: {self.fix}" if self.fix else "")
 
 
 def examine(connect: Callable[[], Kaggle], target_of: Callable[[str], Target], dist: Path) -> list[Finding]:
@@ -68,6 +63,8 @@ def _check_credential(kaggle: Kaggle, target: Target) -> list[Finding]:
                 "remove or renew that token",
             )
         )
+    if kaggle.key_file_fault:
+        findings.append(Finding("note", kaggle.key_file_fault, "make a new one at https://www.kaggle.com/settings"))
     key_file = kaggle.key_file
     if os.name != "nt" and key_file.is_file() and key_file.stat().st_mode & 0o077:
         findings.append(
@@ -79,15 +76,14 @@ def _check_credential(kaggle: Kaggle, target: Target) -> list[Finding]:
     try:
         limits = kaggle.limits(target.competition)
     except ServiceError as error:
-        todo = error.todo
+        level, todo = "error", error.todo
         if error.status in (403, 404):
-            todo = (
-                f"join the competition and accept its rules at https://www.kaggle.com/competitions/{target.competition}"
-            )
+            page = f"https://www.kaggle.com/competitions/{target.competition}"
+            level, todo = "note", f"join the competition and accept its rules at {page}"
         return [
             *findings,
             Finding("ok", f"credential: {kaggle.credential}"),
-            Finding("error", f"{error.doing}: {error.said}", todo),
+            Finding(level, f"{error.doing}: {error.said}", todo),
         ]
     findings.append(Finding("ok", f"credential: {kaggle.credential}; Kaggle accepts it"))
     found = f"{limits.allowed_now} submissions left now ({limits.today} made today, {limits.total} in all)"
@@ -110,7 +106,9 @@ def _check_names(target: Target) -> list[Finding]:
         metadata = fill_kernel_metadata(target)
     except (ValueError, OSError) as error:
         return [Finding("error", str(error))]
-    faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset)) + find_kernel_faults(metadata)
+    faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset)) + find_kernel_faults(
+        metadata, target.job.metadata.name
+    )
     asked = [
         f"internet {'on' if metadata['enable_internet'] else 'off'}",
         "private" if metadata["is_private"] else "public",
@@ -118,9 +116,9 @@ def _check_names(target: Target) -> list[Finding]:
         f"machine {metadata.get('machine_shape') or 'as Kaggle chooses'}",
         f"image {metadata.get('docker_image') or metadata.get('docker_image_pinning_type') or 'as Kaggle chooses'}",
     ]
-    sources = ", ".join([*metadata["dataset_sources"], *metadata["competition_sources"]])
+    sources = ", ".join(source for kind in SOURCES for source in metadata[kind])
     return [
-        *(Finding("error", wrong, mend) for wrong, mend in faults),
+        *(Finding("error", wrong, fix) for wrong, fix in faults),
         Finding(
             "ok", f"names: data set {target.dataset_ref}, kernel {target.kernel_ref}, competition {target.competition}"
         ),
@@ -129,8 +127,9 @@ def _check_names(target: Target) -> list[Finding]:
 
 
 def _check_bundle(dist: Path, target: Target) -> list[Finding]:
+    folder = target.job.folder(dist)
     try:
-        manifest = read_manifest(dist / "dataset")
+        manifest = read_manifest(folder / "dataset")
     except (ValueError, OSError) as error:
         return [Finding("note", str(error))]
     size = sum(int(file["size"]) for file in manifest["files"])
@@ -145,7 +144,7 @@ def _check_bundle(dist: Path, target: Target) -> list[Finding]:
         findings.append(
             Finding("note", "the bundle was built with changes that are not committed", "commit, then push")
         )
-    known = read_record(dist).get("dataset", {})
+    known = read_record(folder).get("dataset", {})
     if known.get("ref") == target.dataset_ref and known.get("tree_sha256") != tree:
         findings.append(Finding("note", f"version {known.get('version')} on Kaggle holds another bundle", "make push"))
     return findings

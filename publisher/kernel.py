@@ -1,7 +1,7 @@
-"""Pushes the inference kernel: writes `dist/kernel`, saves a version where it is not there yet, checks the answer.
+"""Pushes a job's kernel: writes `dist/kernel`, saves a version where it is not there yet, checks the answer.
 
-Called by `publisher.push`. The pushed code ends in one comment that names the bundle and a hash of the code: by it a
-killed push finds out whether its version was saved, and a kernel that is not ours is known and left alone.
+The pushed code ends in one comment that names the data set and a hash of the code: by it a killed push finds out
+whether its version was saved, and a kernel that is not ours is known and left alone.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import ROOT, Target, fill_kernel_metadata, read_kernel_template
 from publisher.answers import KernelState
 from publisher.client import Kaggle
-from publisher.once import do_once, look_first
-from publisher.pace import ServiceError
-from publisher.record import Journal
+from publisher.faults import ServiceError
+from publisher.journal import Journal, do_once, look_first
+from publisher.target import SOURCES, Target, fill_kernel_metadata
 
 STEP = "kernel"
 STAMP = re.compile(r"\A(.*\n)# published: (\{[^\n]*\})\s*\Z", re.DOTALL)
+PAGE = "https://www.kaggle.com/code"
 
 
 @dataclass(frozen=True)
@@ -53,28 +53,28 @@ def is_stamped(source: str) -> bool:
     return bool(about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest())
 
 
-def refuse_foreign(kaggle: Kaggle, target: Target, *, force: bool) -> None:
-    """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
-    state = kaggle.kernel(target.owner, target.kernel)
-    if state is not None and not is_stamped(state.source) and not force:
-        raise ServiceError(
-            f"pushing the kernel {target.kernel_ref}",
-            f"version {state.version} there is not what this project published (written or changed elsewhere)",
-            "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
-        )
-
-
 class KernelPublisher:
-    """Brings the kernel to the service, once for each bundle, code and settings."""
+    """Brings a job's kernel to the service, once for each data set, code and settings."""
 
-    def __init__(self, kaggle: Kaggle, target: Target, manifest: dict[str, Any], journal: Journal) -> None:
+    def __init__(
+        self,
+        kaggle: Kaggle,
+        target: Target,
+        tree_sha256: str,
+        journal: Journal,
+        record: dict[str, Any],
+        arguments: dict[str, str] | None = None,
+    ) -> None:
         self.kaggle, self.target, self.journal = kaggle, target, journal
-        template = read_kernel_template()
-        self.metadata = fill_kernel_metadata(target, template)
-        code = (ROOT / template["code_file"]).read_text(encoding="utf-8")
+        self.metadata = fill_kernel_metadata(target)
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
-        self.text = stamp(code, tree_sha256=manifest["tree_sha256"], settings_sha256=settings)
+        self.text = stamp(target.job.read_code(arguments), tree_sha256=tree_sha256, settings_sha256=settings)
         self.sha256 = hashlib.sha256(self.text.encode()).hexdigest()
+        known = record.get("kernel", {}) if record.get("kernel", {}).get("ref") == target.kernel_ref else {}
+        self.recorded = int(known.get("version", 0))
+        """The version that we last pushed."""
+        self.same = known.get("sha256") == self.sha256
+        """Whether it was this very code with these settings."""
 
     def write(self, folder: Path) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
@@ -85,20 +85,31 @@ class KernelPublisher:
         (folder / "kernel-metadata.json").write_text(json.dumps(self.metadata, indent=2) + "\n", encoding="utf-8")
         return folder / self.metadata["code_file"]
 
-    def publish(self, dist: Path, *, known: int = 0, force: bool = False) -> Pushed:
-        """Push the written folder; return the version that runs our code.
+    def refuse_foreign(self, *, force: bool) -> None:
+        """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
+        state = self._state()
+        if force or state is None or is_stamped(state.source) or (state.version and state.version == self.recorded):
+            return
+        if not state.source:
+            self.kaggle.say(f"note: Kaggle does not show the source of {self.target.kernel_ref}: taking it for ours")
+            return
+        raise ServiceError(
+            f"pushing the kernel {self.target.kernel_ref}",
+            f"version {state.version} there is not what this project published (written or changed elsewhere)",
+            "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
+        )
 
-        `known` is the version under which this very code was saved before, if it was.
-        """
-        folder = dist / "kernel"
+    def publish(self, folder: Path, *, force: bool = False) -> Pushed:
+        """Push the written folder; return the version that runs our code."""
         state = self._state()
         sent = self.journal.recall(STEP, ref=self.target.kernel_ref, sha256=self.sha256)
-        if sent is None:
-            if not force and known and (state is None or state.version < known):
-                return Pushed(known, self.sha256, "unchanged")  # the service shows an older state
-            if state is not None and self._is_ours(state) and not force:
+        if sent is None and not force:
+            # Without a version from the service, or with an older one shown, the record knows.
+            if self.same and self.recorded and (state is None or state.version <= self.recorded):
+                return Pushed(self.recorded, self.sha256, "unchanged")
+            if state is not None and state.version and self._is_ours(state):
                 return Pushed(state.version, self.sha256, "unchanged")
-        else:
+        elif sent is not None:
             before = sent["before"]
             found = look_first(self.kaggle, lambda: self._newer(before))
             if found is not None:
@@ -106,7 +117,7 @@ class KernelPublisher:
         before = state.version if state else 0
         self.journal.note(STEP, ref=self.target.kernel_ref, sha256=self.sha256, before=before)
         try:
-            version = do_once(self.kaggle, lambda: self._save(folder), lambda: self._newer(before))
+            version = do_once(self.kaggle, lambda: self._save(folder, before), lambda: self._newer(before))
         except ServiceError as error:
             if error.refused:
                 self.journal.forget(STEP)
@@ -117,53 +128,50 @@ class KernelPublisher:
         return self.kaggle.kernel(self.target.owner, self.target.kernel)
 
     def _is_ours(self, state: KernelState) -> bool:
-        """Whether a version has our code, bundle and settings, and was given all its sources."""
-        given = " ".join((*state.dataset_sources, *state.competition_sources, *state.keywords)).lower()
-        wanted = (
-            *self.metadata["dataset_sources"],
-            *self.metadata["competition_sources"],
-            *self.metadata.get("keywords", ()),
-        )
-        return (
-            state.source.replace("\r\n", "\n").strip() == self.text.strip()
-            and all(source.lower() in given for source in wanted)
-            and state.internet in (None, self.metadata["enable_internet"])
+        """Whether a version has our code and settings, and lacks none of its sources as far as Kaggle names them."""
+        return state.source.replace("\r\n", "\n").strip() == self.text.strip() and all(
+            source.lower() in " ".join(state.sources[kind])
+            for kind in SOURCES
+            if kind in state.sources
+            for source in self.metadata[kind]
         )
 
     def _newer(self, before: int) -> int | None:
         state = self._state()
-        return state.version if state is not None and state.version > before and self._is_ours(state) else None
+        newer = state is not None and state.version > before and (self._is_ours(state) or not state.source)
+        return state.version if state is not None and newer else None
 
-    def _save(self, folder: Path) -> int:
+    def _save(self, folder: Path, before: int) -> int:
         saved = self.kaggle.save_kernel(folder)
-        doing = f"pushing the kernel {self.target.kernel_ref}"
+        doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
         if saved.error:
-            todo = "Nothing was submitted; mend it and run the same command again"
-            if "session" in saved.error.lower():
+            todo = "Nothing was submitted; fix it and run the same command again"
+            if any(word in saved.error.lower() for word in ("session", "quota")):
                 todo = (
-                    "Wait until a run ends, or stop one at https://www.kaggle.com/code, then run the same command again"
+                    f"Wait for the end of a run or the next week's quota, or stop a run at {PAGE}, then run this again"
                 )
             raise ServiceError(doing, f"Kaggle saved no running version: {saved.error}", todo, status=400)
+        keywords = saved.invalid.pop("keyword", [])
+        if keywords:
+            say(f"note: Kaggle does not know the keywords {', '.join(keywords)}; the run does without them")
         if saved.invalid:
             refused = "; ".join(f"{kind} {', '.join(items)}" for kind, items in saved.invalid.items())
             raise ServiceError(
                 doing,
                 f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
-                f"Its run is of no use: stop it at {saved.url or 'https://www.kaggle.com/code'}, check the names with "
-                "`python build.py doctor`, that the competition's rules are accepted, and run the same command again",
+                f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
+                "a competition's rules and a model's licence must be accepted, a kernel must have run. Then run the "
+                "same command again",
                 status=400,
             )
-        ref = saved.ref.strip("/").lower()
-        if ref and not ref.endswith(self.target.kernel_ref.lower()):
-            raise ServiceError(
-                doing, f"Kaggle saved it as {ref!r}", "Give the kernel a title that matches its slug", status=400
-            )
+        if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():
+            say(f"note: Kaggle calls the kernel {saved.ref!r}, not {self.target.kernel_ref}")
         if saved.version:
             return saved.version
         state = self._state()
-        if state is None or not self._is_ours(state):
-            raise ServiceError(doing, "Kaggle named no version", "Run the same command again")
-        return state.version
+        version = state.version if state is not None and state.version > before else before + 1
+        say(f"note: Kaggle named no version for the push; it should be {version}")
+        return version
 
     def _done(self, version: int) -> Pushed:
         self.journal.forget(STEP)

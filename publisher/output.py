@@ -1,6 +1,6 @@
 """Brings the outputs of the exact pushed version into `dist/output`, every file checked before it gets its name.
 
-Called by `build.py output`. Files come into a folder of their own first, where an interrupted download goes on, and
+Files come into a folder of their own first, where an interrupted download goes on, and
 replace the earlier outputs only when all of them are there.
 """
 
@@ -14,15 +14,14 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-from dataset_builder.metadata import Target
-from kernel.submission import read_ids, read_submission
-from publisher.client import Kaggle, open_session
-from publisher.log import END, decode_log, find_marker
-from publisher.pace import ServiceError
-from publisher.push import recorded_target
-from publisher.record import read_record
-from publisher.refusal import explain, explain_response, strip_controls
-from publisher.run import SUBMISSION, describe_end
+from kernel.submission import read_submission
+from kernel.table import read_ids
+from publisher.client import Kaggle
+from publisher.faults import ServiceError, explain, explain_response, strip_controls
+from publisher.journal import read_record, recorded_version
+from publisher.run import describe_end, judge_run
+from publisher.session import open_session
+from publisher.target import Target
 
 UNCHECKED = ".unchecked"
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -30,64 +29,64 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 def bring_output(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, Any], list[str], int]:
     """Download and judge the outputs; return (for scripts, lines for people, exit status)."""
-    record = read_record(dist)
-    version = recorded_target(record, target)
+    folder, leaves = target.job.folder(dist), target.job.leaves
+    record = read_record(folder)
+    version = recorded_version(record, target)
     if not version:
-        raise ValueError(f"nothing that was pushed as {target.kernel_ref} is recorded in {dist}: run `make push` first")
-    run = kaggle.run(target.owner, target.kernel, version)
-    if not run.ended:
         raise ValueError(
-            f"the run of {target.kernel_ref} version {version} has not ended ({run.status}): `make status` follows it"
+            f"nothing that was pushed as {target.kernel_ref} is recorded in {folder}: run `make push` first"
         )
-    out, partial = dist / "output", dist / f"output-v{version}.partial"
-    faults: list[str] = []
-    log = _download(kaggle, target, version, partial, faults)
-    (partial / f"{target.kernel}.log").write_text(decode_log(log), encoding="utf-8")
-    end = find_marker(log, END)
-    if run.status != "COMPLETE":
-        faults.append(f"the run ended as {run.status}" + (f": {run.message}" if run.message else ""))
-    elif end is None:
-        faults.append("the log lacks the kernel's end marker: the script crashed on the way")
-    elif end.get("tree_sha256") not in (None, record["dataset"]["tree_sha256"]):
-        faults.append(f"the run used another bundle ({str(end['tree_sha256'])[:16]}) than the published one")
+    verdict = judge_run(kaggle, target, version, record["dataset"]["tree_sha256"])
+    if not verdict.ended:
+        raise ValueError(
+            f"the run of {target.kernel_ref} version {version} has not ended ({verdict.status}): `make status` shows it"
+        )
+    out, partial = folder / "output", folder / f"output-v{version}.partial"
+    faults = [verdict.fault] if verdict.fault else []
+    _download(kaggle, target, version, partial, faults)
+    (partial / f"{target.kernel}.log").write_text(verdict.log, encoding="utf-8")
     rows = None
-    unchecked = partial / f"{SUBMISSION}{UNCHECKED}"
-    if unchecked.is_file():
-        rows = _check_submission(unchecked, end, faults)
+    unchecked = partial / f"{leaves}{UNCHECKED}"
+    if not unchecked.is_file():
+        faults.append(f"the run left no {leaves}")
+    elif target.job.submitted:
+        rows = _check_submission(unchecked, verdict.end, faults)
     else:
-        faults.append(f"the run left no {SUBMISSION}")
+        unchecked.replace(partial / leaves)
     _replace(partial, out)
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
-    lines = [f"{out}: {len(names)} files of {target.kernel_ref} version {version}", describe_end(end)]
+    lines = [f"{out}: {len(names)} files of {target.kernel_ref} version {version}", describe_end(verdict.end)]
     if rows is not None:
-        lines.append(f"{out / SUBMISSION}: {rows} rows, valid by the kernel's rules")
-    lines += [f"fault: {fault}" for fault in faults]
-    answer = {"version": version, "folder": str(out), "files": names, "rows": rows, "end": end, "faults": faults}
-    return answer, lines, 1 if faults else 0
+        lines.append(f"{out / leaves}: {rows} rows, valid by the kernel's rules")
+    lines += [*(f"note: {note}" for note in verdict.notes), *(f"fault: {fault}" for fault in faults)]
+    answer = {"version": version, "folder": str(out), "files": names, "rows": rows, "end": verdict.end}
+    return {**answer, "faults": faults}, lines, 1 if faults else 0
 
 
-def _download(kaggle: Kaggle, target: Target, version: int, folder: Path, faults: list[str]) -> str:
-    """Fetch every file, a page at a time as the URLs do not live long; return the log."""
+def _download(kaggle: Kaggle, target: Target, version: int, folder: Path, faults: list[str]) -> None:
+    """Fetch every file, a page at a time as the URLs do not live long."""
     folder.mkdir(parents=True, exist_ok=True)
     session = open_session(kaggle.pace.timeout)
     names: set[str] = set()
-    log = ""
+    leaves = target.job.leaves
     with tqdm(unit="file", disable=None, desc="downloading") as bar:
         for page in kaggle.outputs(target.owner, target.kernel, version):
-            log = log or page.log
             bar.total = len(names) + len(page.files)
-            for name, url in page.files:
+            # Kaggle may name a file by its folder in the session.
+            nested = [name for name, _ in page.files if name.rpartition("/")[2] == leaves]
+            alone = nested[0] if len(nested) == 1 else leaves
+            for told, url in page.files:
                 bar.update()
+                name = leaves if told == alone else told
                 # Two names that differ in case alone are one file on some systems.
                 if not is_safe(name, target.kernel) or name.casefold() in names:
                     shown = strip_controls(name)[:80]
                     faults.append(f"left out a file named {shown!r}: not a safe name for a file, or there twice")
                     continue
                 names.add(name.casefold())
-                path = folder / (name + (UNCHECKED if name == SUBMISSION else ""))
+                path = folder / (name + (UNCHECKED if name == leaves else ""))
                 if not path.is_file():
                     _fetch(kaggle, session, name, url, path)
-    return log
 
 
 def is_safe(name: str, kernel_slug: str) -> bool:
@@ -143,12 +142,13 @@ def _check_submission(path: Path, end: dict[str, Any] | None, faults: list[str])
         ids = read_ids(path)
         read_submission(path, ids)
         if end is not None and end.get("rows") not in (None, len(ids)):
-            raise ValueError(f"{SUBMISSION}: {len(ids)} rows, and the kernel wrote {end['rows']}")
+            raise ValueError(f"{path}: {len(ids)} rows, and the kernel wrote {end['rows']}")
     except (ValueError, OSError) as error:
-        path.replace(path.with_name(f"{SUBMISSION}.invalid"))
-        faults.append(str(error).replace(str(path), SUBMISSION) + f"; kept as {SUBMISSION}.invalid")
+        name = path.name.removesuffix(UNCHECKED)
+        path.replace(path.with_name(f"{name}.invalid"))
+        faults.append(str(error).replace(str(path), name) + f"; kept as {name}.invalid")
         return None
-    path.replace(path.with_name(SUBMISSION))
+    path.replace(path.with_suffix(""))
     return len(ids)
 
 

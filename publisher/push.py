@@ -1,90 +1,121 @@
-"""Publishes everything: bundle, rehearsal, data set, kernel, and the record of which version is which.
+"""Publishes a job: data sets, rehearsal, kernel, and the record of which version is which.
 
-Called by `build.py push`. Building and rehearsing are handed in, so that this room knows nothing of how they are done.
-A push that was killed at any moment is run again and ends in the same state, with nothing published twice.
+A push that was killed at any moment is run again and ends in the same state, with nothing published twice. One that
+finds nothing changed rehearses nothing and sends nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import (
-    Target,
-    dataset_metadata,
-    fill_kernel_metadata,
-    find_dataset_faults,
-    find_kernel_faults,
-)
-from publisher.archive import read_manifest
+from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, find_dataset_faults
 from publisher.client import Kaggle
 from publisher.dataset import DatasetPublisher
-from publisher.kernel import KernelPublisher, refuse_foreign
-from publisher.record import Journal, read_record, write_record
-
-Build = Callable[[Target, Path], object]
-Rehearse = Callable[[Path, Path], None]
+from publisher.journal import Journal, read_record, write_record
+from publisher.kernel import PAGE, KernelPublisher
+from publisher.target import Target, fill_kernel_metadata, find_kernel_faults
+from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
 
 
 def push(
-    kaggle: Kaggle, target: Target, dist: Path, *, build_bundle: Build, rehearse_bundle: Rehearse, force: bool = False
+    kaggle: Kaggle,
+    target: Target,
+    dist: Path,
+    *,
+    source: Path | None = None,
+    arguments: dict[str, str] | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
-    """Bring bundle and kernel to Kaggle; return the record. Raises before anything is published if a check fails."""
+    """Bring a job to Kaggle; return the record. Raises before anything is published if a check fails.
+
+    `source` is what to rehearse on; `arguments` is what the pushed file is called with.
+    """
+    job, say, folder = target.job, kaggle.say, target.job.folder(dist)
     faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset))
-    faults += find_kernel_faults(fill_kernel_metadata(target))
+    faults += find_kernel_faults(fill_kernel_metadata(target), job.metadata.name)
     if faults:
-        raise ValueError("; ".join(f"{wrong}: {mend}" for wrong, mend in faults))
-    say = kaggle.say
+        raise ValueError("; ".join(f"{wrong}: {fix}" for wrong, fix in faults))
     say(f"signed in with {kaggle.credential}")
-    refuse_foreign(kaggle, target, force=force)  # before the long work: a wrong key shows here too
-    bundle = dist / "dataset"
-    build_bundle(target, bundle)
-    manifest = read_manifest(bundle)
-    record, journal = read_record(dist), Journal(dist)
-    kernel = KernelPublisher(kaggle, target, manifest, journal)
-    code_file = kernel.write(dist / "kernel")
-    say(f"bundle {manifest['tree_sha256'][:16]}: {len(manifest['files'])} files; rehearsing it")
-    rehearse_bundle(bundle, code_file)
-    if manifest.get("dirty"):
+    record, journal = read_record(folder), Journal(folder)
+    built = job.build_data_sets(dist, target.owner)
+    manifests = {slug: manifest for slug, (_, manifest) in built.items()}
+    first = manifests[job.data_sets[0].slug]
+    tree = str(first["tree_sha256"])
+    kernel = KernelPublisher(kaggle, target, tree, journal, record, arguments)
+    kernel.refuse_foreign(force=force)  # before the long work: a wrong key shows here too
+    code_file = kernel.write(folder / "kernel")
+    say(f"bundle {tree[:16]}: {len(first['files'])} files")
+    about = describe_rehearsal(list(manifests.values()), code_file, source)
+    known = recall_rehearsal(folder, about)
+    if known:
+        say(f"rehearsed as it is on {known['passed']}: it passed")
+    else:
+        say("rehearsing it")
+        folders = {slug: path for slug, (path, _) in built.items()}
+        found = job.rehearse(source, folder / "rehearsal", folders, dist=dist, code_file=code_file, log=say)
+        remember_rehearsal(folder, about, found)
+    if first.get("dirty"):
         say("note: the working tree has changes that are not committed; the record says so")
 
-    known = record.get("dataset", {})
-    same = known.get("ref") == target.dataset_ref and known.get("tree_sha256") == manifest["tree_sha256"]
-    dataset = DatasetPublisher(kaggle, target, bundle, manifest, journal)
-    version, action = dataset.publish(dist, known=known["version"] if same else 0, force=force)
-    say(f"data set {target.dataset_ref} version {version}: {action}, READY, its manifest reads back with our hash")
-
-    known = record.get("kernel", {})
-    same = known.get("ref") == target.kernel_ref and known.get("sha256") == kernel.sha256
-    pushed = kernel.publish(dist, known=known["version"] if same else 0, force=force)
+    published: dict[str, dict[str, Any]] = {}
+    for slug, (path, manifest) in built.items():
+        given = target.dataset if slug == job.data_sets[0].slug else slug
+        before = record.get("data_sets", {}).get(given, {}) if published else record.get("dataset", {})
+        published[given] = _publish(kaggle, target.owner, given, path, manifest, folder, journal, before, force=force)
+    pushed = kernel.publish(folder / "kernel", force=force)
     say(f"kernel {target.kernel_ref} version {pushed.version}: {pushed.action}")
     if pushed.action == "unchanged":
-        say("this code with this bundle was pushed before; FORCE=1 (--force) runs it once more")
+        say("this code with this data was pushed before; FORCE=1 (--force) runs it once more")
 
+    url = f"{PAGE}/{target.kernel_ref}"
     new = {
-        "dataset": {"ref": target.dataset_ref, "version": version, "tree_sha256": manifest["tree_sha256"]},
-        "kernel": {
-            "ref": target.kernel_ref,
-            "version": pushed.version,
-            "sha256": pushed.sha256,
-            "url": f"https://www.kaggle.com/code/{target.kernel_ref}",
-        },
+        "dataset": published.pop(target.dataset),
+        **({"data_sets": published} if published else {}),
+        "kernel": {"ref": target.kernel_ref, "version": pushed.version, "sha256": pushed.sha256, "url": url},
         "competition": target.competition,
-        "commit": manifest.get("commit"),
-        "dirty": manifest.get("dirty"),
-        "models": manifest.get("models"),
+        **{name: first.get(name) for name in ("commit", "dirty", "models")},
     }
-    submitted = record.get("submission")
-    if submitted and known.get("ref") == target.kernel_ref and known.get("version") == pushed.version:
-        new["submission"] = submitted
-    write_record(dist, new)
+    if record.get("submission") and kernel.recorded == pushed.version:
+        new["submission"] = record["submission"]
+    write_record(folder, new)
     return new
 
 
-def recorded_target(record: dict[str, Any], wanted: Target) -> int:
-    """Return the kernel version that was recorded for a target; 0 where none was."""
-    kernel = record.get("kernel", {})
-    if kernel.get("ref") == wanted.kernel_ref and record.get("competition") == wanted.competition:
-        return int(kernel["version"])
-    return 0
+def push_cache(kaggle: Kaggle, owner: str, root: Path, dist: Path, *, force: bool = False) -> dict[str, Any]:
+    """Bring all caches under `root` to Kaggle as a data set of their own; the archives need as much disk again.
+
+    It has a journal of its own, in `dist/cache`: the two data sets change at different times, and none waits for the
+    other.
+    """
+    from dataset_builder.cache_data_set import build_cache_data_set
+
+    folder = dist / "cache"
+    manifest = build_cache_data_set(root, folder / "dataset", owner)
+    journal = Journal(folder)
+    known = journal.recall("published") or {}
+    about = _publish(kaggle, owner, CACHE_SLUG, folder / "dataset", manifest, folder, journal, known, force=force)
+    journal.note("published", **about)
+    shutil.rmtree(folder / "upload", ignore_errors=True)
+    return about
+
+
+def _publish(
+    kaggle: Kaggle,
+    owner: str,
+    slug: str,
+    path: Path,
+    manifest: dict[str, Any],
+    folder: Path,
+    journal: Journal,
+    known: dict[str, Any],
+    *,
+    force: bool,
+) -> dict[str, Any]:
+    """Bring one built data set to Kaggle; return what is recorded of it."""
+    publisher = DatasetPublisher(kaggle, owner, slug, path, manifest, journal)
+    upload = folder / "upload" if path.name == "dataset" else folder / f"{slug}-upload"
+    version, action = publisher.publish(upload, known, force=force)
+    kaggle.say(f"data set {publisher.ref} version {version}: {action}, its manifest reads back with our hash")
+    return {"ref": publisher.ref, "version": version, "tree_sha256": publisher.tree}

@@ -1,19 +1,22 @@
-"""Judges a run: whether it ended, ended well, and left a submission; a status alone is not believed.
+"""Judges a run: whether it ended, ended well, and left what it should; a status alone is not believed.
 
-Used by status, submit and output. Scripts that crashed can show COMPLETE: the kernel's own end marker is asked for.
+Scripts that crashed can show COMPLETE: the end marker of the pushed file is looked for in the log. Where Kaggle gives
+no log at all, what the run left is looked at alone.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
-from dataset_builder.metadata import Target
+from kernel.main import END
 from publisher.answers import Submission
 from publisher.client import Kaggle
-from publisher.log import END, decode_log, find_marker, tail
-
-SUBMISSION = "submission.csv"
+from publisher.faults import ServiceError, strip_controls
+from publisher.target import Target
 
 
 @dataclass(frozen=True)
@@ -22,32 +25,46 @@ class Verdict:
 
     status: str
     ended: bool
-    fault: str
-    end: dict[str, Any] | None
-    log_tail: tuple[str, ...]
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+    end: dict[str, Any] | None = None
+    log: str = ""
+    """The whole log as text."""
+    known: bool = True
+    """Whether the status is one that we know the meaning of."""
 
 
 def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | None = None) -> Verdict:
     """Ask for a run and, once it ended, for its log and outputs; an empty `fault` means that it ended well."""
     run = kaggle.run(target.owner, target.kernel, version)
-    if not run.ended:
-        return Verdict(run.status, False, "", None, ())
-    log, names = "", []
+    if run.known and not run.ended:
+        return Verdict(run.status, ended=False)
+    pieces, names = "", []
     for page in kaggle.outputs(target.owner, target.kernel, version):
-        log = log or page.log
-        names += [name for name, _ in page.files]
-    end, fault = find_marker(log, END), ""
-    if run.status != "COMPLETE":
+        pieces = pieces or page.log
+        names += [PurePosixPath(name).name for name, _ in page.files]
+    log, end = decode_log(pieces), find_marker(pieces, END)
+    if not run.known and end is None:
+        note = f"Kaggle calls the run {run.status!r}, which is not known here"
+        return Verdict(run.status, ended=False, notes=(note,), known=False)
+    leaves, notes, fault = target.job.leaves, [], ""
+    if not run.pinned:
+        notes.append(f"Kaggle does not tell the runs of versions apart: this is the latest, which may not be {version}")
+    if run.known and run.status != "COMPLETE":
         fault = f"the run ended as {run.status}" + (f": {run.message}" if run.message else "")
-    elif end is None:
+    elif end is None and log.strip():
         fault = (
             "Kaggle calls the run COMPLETE, and its log lacks the kernel's end marker: the script crashed on the way"
         )
-    elif SUBMISSION not in names:
-        fault = f"Kaggle calls the run COMPLETE, and it left no {SUBMISSION}"
-    elif tree_sha256 and end.get("tree_sha256") not in (None, tree_sha256):
+    elif end is None and leaves not in names:
+        fault = f"Kaggle calls the run COMPLETE, and it left neither a log nor {leaves}"
+    elif tree_sha256 and end and end.get("tree_sha256") not in (None, tree_sha256):
         fault = f"the run used the bundle {str(end['tree_sha256'])[:16]}, not the published {tree_sha256[:16]}"
-    return Verdict(run.status, True, fault, end, tuple(tail(decode_log(log))) if fault else ())
+    elif end is None:
+        notes.append(f"Kaggle shows no log of the run: that it left {leaves} is all that is known")
+    elif leaves not in names:
+        notes.append(f"Kaggle's list of what the run left lacks {leaves}, which the log says was written")
+    return Verdict(run.status, True, fault, tuple(notes), end, log, run.known)
 
 
 def describe_end(end: dict[str, Any] | None) -> str:
@@ -68,7 +85,58 @@ def describe_end(end: dict[str, Any] | None) -> str:
     return "the run's end marker: " + ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
 
 
-def find_submissions(kaggle: Kaggle, competition: str, kernel_ref: str, version: int) -> list[Submission]:
+def find_submissions(kaggle: Kaggle, target: Target, version: int) -> list[Submission]:
     """Return the submissions of one kernel version, newest first, as their descriptions tell."""
-    prefix = f"{kernel_ref} v{version} "
-    return [item for item in kaggle.submissions(competition) if item.description.startswith(prefix)]
+    prefix = f"{target.kernel_ref} v{version} "
+    return [item for item in list_submissions(kaggle, target) if item.description.startswith(prefix)]
+
+
+def list_submissions(kaggle: Kaggle, target: Target) -> list[Submission]:
+    """Return the user's submissions, newest first; none for who is not in the competition."""
+    try:
+        return list(kaggle.submissions(target.competition))
+    except ServiceError as error:
+        if error.status not in (401, 403, 404):
+            raise
+        return []
+
+
+def decode_log(log: str) -> str:
+    """Return a log as text; the service keeps it as a JSON array of pieces, cut off anywhere while the run goes on."""
+    return strip_controls("".join(data for _, data in _pieces(log)))
+
+
+def find_marker(log: str, name: str) -> dict[str, Any] | None:
+    """Return what the kernel said in its last marker line of this name, or None where it did not get that far."""
+    pieces = _pieces(log)
+    for text in ("".join(data for stream, data in pieces if stream == "stdout"), "".join(data for _, data in pieces)):
+        for line in reversed(re.findall(rf"^{name} (\{{.*\}})\s*$", text, re.MULTILINE)):
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(said, dict):
+                return said
+    return None
+
+
+def tail(text: str, lines: int = 15) -> tuple[str, ...]:
+    """Return the last lines that hold anything, each cut to a readable length."""
+    return tuple([line[:300] for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _pieces(log: str) -> list[tuple[str, str]]:
+    """Return (stream, text) of every piece; a text that is no such array is one piece of itself."""
+    if not log.lstrip().startswith("["):
+        return [("stdout", log)]
+    decoder, position, pieces = json.JSONDecoder(), log.index("[") + 1, []
+    while True:
+        match = re.compile(r"[\s,]*").match(log, position)
+        position = match.end() if match else position
+        try:
+            item, position = decoder.raw_decode(log, position)
+        except ValueError:  # the closing bracket, or the point where the array was cut off
+            break
+        if isinstance(item, dict):
+            pieces.append((str(item.get("stream_name", "stdout")), str(item.get("data", ""))))
+    return pieces or [("stdout", log if log.strip() != "[]" else "")]

@@ -1,22 +1,24 @@
 """One screen about what was published: data set, run, submission; watched until there is a score or a failure.
 
-Called by `build.py status`, and by `build.py push --submit` to wait for the run. Looking changes nothing anywhere.
+Looking changes nothing anywhere. What Kaggle says in words that are not known here is watched for the patience
+(--patience) and no longer.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import Target
 from publisher.answers import Submission
 from publisher.client import Kaggle
-from publisher.pace import ServiceError
-from publisher.push import recorded_target
-from publisher.record import read_record
-from publisher.run import Verdict, describe_end, find_submissions, judge_run
+from publisher.faults import ServiceError
+from publisher.journal import read_record, recorded_version
+from publisher.kernel import PAGE
+from publisher.run import Verdict, describe_end, find_submissions, judge_run, list_submissions, tail
 from publisher.screen import Screen
+from publisher.target import Target
 
 WORKING, COMPLETE, SCORED, FAILED, NOTHING = "working", "complete", "scored", "failed", "nothing"
 EXIT = {SCORED: 0, COMPLETE: 0, FAILED: 1, NOTHING: 1, WORKING: 3}
@@ -35,6 +37,8 @@ class Report:
     submission: dict[str, Any] = field(default_factory=dict)
     next: str = ""
     log_tail: tuple[str, ...] = ()
+    certain: bool = True
+    """Whether it is sure that this will change by itself."""
 
     def lines(self) -> list[str]:
         """Return the report as people read it."""
@@ -44,6 +48,7 @@ class Report:
         if self.kernel:
             lines.append("kernel      {ref}  version {version}  {status}".format(**self.kernel))
             lines += [f"            {self.kernel[key]}" for key in ("fault", "end") if self.kernel.get(key)]
+            lines += [f"            note: {note}" for note in self.kernel["notes"]]
         if self.submission:
             lines.append("submission  {ref}  {status}".format(**self.submission))
             for key, name in (
@@ -79,8 +84,8 @@ class Watcher:
 
     def __init__(self, kaggle: Kaggle, target: Target, dist: Path, *, run_only: bool = False) -> None:
         self.kaggle, self.target, self.run_only = kaggle, target, run_only
-        self.record = read_record(dist)
-        self.version = recorded_target(self.record, target)
+        self.record = read_record(target.job.folder(dist))
+        self.recorded = self.version = recorded_version(self.record, target)
         self._verdict: Verdict | None = None
         self._dataset: dict[str, Any] | None = None
 
@@ -92,26 +97,30 @@ class Watcher:
             if found is None:
                 report.next = f"there is no kernel {self.target.kernel_ref}; `make push` publishes it"
                 return report
-            self.version = found.version
+            self.version = found.version or 1
         verdict = self._look_at_run()
         report.kernel = {
             "ref": self.target.kernel_ref,
             "version": self.version,
             "status": verdict.status,
             "fault": verdict.fault,
+            "notes": verdict.notes,
             "end": describe_end(verdict.end) if verdict.end else "",
-            "url": f"https://www.kaggle.com/code/{self.target.kernel_ref}",
+            "url": f"{PAGE}/{self.target.kernel_ref}",
         }
-        submission = None if self.run_only else self._look_at_submission(verdict)
+        report.certain = verdict.known
+        submission = None if self.run_only or not self.target.job.submitted else self._look_at_submission(verdict)
         if submission is not None:
             self._judge_submission(report, submission)
         elif not verdict.ended:
             report.state, report.next = WORKING, "Kaggle is at work on the run"
         elif verdict.fault:
-            report.state, report.log_tail = FAILED, verdict.log_tail
-            report.next = f"see {report.kernel['url']}; mend it, then `make push`"
+            report.state, report.log_tail = FAILED, tail(verdict.log)
+            report.next = f"see {report.kernel['url']}; fix it, then `make push`"
         else:
-            report.state, report.next = COMPLETE, "`make output` brings its files, `make submit` submits it"
+            report.state, report.next = COMPLETE, "`make output` brings its files"
+            if self.target.job.submitted:
+                report.next += ", `make submit` submits it"
         return report
 
     def _look_at_dataset(self) -> dict[str, Any]:
@@ -119,29 +128,28 @@ class Watcher:
             found = self.kaggle.dataset(self.target.owner, self.target.dataset)
             if found is None:
                 return {}
-            self._dataset = {"ref": found.ref, "version": found.version, "status": found.status}
+            self._dataset = {"ref": found.ref, "version": found.version, "status": found.status or "status not told"}
         return self._dataset
 
     def _look_at_run(self) -> Verdict:
         if self._verdict is None or not self._verdict.ended:
-            tree = (
-                self.record.get("dataset", {}).get("tree_sha256") if recorded_target(self.record, self.target) else None
-            )
+            tree = self.record["dataset"]["tree_sha256"] if self.recorded else None
             self._verdict = judge_run(self.kaggle, self.target, self.version, tree)
         return self._verdict
 
     def _look_at_submission(self, verdict: Verdict) -> Submission | None:
         known = self.record.get("submission")
-        if known and known.get("kernel_version") == self.version and recorded_target(self.record, self.target):
-            return self.kaggle.submission(int(known["ref"]))
-        if not verdict.ended or verdict.fault:
+        if known and known.get("kernel_version") == self.version == self.recorded:
+            try:
+                return self.kaggle.submission(int(known["ref"]))
+            except ServiceError as error:
+                if error.status not in (400, 403, 404):
+                    raise
+                made = [item for item in list_submissions(self.kaggle, self.target) if item.ref == known["ref"]]
+        elif not verdict.ended or verdict.fault:
             return None
-        try:
-            made = find_submissions(self.kaggle, self.target.competition, self.target.kernel_ref, self.version)
-        except ServiceError as error:
-            if error.status not in (401, 403, 404):
-                raise
-            return None  # not in the competition: nothing can have been submitted
+        else:
+            made = find_submissions(self.kaggle, self.target, self.version)
         return made[0] if made else None
 
     def _judge_submission(self, report: Report, submission: Submission) -> None:
@@ -155,20 +163,24 @@ class Watcher:
             "error": submission.error,
             "url": page,
         }
-        if submission.status == "PENDING":
-            report.state, report.next = WORKING, "Kaggle is scoring the submission"
-        elif submission.status == "COMPLETE" and (submission.public_score or submission.private_score):
+        if submission.public_score or submission.private_score:
             report.state, report.next = SCORED, f"see {page}"
-        elif submission.status == "COMPLETE":
-            report.state, report.next = WORKING, "the submission is complete; its score does not show yet"
-        else:
+        elif submission.status == "PENDING":
+            report.state, report.next = WORKING, "Kaggle is scoring the submission"
+        elif submission.status == "ERROR":
             report.submission["error"] = submission.error or "Kaggle gives no reason"
             report.state, report.next = FAILED, f"the page may say more: {page}"
+        else:
+            report.state, report.certain = WORKING, False
+            report.next = (
+                f"Kaggle calls the submission {submission.status!r}, and its score does not show yet: see {page}"
+            )
 
 
 def watch(watcher: Watcher, screen: Screen) -> Report:
     """Look again and again, at growing and bounded intervals, until nothing more will change."""
     told, lost = "", 0
+    uncertain_since: float | None = None
     for pause in watcher.kaggle.pace.pauses():
         try:
             report = watcher.look()
@@ -180,7 +192,9 @@ def watch(watcher: Watcher, screen: Screen) -> Report:
             screen.say(f"{error.said}; still watching")
             screen.wait(pause, "Kaggle does not answer")
             continue
-        if report.state != WORKING:
+        uncertain_since = None if report.certain else uncertain_since or time.monotonic()
+        lasts = uncertain_since is not None and time.monotonic() - uncertain_since > watcher.kaggle.pace.patience
+        if report.state != WORKING or lasts:
             return report
         headline = report.headline()
         if headline != told:

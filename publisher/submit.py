@@ -1,23 +1,21 @@
 """Submits the exact kernel version that was pushed: once, and only a run that ended well.
 
-Called by `build.py submit` and `build.py push --submit`. The submission's description names the version, so that the
-service itself can be asked whether it was submitted before.
+The submission's description names the version, so that the service itself can be asked whether it was submitted before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import Target
 from publisher.client import Kaggle
-from publisher.once import do_once, look_first
-from publisher.pace import ServiceError
-from publisher.push import recorded_target
-from publisher.record import Journal, read_record, write_record
-from publisher.run import SUBMISSION, describe_end, find_submissions, judge_run
+from publisher.faults import ServiceError
+from publisher.journal import Journal, do_once, look_first, read_record, recorded_version, write_record
+from publisher.run import describe_end, find_submissions, judge_run, list_submissions
 from publisher.screen import Screen
 from publisher.status import COMPLETE, Watcher, watch
+from publisher.target import Target
 
 STEP = "submission"
 
@@ -30,10 +28,15 @@ def describe(record: dict[str, Any], version: int) -> str:
 
 def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -> dict[str, Any]:
     """Submit what was pushed; return what is known of the submission."""
-    record, journal = read_record(dist), Journal(dist)
-    version = recorded_target(record, target)
+    if not target.job.submitted:
+        raise ValueError(f"the job {target.job.name} makes no submission: `make output` brings what its run left")
+    folder = target.job.folder(dist)
+    record, journal = read_record(folder), Journal(folder)
+    version = recorded_version(record, target)
     if not version:
-        raise ValueError(f"nothing that was pushed as {target.kernel_ref} is recorded in {dist}: run `make push` first")
+        raise ValueError(
+            f"nothing that was pushed as {target.kernel_ref} is recorded in {folder}: run `make push` first"
+        )
     known = record.get("submission")
     if known and not force:
         raise ValueError(
@@ -48,15 +51,18 @@ def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -
         )
     if verdict.fault:
         raise ValueError(f"{verdict.fault}: nothing was submitted; `make status` shows the end of its log")
-    kaggle.say(describe_end(verdict.end))
+    for line in (describe_end(verdict.end), *(f"note: {note}" for note in verdict.notes)):
+        kaggle.say(line)
 
-    made = find_submissions(kaggle, target.competition, target.kernel_ref, version)
+    made = find_submissions(kaggle, target, version)
     sent = journal.recall(STEP, kernel=target.kernel_ref, version=version)
-    before = sent["before"] if sent else len(made)
+    before = sent["before"] if sent else [item.ref for item in list_submissions(kaggle, target)]
 
     def newer() -> int | None:
-        found = find_submissions(kaggle, target.competition, target.kernel_ref, version)
-        return found[0].ref if len(found) > before else None
+        # A description that Kaggle does not show may be ours.
+        prefix = f"{target.kernel_ref} v{version} "
+        found = [item for item in list_submissions(kaggle, target) if item.ref not in before]
+        return next((item.ref for item in found if item.description.startswith(prefix) or not item.description), None)
 
     ref: int | None = None
     if made and not known and not force:
@@ -65,18 +71,18 @@ def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -
     elif sent:
         ref = look_first(kaggle, newer)
     if ref is None:
-        _check_limits(kaggle, target)
-        description = describe(record, version) + (f" ({before + 1})" if before else "")
+        limits = _ask_limits(kaggle, target)
+        description = describe(record, version) + (f" ({len(made) + 1})" if made else "")
         journal.note(STEP, kernel=target.kernel_ref, version=version, before=before)
         try:
-            ref = do_once(kaggle, lambda: _send(kaggle, target, version, description), newer)
+            ref = do_once(kaggle, lambda: _send(kaggle, target, version, description, newer), newer)
         except ServiceError as error:
             if not error.refused:
                 raise
             journal.forget(STEP)
-            raise _with_way_out(error, record["kernel"]["url"], version, target.competition) from None
+            raise _with_way_out(error, record["kernel"]["url"], version, target.competition, limits) from None
     record["submission"] = {"ref": ref, "kernel_version": version}
-    write_record(dist, record)
+    write_record(folder, record)
     journal.forget(STEP)
     return {"submission": ref, "kernel": target.kernel_ref, "version": version, "competition": target.competition}
 
@@ -86,44 +92,45 @@ def submit_when_complete(kaggle: Kaggle, target: Target, dist: Path, screen: Scr
     report = watch(Watcher(kaggle, target, dist, run_only=True), screen)
     if report.state != COMPLETE:
         return report.lines(), 1
-    known = read_record(dist).get("submission")
+    known = read_record(target.job.folder(dist)).get("submission")
     if known:
         return [f"submitted as {known['ref']} before; `make status` shows its score"], 0
     answer = submit(kaggle, target, dist)
     return [f"submitted as {answer['submission']}; `make status` shows its score"], 0
 
 
-def _send(kaggle: Kaggle, target: Target, version: int, description: str) -> int:
-    ref = kaggle.submit(target.competition, target.kernel_ref, version, SUBMISSION, description)
-    if ref:
-        return ref
-    found = find_submissions(kaggle, target.competition, target.kernel_ref, version)
-    if not found:
+def _send(kaggle: Kaggle, target: Target, version: int, description: str, newer: Callable[[], int | None]) -> int:
+    ref = kaggle.submit(target.competition, target.kernel_ref, version, target.job.leaves, description)
+    ref = ref or kaggle.watch(newer, kaggle.pace.settle) or 0
+    if not ref:
         raise ServiceError(
             "submitting", "Kaggle gave no number for the submission", "Look at `make status`", status=400
         )
-    return found[0].ref
+    return ref
 
 
-def _check_limits(kaggle: Kaggle, target: Target) -> None:
-    limits = kaggle.limits(target.competition)
+def _ask_limits(kaggle: Kaggle, target: Target) -> str:
+    """Say how many submissions are left, as far as Kaggle tells; return what it means where there seem to be none."""
+    try:
+        limits = kaggle.limits(target.competition)
+    except ServiceError as error:
+        kaggle.say(f"note: {error.doing}: {error.said}")
+        return ""
     kaggle.say(f"{limits.allowed_now} submissions left now ({limits.today} made today, {limits.total} in all)")
     if limits.allowed_now > 0:
-        return
-    page = f"https://www.kaggle.com/competitions/{target.competition}"
+        return ""
     if not limits.today and not limits.total:
-        raise ValueError(
-            f"Kaggle allows no submission and knows of none: join the competition and accept its rules at {page}"
-        )
+        return "Kaggle knows of no submission and allows none: join the competition and accept its rules. "
     when = "in all: no more can be made" if limits.limited_by_total else "for today: submit again after midnight UTC"
-    raise ValueError(
-        f"the submissions are used up {when} ({limits.today} made today, {limits.total} in all); see {page}/submissions"
-    )
+    return f"The submissions seem used up {when} ({limits.today} made today, {limits.total} in all). "
 
 
-def _with_way_out(error: ServiceError, url: str, version: int, competition: str) -> ServiceError:
+def _with_way_out(error: ServiceError, url: str, version: int, competition: str, limits: str) -> ServiceError:
+    page = f"https://www.kaggle.com/competitions/{competition}"
+    todo = error.todo
+    if error.status == 403:
+        todo = f"Join the competition and accept its rules at {page}; some kinds of token may not submit"
+    elif error.status == 400:
+        todo = f"See {page}/submissions for the limits"
     by_hand = f"By hand: open {url}, choose version {version}, `Submit to competition`"
-    todo = f"Some kinds of token may not submit. {by_hand}" if error.status == 403 else f"{error.todo}. {by_hand}"
-    if error.status == 400:
-        todo = f"See https://www.kaggle.com/competitions/{competition}/submissions for the limits. {by_hand}"
-    return ServiceError(error.doing, error.said, todo, status=error.status)
+    return ServiceError(error.doing, error.said, f"{limits}{todo}. {by_hand}", status=error.status)

@@ -1,27 +1,34 @@
-"""Uploads files so that a break, or a kill, loses nothing: what arrived is asked for, the rest is sent.
+"""Packs a built folder and uploads it so that a break, or a kill, loses nothing: what arrived is asked for.
 
-Called by `publisher.dataset`. The client's own upload drops a file that was refused without a word, waits for ever and
-cannot go on once an upload has expired; this one keeps to the same protocol (announce, PUT, ask with `bytes */N`).
-Unfinished uploads are noted beside the user's credentials, readable only by the user, as their URLs permit writing.
+One archive a top-level folder, the same bytes for the same content: Kaggle drops folders that are not archived and
+unpacks archives on arrival. The client's own archives differ from run to run; its own upload drops a file that was
+refused without a word, waits for ever and cannot go on once an upload has expired. This one keeps to the same protocol
+(announce, PUT, ask with `bytes */N`). Unfinished uploads are noted beside the user's credentials, readable only by the
+user, as their URLs permit writing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
+import shutil
 import time
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
-from publisher.archive import Parcel
-from publisher.client import Kaggle, open_session
-from publisher.pace import ServiceError
-from publisher.refusal import explain, explain_response
+from dataset_builder.metadata import DATASET_METADATA
+from kernel.files import replacing
+from publisher.client import Kaggle
+from publisher.faults import ServiceError, explain, explain_response
+from publisher.session import open_session
 
 EXPIRY = 6 * 24 * 3600
 """Seconds for which an announced upload can be resumed (a week, less a margin)."""
@@ -29,6 +36,57 @@ EXPIRED = (400, 401, 403, 404, 409, 410, 412)
 """What an upload URL answers that is spent, expired or refused: one fresh start is tried, then the user is told."""
 MODIFIED = 315532800
 """The modification time that is announced, 1980-01-01, so that the same content is announced alike."""
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The modification time of every file in an archive."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One file to upload, known by its content."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+def pack(bundle: Path, out: Path) -> list[Parcel]:
+    """Write an archive of each top-level folder and a copy of each top-level file of `bundle` into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    parcels = []
+    for entry in sorted(bundle.iterdir()):
+        if entry.name == DATASET_METADATA or entry.name.startswith("."):
+            continue
+        path = out / (f"{entry.name}.zip" if entry.is_dir() else entry.name)
+        with replacing(path) as part:
+            if entry.is_dir():
+                _write_zip(entry, part)
+            else:
+                shutil.copyfile(entry, part)
+        parcels.append(Parcel(path, path.stat().st_size, hash_file(path)))
+    kept = {parcel.path.name for parcel in parcels}
+    for stale in out.iterdir():
+        if stale.name not in kept:
+            stale.unlink()
+    return parcels
+
+
+def _write_zip(folder: Path, path: Path) -> None:
+    # Stored, not deflated: weights do not shrink, and deflate's bytes depend on the zlib at hand.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(
+            (p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix()
+        ):
+            info = zipfile.ZipInfo(file.relative_to(folder).as_posix(), EPOCH)
+            info.external_attr, info.create_system = 0o644 << 16, 3
+            info.file_size = file.stat().st_size
+            with file.open("rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Uploads:
@@ -101,7 +159,7 @@ class Uploads:
     def _ask(self, doing: str, url: str, size: int) -> int | None:
         """Return how many bytes have arrived, or None where all have."""
         answer = self._request(doing, url, b"", {"Content-Length": "0", "Content-Range": f"bytes */{size}"})
-        if answer.status_code in (200, 201):
+        if 200 <= answer.status_code < 300:
             return None
         if answer.status_code == 308:
             return _received(answer)
@@ -116,7 +174,7 @@ class Uploads:
             file.seek(offset)
             body = CallbackIOWrapper(bar.update, file, "read") if parcel.size else b""
             answer = self._request(doing, url, body, headers)
-        if answer.status_code in (200, 201):
+        if 200 <= answer.status_code < 300:
             return True
         if answer.status_code == 308:
             return False

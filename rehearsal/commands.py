@@ -7,17 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from rehearsal.job import DEFAULT, JOBS, ROOT, find_job
 
 
 def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
-    command = commands.add_parser("rehearse", help="Run the kernel on a hidden test with the network cut")
+    command = commands.add_parser("rehearse", help="Run a job's kernel on a hidden test with the network cut")
     command.set_defaults(run=run_rehearse)
+    add_job(command)
+    add_job_options(command)
     command.add_argument("--input", type=Path, help="folder with test.csv and test_eegs/ [a simulated hidden test]")
-    command.add_argument(
-        "--out", type=Path, default=ROOT / "dist" / "rehearsal", help="where submission.csv and the log go"
-    )
+    command.add_argument("--out", type=Path, help="where submission.csv and the log go [dist/rehearsal]")
     command.add_argument("--layout", choices=("flat", "nested"), default="flat", help="where Kaggle mounts data sets")
     command.add_argument(
         "--isolation", choices=("auto", "namespace", "guard"), default="auto", help="how to cut the network"
@@ -27,23 +27,37 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of the simulated hidden test")
 
 
+def add_job(command: argparse.ArgumentParser) -> None:
+    """Add the option that says which job a command is about."""
+    command.add_argument("--job", choices=sorted(JOBS), default=DEFAULT, help="which kernel")
+
+
+def add_job_options(command: argparse.ArgumentParser) -> None:
+    """Add what the jobs' pushed files can be called with."""
+    for name, text in {name: text for job in JOBS.values() for name, text in job.options.items()}.items():
+        command.add_argument(f"--{name}", help=text)
+
+
+def job_arguments(args: argparse.Namespace) -> dict[str, str]:
+    """Return what was given of the options of all jobs."""
+    names = {name for job in JOBS.values() for name in job.options}
+    given = {name: getattr(args, name.replace("-", "_")) for name in sorted(names)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def run_rehearse(args: argparse.Namespace) -> None:
-    """Run the kernel on a hidden test with the network cut, and judge its submission.
+    """Run a job's kernel with the network cut, and judge what it leaves.
 
-    Builds the bundle, mounts it and the input as Kaggle does, runs the pushed file and checks what it wrote. The last
-    line is JSON: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the input has votes.
+    Builds the job's data sets, mounts them and the input as Kaggle does, runs the pushed file and checks what it wrote.
+    The last line is JSON; of the inference: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the
+    input has votes.
     """
-    from dataset_builder.bundle import build_bundle
-    from rehearsal.rehearse import hidden_test, rehearse
-
-    source = args.input or hidden_test(ROOT / "dist", recordings=args.recordings, seed=args.seed)
-    bundle = ROOT / "dist" / "dataset"
-    build_bundle(bundle)
-    result = rehearse(source, args.out, bundle=bundle, layout=args.layout, isolation=args.isolation, budget=args.budget)
-    report = result.report
-    print(f"\n{result.submission}: {report['rows']} rows, {report['fallbacks']} answered with the prior")
-    print(f"{report['ms_per_recording']:.0f} ms a recording, {result.seconds:.1f} s in all with loading")
-    if result.scores:
-        kl, uniform, prior = (result.scores[name] for name in ("kl", "kl_uniform", "kl_prior"))
-        print(f"KL {kl:.3f}; uniform {uniform:.3f}, prior {prior:.3f}")
-    print(json.dumps(result.to_json()))
+    job, dist = find_job(args.job), ROOT / "dist"
+    code = job.read_code(job_arguments(args))
+    folders = {slug: folder for slug, (folder, _) in job.build_data_sets(dist).items()}
+    code_file = job.folder(dist) / "script.py"
+    code_file.write_text(code, encoding="utf-8", newline="\n")
+    options = {name: getattr(args, name) for name in ("layout", "isolation", "budget", "recordings", "seed")}
+    out = args.out or job.folder(dist) / "rehearsal"
+    found = job.rehearse(args.input, out, folders, dist=dist, code_file=code_file, log=print, **options)
+    print("", *found.lines(), json.dumps(found.to_json()), sep="\n")

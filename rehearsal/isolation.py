@@ -1,4 +1,4 @@
-"""Runs a command as Kaggle would: its paths, read-only input, and no network. Called by `rehearse.py`.
+"""Runs a command as Kaggle would: its paths, read-only input, and no network.
 
 On Linux the command gets a user, mount and network namespace of its own, which an ordinary user may create: a new root
 on a temporary file system, where everything of the machine is mounted again and `/kaggle` is added. The network
@@ -73,7 +73,7 @@ def isolated(command: list[str], sandbox: Sandbox) -> Iterator[list[str]]:
 
 def _stage_script(stage: Path, sandbox: Sandbox) -> str:
     """Return the shell commands that build the new root."""
-    lines = [f"mount -t tmpfs tmpfs {stage}"]
+    lines = [shlex.join(["mount", "-t", "tmpfs", "tmpfs", str(stage)])]
     for entry in sorted(Path("/").iterdir()):
         target = f"{stage}{entry}"
         if entry.name == "kaggle":
@@ -83,6 +83,10 @@ def _stage_script(stage: Path, sandbox: Sandbox) -> str:
         elif entry.is_dir():
             lines.append(shlex.join(["mkdir", target]))
             lines.append(shlex.join(["mount", "--rbind", str(entry), target]))
+    # A file system of its own, so that nothing can be added beside the mounts either.
+    kaggle_input = f"{stage}/kaggle/input"
+    lines.append(shlex.join(["mkdir", "-p", kaggle_input]))
+    lines.append(shlex.join(["mount", "-t", "tmpfs", "tmpfs", kaggle_input]))
     for inside, outside in (*sandbox.read_only.items(), *sandbox.writable.items()):
         target = f"{stage}{inside}"
         if outside.is_dir():
@@ -95,6 +99,7 @@ def _stage_script(stage: Path, sandbox: Sandbox) -> str:
             # A mount's own restrictions are locked in a namespace, and must be repeated.
             flags = ",".join(["remount", "bind", "ro", *_locked_flags(outside)])
             lines.append(shlex.join(["mount", "-o", flags, target]))
+    lines.append(shlex.join(["mount", "-o", "remount,bind,ro", kaggle_input]))
     for folder in sandbox.hidden:
         lines.append(shlex.join(["mount", "-t", "tmpfs", "tmpfs", f"{stage}{folder.resolve()}"]))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the recording machine leaves of the potentials: band limits, saturation. `simulator.generate` calls it."""
+"""What the recording machine leaves of the potentials: band limits, saturation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What the body and the ward add to the brain: eyes, muscle, heart, breath, movement, handling.
 
-Windows of every class have them alike, so that no artefact tells a class; `simulator.other` adds more of some. Sources: Tatum et al., J Clin Neurophysiol 2011;28:231 (artefacts of the intensive care unit);
-Niedermeyer, 7th ed., ch. 7.
+Windows of every class have them alike, so that no artefact tells a class; `simulator.other` adds more of some.
+Sources: Tatum et al., J Clin Neurophysiol 2011;28:231 (artefacts of the intensive care unit); Niedermeyer, 7th ed.,
+ch. 7.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def add_arousal(rng: np.random.Generator, x: np.ndarray, onsets: np.ndarray) -> 
         swell = np.hanning(part.shape[1]) ** 0.3
         some = rng.choice(TEMPORAL, rng.integers(3, 9), replace=False)
         size = rng.lognormal(np.log(15), 0.6) * rng.lognormal(0, 0.4, (len(some), 1))
-        part[some] += (draw_hiss(rng, len(some), part.shape[1], rng.uniform(0.1, 0.6)) * swell * size).astype(np.float32)
+        part[some] += (draw_hiss(rng, len(some), part.shape[1], rng.uniform(0.1, 0.6)) * swell * size).astype(
+            np.float32
+        )
         for add in (add_eyes, add_blinks):
             if rng.random() < 0.6:
                 add(rng, part)
@@ -150,7 +153,8 @@ def add_eyes(rng: np.random.Generator, x: np.ndarray) -> None:
 def add_muscle(rng: np.random.Generator, x: np.ndarray) -> None:
     """Add steady or waxing muscle to `x` (19, n_times), in place: mostly temporal and frontopolar."""
     n_times = x.shape[1]
-    some = rng.choice(TEMPORAL if rng.random() < 0.75 else np.arange(19), rng.integers(1, 8), replace=False)
+    somewhere = TEMPORAL if rng.random() < 0.65 else np.arange(19)
+    some = rng.choice(somewhere, rng.integers(1, len(somewhere) + 1), replace=False)
     hiss = draw_hiss(rng, len(some), n_times, rng.uniform(0.1, 0.7))
     steady = rng.random() < 0.35
     if steady:

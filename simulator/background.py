@@ -1,7 +1,8 @@
 """The ongoing EEG of a patient: 1/f activity, rhythms, slowing, attenuation, bursts, sleep, asymmetry, sensor noise.
 
-`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology
-(background section); spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
+`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow
+Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology (background section);
+spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def draw_brain(rng: np.random.Generator) -> Brain:
     return Brain(
         microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
         exponent=rng.uniform(1.6, 3.4),
-        knee=rng.uniform(0.3, 4.0),
+        knee=float(np.clip(rng.lognormal(np.log(1.1), 0.7), 0.2, 4)),
         slow_hz=rng.lognormal(np.log(1.0), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
         slow_width=rng.uniform(0.4, 2.5),
         slow=chance(0.6, 0.2, 2.0),

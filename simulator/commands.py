@@ -25,7 +25,11 @@ def add_commands(commands: Any) -> None:
         "--gallery", type=Path, metavar="FILE.png", help="draw pages of every class instead of writing data"
     )
     command.add_argument(
-        "--compare", type=Path, metavar="DIR", help="print real and simulated figures (and draw both: --gallery)"
+        "--compare",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="print figures of the real recordings of folders and of simulated ones (and draw both: --gallery)",
     )
 
 

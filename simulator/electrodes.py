@@ -1,7 +1,7 @@
 """What electrodes, wires, reference and converter add: mains, pops, sweat, dead electrodes, shared noise, gaps.
 
-Called by `simulator.generate` on windows of every class alike; `simulator.other` adds more mains. Sources as in
-`simulator.artefacts`. Sizes include those of real recordings whose shared reference noise is ten times the EEG.
+Windows of every class have them alike; `simulator.other` adds more mains. Sources as in `simulator.artefacts`. Sizes
+include those of real recordings whose shared reference noise is ten times the EEG.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
+from eda.page import filter_for_display
 from kernel.constants import SFREQ
 from kernel.montage import MONTAGE, build_montage
 from simulator.fields import compute_laterality
@@ -34,9 +35,7 @@ FEATURES = (
 
 def read_channels(samples: np.ndarray) -> np.ndarray:
     """Return the 18 channels of `samples` (20, n_times) as a reader sees them: gaps at zero, 0.5 to 40 Hz."""
-    channels = np.nan_to_num(build_montage(samples[:19]).astype(np.float64))
-    band = signal.butter(3, [0.5, 40], "bandpass", fs=SFREQ, output="sos")
-    return signal.sosfiltfilt(band, channels, axis=1)
+    return filter_for_display(np.nan_to_num(build_montage(samples[:19]).astype(np.float64)))
 
 
 def compute_features(channels: np.ndarray) -> np.ndarray:
@@ -101,11 +100,11 @@ def compute_rhythm(channels: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (9,)
-        Over the four channels with most delta: its peak in hertz; the root mean square within 0.35 Hz of the peak and of
-        its double over that of all else below 20 Hz; the power at the double over that at the peak; the share of the
-        time in which the rhythm's envelope exceeds half of its 90th percentile. Over all channels: the first principal
-        component's share of the delta, that of Fp1-F7 and Fp2-F8, of the four frontal channels, of C3-P3, C4-P4 and
-        Cz-Pz, and the power of 20 to 40 Hz over delta.
+        Over the four channels with most delta: its peak in hertz; the root mean square within 0.35 Hz of the peak and
+        of its double over that of all else below 20 Hz; the power at the double over that at the peak; the share of
+        the time in which the rhythm's envelope exceeds half of its 90th percentile; then, over all channels, the first
+        principal component's share of the delta, that of Fp1-F7 and Fp2-F8, of the four frontal channels, of C3-P3,
+        C4-P4 and Cz-Pz; and the power of 20 to 40 Hz over delta, again of those four.
     """
     n_times = channels.shape[1]
     freqs = np.fft.rfftfreq(n_times, 1 / SFREQ)
@@ -114,8 +113,9 @@ def compute_rhythm(channels: np.ndarray) -> np.ndarray:
     band = (freqs >= 0.5) & (freqs <= 4)
     delta = power[:, band].sum(axis=1) + 1e-9
     top = np.argsort(delta)[-4:]
-    near = np.stack([power[top][:, np.abs(freqs - f) <= 0.25].mean() for f in freqs * (freqs <= 3.5)])
-    peak = float(freqs[np.where((freqs >= 0.6) & (freqs <= 3.5), near, 0).argmax()])
+    candidates = freqs[(freqs >= 0.6) & (freqs <= 3.5)]
+    nearness = np.clip(1 - np.abs(candidates[:, None] - freqs) / 0.35, 0, None)
+    peak = float(candidates[(nearness @ power[top].sum(axis=0)).argmax()])
     first, second = ((np.abs(freqs - f) <= 0.35) & (freqs >= 0.5) for f in (peak, 2 * peak))
     of_rhythm = power[top][:, first | second].sum(axis=1)
     rest = power[top][:, (freqs >= 0.5) & (freqs < 20)].sum(axis=1) - of_rhythm

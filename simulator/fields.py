@@ -30,7 +30,7 @@ def draw_fields(
 
     A pattern is a pair of homologous patches, the second weaker; a generalised one may add a midline patch. Rhythmic
     delta is mostly frontal (ACNS 2021, modifier "frontally predominant") and falls off backwards without a reversal of
-    its phase; discharges are anywhere. What `recruits`, as seizures do, has patches of a lobe or more.
+    its phase; discharges are anywhere. What `recruits`, as seizures do, has patches wide apart.
     """
     wide = laterality < 0.35
     frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
@@ -40,8 +40,8 @@ def draw_fields(
     lateral = rng.uniform(0.2, 0.9)
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     if polar or recruits:
-        spread = max(spread, rng.uniform(0.3, 1.0))
-    wander = 0.7 if wide and rng.random() < (0.8 if recruits else 0.5) else 0.1 if polar else 0.3
+        spread = max(spread, rng.uniform(0.2, 0.7) if recruits else rng.uniform(0.3, 1.0))
+    wander = 0.7 if wide and (recruits or rng.random() < 0.5) else 0.1 if polar else 0.3
     gains = np.linspace(0.0, 1.0, 11)
     for _ in range(5):
         places = [

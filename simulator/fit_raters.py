@@ -29,7 +29,9 @@ from tqdm import tqdm
 
 from simulator.voters import RATERS, combine, look
 
-LEVELS = [np.concatenate([[-2 * a], np.linspace(-a, a, n), [2 * a]]) for a, n in ((3.0, 7), (3.0, 5), (2.8, 5), (2.8, 5))]
+LEVELS = [
+    np.concatenate([[-2 * a], np.linspace(-a, a, n), [2 * a]]) for a, n in ((3.0, 7), (3.0, 5), (2.8, 5), (2.8, 5))
+]
 GRID = np.array(list(product(*LEVELS)))
 ROUNDS, CHUNK, CASES = 40, 4000, 11_000
 SLOPE = 4.0

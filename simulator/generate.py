@@ -237,8 +237,8 @@ def _draw_gain(rng: np.random.Generator, x: np.ndarray) -> np.float32:
 def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
     """Return how far the pattern stands out of the background, mean of the four strongest channels.
 
-    Readers see it by its peaks or by its energy: half of its 98th percentile or 1.3 times its root mean square over that
-    of the background, whichever is more. The former finds sparse discharges, the latter low but steady rhythms.
+    Readers see it by its peaks or by its energy: half of its 98th percentile or 1.3 times its root mean square, over
+    that of the background, whichever is more. The former finds sparse discharges, the latter low but steady rhythms.
     """
     inside = slice(*centre)
     active = on[inside] > 0.5

@@ -1,8 +1,8 @@
 """The head: 19 electrodes on a sphere, cortical sources, and how a source spreads over the scalp.
 
-Topographies are columns of microvolts per unit of a source at the 19 electrodes. The conductor is one homogeneous sphere; the blur of the skull is had by
-moving sources inward (Ary et al., IEEE Trans Biomed Eng 1981;28:447: a dipole in three shells looks like one at 0.6 of
-its eccentricity in a single one).
+Topographies are columns of microvolts per unit of a source at the 19 electrodes. The conductor is one homogeneous
+sphere; the blur of the skull is had by moving sources inward (Ary et al., IEEE Trans Biomed Eng 1981;28:447: a dipole
+in three shells looks like one at 0.6 of its eccentricity in a single one).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def compute_potential(position: np.ndarray, moment: np.ndarray, electrodes: np.n
 
 @cache
 def cortex() -> tuple[np.ndarray, np.ndarray]:
-    """Return directions (240, 3) of cortical patches, temporal and frontal base too, and the fields (19, 240) of radial ones."""
+    """Return directions (240, 3) of cortical patches, those of the base too, and fields (19, 240) of radial ones."""
     i = np.arange(N_SOURCES) + 0.5
     z = 1 - i / N_SOURCES * 1.5
     turn = np.pi * (1 + 5**0.5) * i

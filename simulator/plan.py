@@ -17,13 +17,15 @@ from simulator.voters import Properties, score
 
 SURE = 3.0
 """Beyond this score no rater's threshold lies."""
+SURE_SEIZURE = 2.0
+"""Beyond this score of "is it ictal" hardly any rater goes on to ask whether it is periodic or lateralised."""
 MOST_SALIENT = 15.0
-MOST_EVOLUTION = 1.5
-"""Above 1 it is not a change alone that says seizure, but the shape too: polyspikes at 1 Hz."""
+MOST_EVOLUTION = 2.5
+"""Above 1 not the change alone says seizure but the shape too, as polyspikes of 1 Hz do; the change is played as 1."""
 
 Kind = Literal["calm", "rhythm", "spike_wave", "irregular", "polyspikes", "fast"]
-SEIZURES: dict[Kind, float] = {"rhythm": 0.34, "spike_wave": 0.22, "irregular": 0.22, "polyspikes": 0.1, "fast": 0.12}
-"""Kinds of seizures and their shares: an evolving rhythm; spikes or sharp waves with slow waves; high waves whose regions
+SEIZURES: dict[Kind, float] = {"rhythm": 0.4, "spike_wave": 0.22, "irregular": 0.18, "polyspikes": 0.1, "fast": 0.1}
+"""Kinds of seizures and their shares: an evolving rhythm; spikes or sharp waves with slow waves; waves whose regions
 run out of step; polyspike complexes, slower than 2 Hz; low-voltage fast activity of few channels (Niedermeyer, ch. 30;
 Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021)."""
 
@@ -52,13 +54,13 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     p = replace(p, sharpness=_find_free(rng, p, "sharpness", 2, periodic))
     p = replace(p, laterality=_find_free(rng, p, "laterality", 3, lateral))
     kind = _draw_kind(rng, ictal, p.sharpness)
-    if ictal > SURE:  # no rater asks for these
+    if kind != "calm" and ictal > SURE_SEIZURE:
         p = replace(p, sharpness=_draw_sharpness(rng, kind), laterality=_draw_laterality(rng, kind))
     p = _set_rate(rng, p, kind, ictal)
     p = _set_salience(rng, p, kind, visible)
     unrest, apart = 1 - p.regularity, 0.0
     if kind != "calm":  # a seizure is seen by its evolution; raters ask no regularity of it
-        unrest = float(np.clip(rng.beta(1.3, 7) + (0.25 if kind == "irregular" else 0), 0, 0.8))
+        unrest = float(np.clip(rng.beta(1.2, 9) + (0.3 if kind == "irregular" else 0), 0, 0.8))
         apart = rng.uniform(0.3, 1) if kind == "irregular" else rng.beta(1, 6)
     return Plan(
         p,
@@ -94,9 +96,10 @@ def _draw_kind(rng: np.random.Generator, ictal: float, sharpness: float) -> Kind
     if rng.random() > 1 / (1 + np.exp(-2 * (ictal - 0.5))):
         return "calm"
     shares = dict(SEIZURES)
-    if ictal <= SURE:  # the sharpness is asked for
+    if ictal <= SURE_SEIZURE:  # the sharpness is asked for
         for kind in ("rhythm",) if sharpness > 0.55 else ("spike_wave", "polyspikes"):
             del shares[kind]
+    if ictal <= SURE:
         del shares["fast"]
     kinds = list(shares)
     weights = np.array([shares[k] for k in kinds])
@@ -111,7 +114,7 @@ def _draw_sharpness(rng: np.random.Generator, kind: Kind) -> float:
 def _draw_laterality(rng: np.random.Generator, kind: Kind) -> float:
     if kind == "fast":
         return rng.uniform(0.4, 1)
-    return float(rng.beta(1.2, 5)) if rng.random() < 0.55 else rng.uniform(0.3, 1)
+    return float(rng.beta(1.2, 6)) if rng.random() < 0.6 else rng.uniform(0.3, 1)
 
 
 def _draw_rate(rng: np.random.Generator, kind: Kind, sharpness: float) -> float:
@@ -120,7 +123,7 @@ def _draw_rate(rng: np.random.Generator, kind: Kind, sharpness: float) -> float:
     if kind == "fast":
         return float(np.clip(rng.lognormal(np.log(11), 0.4), 5, 22))
     middle, spread, low, high = {
-        "rhythm": (2.3, 0.45, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.0, 0.4, 1.0, 5),
+        "rhythm": (2.4, 0.4, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.2, 0.35, 1.0, 5),
     }.get(kind, (1.1, 0.4, 0.4, 3.0) if sharpness > 0.5 else (1.25, 0.4, 0.5, 3.6))  # fmt: skip
     return float(np.clip(rng.lognormal(np.log(middle), spread), low, high))
 
@@ -143,7 +146,7 @@ def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float)
 def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: float) -> Properties:
     """Return `p` with regularity, prevalence and salience at the score `visible`."""
     rhythmic = p.sharpness < 0.5
-    regularity = rng.beta(7, 1.3) if kind == "calm" else rng.beta(5, 2)  # a doubtful seizure is seldom a faint one
+    regularity = rng.beta(7, 1.3) if kind == "calm" else rng.beta(4, 2)  # a doubtful seizure is seldom a faint one
     prevalence = 1.0 if rng.random() < (0.35 if rhythmic else 0.65) else rng.uniform(0.45, 1)
     if kind != "calm":
         prevalence = 1.0 if rng.random() < 0.65 else rng.uniform(0.3, 1)
@@ -159,12 +162,10 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     power = 0.0
     often = replace(shape(0), salience=rng.uniform(4, MOST_SALIENT))
     if score(often)[0] < target:
-        power = _find(
-            lambda w: float(score(replace(shape(w), salience=often.salience))[0]), target, 0.0, 1.0
-        )
+        power = _find(lambda w: float(score(replace(shape(w), salience=often.salience))[0]), target, 0.0, 1.0)
     p = shape(power)
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
     if visible > SURE:
-        middle, spread = {"calm": (2.7, 0.55), "fast": (2.5, 0.5)}.get(kind, (5.0, 0.6))
+        middle, spread = {"calm": (3.0, 0.6), "fast": (2.5, 0.5)}.get(kind, (6.0, 0.6))
         salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
     return replace(p, salience=salience)

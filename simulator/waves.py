@@ -98,7 +98,7 @@ def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unres
     """
     part = np.arange(CYCLE_POINTS) / CYCLE_POINTS
     order = np.arange(1, 6)
-    size = rng.lognormal(np.log(0.22 + 0.25 * sharpness), 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
+    size = rng.lognormal(np.log(0.18 + 0.3 * sharpness), 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
     size = np.minimum(size, 0.7)
     size[0] = 1
     angle = rng.uniform(0, 2 * np.pi, 5)

@@ -24,6 +24,8 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from kernel.main import END, START
+
 USER, KEY, TOKEN = "alice", "0123456789abcdef0123456789abcdef", "KGAT_fedcba9876543210fedcba9876543210"
 REFRESH = "refresh-0011223344556677"
 STEPS = ("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "BLOBS_COPIED_TO_SDS")
@@ -38,6 +40,10 @@ class Fault:
     times: int = 1
     before: bool = True
     skip: int = 0
+
+
+Deviation = Callable[[dict[str, Any], dict[str, Any]], "dict[str, Any] | Response"]
+"""Takes what was asked and what would be answered; returns what is answered."""
 
 
 @dataclass
@@ -86,6 +92,7 @@ class Kaggle:
         self.kernels: dict[str, list[KernelVersion]] = {}
         self.submissions: list[Submission] = []
         self.faults: list[Fault] = []
+        self.deviations: dict[str, Deviation] = {}  # what becomes of every good answer to a method
         self.calls: list[str] = []
         self.times: list[float] = []  # when each call came
         self.authorized: list[tuple[str, bool]] = []  # path, and whether a credential came with it
@@ -214,7 +221,13 @@ class Kaggle:
             return getattr(self, f"do_{name}")(json.loads(body))
         if not self._knows(request.headers.get("Authorization", "")):
             return refuse(401, "Unauthenticated")
-        return getattr(self, f"do_{name}")(json.loads(body or b"{}"))
+        asked = json.loads(body or b"{}")
+        answer = getattr(self, f"do_{name}")(asked)
+        deviation = self.deviations.get(name)
+        if deviation is None or answer.status_code >= 400:
+            return answer
+        changed = deviation(asked, json.loads(answer.get_data() or b"{}"))
+        return answer if changed is None else reply(changed) if isinstance(changed, dict) else changed
 
     def _knows(self, authorization: str) -> bool:
         kind, _, value = authorization.partition(" ")
@@ -350,7 +363,7 @@ class Kaggle:
 
     def do_DownloadDataset(self, asked: dict[str, Any]) -> Response:
         ref, dataset = self._shown(asked, read=False)
-        number = asked["datasetVersionNumber"]
+        number = asked.get("datasetVersionNumber") or (dataset.shown if dataset else 0)
         if dataset is None or number > dataset.shown or asked["fileName"] not in dataset.versions[number - 1].files:
             return refuse(404, "Not found")
         return Response("", 302, headers={"Location": f"http://localhost/dataset/{ref}/{number}/{asked['fileName']}"})
@@ -374,6 +387,8 @@ class Kaggle:
             "currentVersionNumber": len(versions),
             "datasetDataSources": saved.get("datasetDataSources", []),
             "competitionDataSources": saved.get("competitionDataSources", []),
+            "kernelDataSources": saved.get("kernelDataSources", []),
+            "modelDataSources": saved.get("modelDataSources", []),
             "isPrivate": saved.get("isPrivate", False),
             "enableInternet": saved.get("enableInternet", False),
         }
@@ -389,6 +404,8 @@ class Kaggle:
         for name, key in (
             ("invalidCompetitionSources", "competitionDataSources"),
             ("invalidDatasetSources", "datasetDataSources"),
+            ("invalidKernelSources", "kernelDataSources"),
+            ("invalidModelSources", "modelDataSources"),
         ):
             refused = self.save_answer.get(name, [])
             asked[key] = [source for source in asked.get(key, []) if source not in refused]
@@ -408,8 +425,8 @@ class Kaggle:
         return dataset is not None and bool(dataset.versions) and self._status(dataset.versions[-1]) == "READY"
 
     def _run(self, asked: dict[str, Any]) -> KernelVersion | None:
-        label = asked.get("versionLabel", "")
         versions = self.kernels.get(f"{asked['userName']}/{asked['kernelSlug']}", [])
+        label = asked.get("versionLabel", f"v{len(versions)}")
         if not label.startswith("v") or not 0 < int(label[1:]) <= len(versions):
             return None
         return versions[int(label[1:]) - 1]
@@ -429,7 +446,9 @@ class Kaggle:
         run = self._run(asked)
         if run is None:
             return refuse(404, "Not found")
-        base = f"http://localhost/output/{asked['userName']}/{asked['kernelSlug']}/{asked['versionLabel'][1:]}"
+        ref = f"{asked['userName']}/{asked['kernelSlug']}"
+        number = asked.get("versionLabel", f"v{len(self.kernels[ref])}")[1:]
+        base = f"http://localhost/output/{ref}/{number}"
         items = [{"fileName": name, "url": f"{base}/{n}"} for n, name in enumerate(run.outputs or {})]
         return self._page("files", items, asked, log=run.log)
 
@@ -443,6 +462,10 @@ class Kaggle:
         return reply(self.limits) if self.member else refuse(403, "You must accept the rules")
 
     def do_CreateCodeSubmission(self, asked: dict[str, Any]) -> Response:
+        if not self.member:
+            return refuse(403, "You must accept the rules")
+        if not self.limits.get("numAllowedNow"):
+            return refuse(400, "You have no submissions left")
         self.submissions.append(Submission(asked))
         self.lags["submissions"] = self.lag
         return reply({"message": "Successfully submitted", "ref": 1000 + len(self.submissions)})
@@ -537,7 +560,7 @@ def end_log(version: KernelVersion) -> str:
     """Return the log of a run that ended well."""
     tree = json.loads(version.request["text"].rsplit("# published: ", 1)[1])["tree_sha256"]
     end = {"rows": 3, "fallbacks": 0, "seconds": 12.5, "models": [{"name": "b2"}], "tree_sha256": tree}
-    return as_log(f"HMS-START {json.dumps({'tree_sha256': tree})}\nworking\nHMS-END {json.dumps(end)}")
+    return as_log(f"{START} {json.dumps({'tree_sha256': tree})}\nworking\n{END} {json.dumps(end)}")
 
 
 def submission_output(_: KernelVersion) -> dict[str, bytes]:

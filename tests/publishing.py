@@ -1,4 +1,4 @@
-"""What the tests of `publisher` share: a desk with a stand-in for Kaggle, a small bundle, and the command line."""
+"""What the tests of `publisher` share: a desk with a stand-in for Kaggle, a tiny checkout, and the command line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import base64
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kaggle_server import KEY, REFRESH, TOKEN, USER, Kaggle
-from tests.publish_quickly import serve
+from tests.tiny_job import serve, write_checkout
 
 FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
@@ -24,12 +25,11 @@ if os.name == "posix":
     FORKS.set_forkserver_preload(
         [
             *("requests", "tenacity", "tqdm.utils", "bleach", "dotenv", "slugify", "dateutil.relativedelta", "pandas"),
-            *("google.protobuf.field_mask_pb2", "packaging.version", "kagglesdk", "build", "kernel.submission"),
-            *("publisher.archive", "publisher.pace", "publisher.refusal", "publisher.log", "publisher.screen"),
-            *("dataset_builder.metadata", "tests.publish_quickly"),
+            *("google.protobuf.field_mask_pb2", "packaging.version", "kagglesdk", "build", "rehearsal.rehearse"),
+            *("dataset_builder.bundle", "rehearsal.memory", "publisher.faults", "publisher.screen", "tests.tiny_job"),
         ]
     )
-QUICKLY = Path(__file__).with_name("publish_quickly.py")
+TINY_JOB = Path(__file__).with_name("tiny_job.py")
 DATASET, KERNEL = f"{USER}/hms-scalogram-bundle", f"{USER}/hms-scalogram-inference"
 SECRETS = (KEY, TOKEN, REFRESH, base64.b64encode(f"{USER}:{KEY}".encode()).decode())
 
@@ -50,27 +50,25 @@ class Result:
 class Desk:
     """One user's folder, home and server. Every run is looked through for credentials."""
 
-    def __init__(self, folder: Path, server: Kaggle) -> None:
+    def __init__(self, folder: Path, server: Kaggle, *, new: bool = True) -> None:
         self.folder, self.server = folder, server
         self.home, self.dist, self.source = folder / "home", folder / "dist", folder / "source"
         self.environment: dict[str, str] = {"VERBOSE": "1", "VERBOSE_OUTPUT": "1"}
-        (self.source / "kernel").mkdir(parents=True, exist_ok=True)
-        (self.source / "weights" / "b2").mkdir(parents=True, exist_ok=True)
-        (self.source / "kernel" / "predict.py").write_text("print('predict')\n")
-        (self.source / "weights" / "b2" / "config.json").write_text("{}")
-        self.change_weights("first")
+        if new:
+            write_checkout(self.source)
+            self.change_weights("first")
 
     def change_weights(self, name: str) -> None:
         """Give the bundle another content."""
         (self.source / "weights" / "b2" / "fold_0.weights.h5").write_bytes(name.encode() * 20_000)
 
     def command(self, *argv: str) -> list[str]:
-        extra = ["--input", "."] if argv[0] == "push" else []
+        extra = ["--input", str(self.source / "hidden")] if argv[0] == "push" else []
         # A later --interval or --timeout overrides these.
         pace = ["--interval", "0.02", "--timeout", "10", "--patience", "20"]
         return [
             sys.executable,
-            str(QUICKLY),
+            str(TINY_JOB),
             str(self.source),
             argv[0],
             "--dist",
@@ -143,11 +141,25 @@ class Desk:
                         assert secret.encode() not in path.read_bytes(), f"a credential is in {path}"
 
 
+class Prepared:
+    """A user's folder and a server as some commands left them, from which any number of tests go on."""
+
+    def __init__(self, folder: Path, prepare: Callable[[Desk], object]) -> None:
+        self.folder, self.server = folder, Kaggle()
+        self.server.close()
+        with open_desk(folder) as desk:
+            prepare(desk)
+            self.server.take_over(desk.server)
+
+
 @contextmanager
-def open_desk(folder: Path) -> Iterator[Desk]:
-    """Yield a desk with a server of its own."""
+def open_desk(folder: Path, prepared: Prepared | None = None) -> Iterator[Desk]:
+    """Yield a desk with a server of its own, new or as it was prepared."""
     server = Kaggle()
+    if prepared:
+        shutil.copytree(prepared.folder, folder, dirs_exist_ok=True)
+        server.take_over(prepared.server)
     try:
-        yield Desk(folder, server)
+        yield Desk(folder, server, new=prepared is None)
     finally:
         server.close()

@@ -1,23 +1,48 @@
+import base64
 import hashlib
+import importlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from dataset_builder.bundle import build_bundle, hash_tree
-from dataset_builder.wheels import fetch_wheels, hash_record, read_requirements
+from dataset_builder.wheels import fetch_wheels, read_requirements
 from kernel import main as kernel_main
 from tests.conftest import ROOT
 
+MODULE = "little_tool"
+
 
 @pytest.fixture(scope="module")
-def wheels() -> Path:
-    """The folder of fetched wheels: fetched by the first test that needs one."""
-    folder = ROOT / "dist" / "wheels"
-    fetch_wheels(folder)
+def wheels(tmp_path_factory) -> Path:
+    """A folder with a small pure-Python wheel, and the `wheels.txt` that names it."""
+    folder = tmp_path_factory.mktemp("wheels")
+    info = f"{MODULE}-1.0.dist-info"
+    files = {
+        f"{MODULE}/__init__.py": "VALUE = 42\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: little-tool\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    hashes = {name: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()) for name, text in files.items()}
+    rows = [f"{name},sha256={hashes[name].decode().rstrip('=')},{len(text)}\n" for name, text in files.items()]
+    wheel = folder / f"{MODULE}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in {**files, f"{info}/RECORD": "".join(rows) + f"{info}/RECORD,,\n"}.items():
+            archive.writestr(name, text)
+    pin = f"little-tool==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    (folder / "wheels.txt").write_text("# One package.\n" + pin)
     return folder
+
+
+def build(out: Path, checkout: Path, wheels: Path, **options):
+    """Build the bundle of a checkout, the small wheel in it."""
+    return build_bundle(out, root=checkout, wheels=wheels, requirements=wheels / "wheels.txt", **options)
 
 
 @pytest.fixture
@@ -38,14 +63,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_same_input_same_bytes(checkout, wheels, tmp_path):
-    first = build_bundle(tmp_path / "a", root=checkout, wheels=wheels)
-    second = build_bundle(tmp_path / "b" / "deeper", root=checkout, wheels=wheels)
+    first = build(tmp_path / "a", checkout, wheels)
+    second = build(tmp_path / "b" / "deeper", checkout, wheels)
     assert first == second
     assert contents(tmp_path / "a") == contents(tmp_path / "b" / "deeper")
 
 
 def test_the_manifest_tells_all(checkout, wheels, tmp_path):
-    manifest = build_bundle(tmp_path / "out", root=checkout, wheels=wheels, owner="someone")
+    manifest = build(tmp_path / "out", checkout, wheels, owner="someone")
     files = contents(tmp_path / "out")
     assert json.loads(files.pop("manifest.json")) == manifest
     assert json.loads(files.pop("dataset-metadata.json"))["id"].startswith("someone/")
@@ -58,10 +83,16 @@ def test_the_manifest_tells_all(checkout, wheels, tmp_path):
     assert manifest["tree_sha256"] == hash_tree(list(reversed(manifest["files"])))
 
 
+def test_the_licence_travels_with_the_code(checkout, wheels, tmp_path):
+    shutil.copyfile(ROOT / "LICENSE", checkout / "LICENSE")
+    build(tmp_path / "out", checkout, wheels)
+    assert (tmp_path / "out" / "kernel" / "LICENSE").read_text().startswith("MIT License")
+
+
 def test_any_change_changes_the_tree(checkout, wheels, tmp_path):
-    before = build_bundle(tmp_path / "out", root=checkout, wheels=wheels)
+    before = build(tmp_path / "out", checkout, wheels)
     (checkout / "weights" / "small" / "fold_0.weights.h5").write_bytes(b"Weights")
-    after = build_bundle(tmp_path / "out", root=checkout, wheels=wheels)
+    after = build(tmp_path / "out", checkout, wheels)
     assert before["tree_sha256"] != after["tree_sha256"]
 
 
@@ -70,7 +101,7 @@ def test_nothing_unexpected_gets_in(checkout, wheels, tmp_path):
         (checkout / name).write_text("x")
     (checkout / "weights" / "without_weights").mkdir()
     (checkout / "weights" / "without_weights" / "config.json").write_text("{}")
-    build_bundle(tmp_path / "out", root=checkout, wheels=wheels)
+    build(tmp_path / "out", checkout, wheels)
     found = {name for name in contents(tmp_path / "out") if not name.startswith(("kernel/", "wheels/"))}
     model = "weights/small/"
     expected = {"manifest.json", "dataset-metadata.json"}
@@ -89,7 +120,7 @@ def test_a_secret_stops_the_build(checkout, wheels, tmp_path, name):
     (checkout / name).parent.mkdir(parents=True, exist_ok=True)
     (checkout / name).write_text("nothing")
     with pytest.raises(ValueError, match=f"{Path(name).name}: looks like a secret"):
-        build_bundle(tmp_path / "out", root=checkout, wheels=wheels)
+        build(tmp_path / "out", checkout, wheels)
     assert not (tmp_path / "out").exists()
 
 
@@ -100,36 +131,44 @@ def test_a_secret_stops_the_build(checkout, wheels, tmp_path, name):
 def test_a_secret_inside_a_file_stops_the_build(checkout, wheels, tmp_path, content):
     (checkout / "kernel" / "constants.py").write_text(f"KEY = '''{content}'''")
     with pytest.raises(ValueError, match=r"constants\.py: holds what looks like a secret"):
-        build_bundle(tmp_path / "out", root=checkout, wheels=wheels)
+        build(tmp_path / "out", checkout, wheels)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_checkout_without_weights_is_refused(checkout, wheels, tmp_path):
     shutil.rmtree(checkout / "weights")
     with pytest.raises(FileNotFoundError, match="no model here"):
-        build_bundle(tmp_path / "out", root=checkout, wheels=wheels)
+        build(tmp_path / "out", checkout, wheels)
 
 
-def test_wheels_are_pure_python_and_taken_from_disk_without_network(wheels, tmp_path, monkeypatch):
-    assert all(path.name.endswith("-py3-none-any.whl") for path in fetch_wheels(wheels))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
+def test_no_wheel_is_shipped_and_none_fetched(checkout, tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)  # pip cannot be called
+    monkeypatch.setattr("dataset_builder.bundle.describe_commit", lambda root: {})
+    manifest = build_bundle(tmp_path / "out", root=checkout, wheels=tmp_path / "wheels")
+    assert not any(entry["path"].startswith("wheels/") for entry in manifest["files"])
+
+
+def test_a_wheel_is_fetched_once_by_pip_then_taken_from_disk(wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", wheels.as_uri())
+    (fetched,) = fetch_wheels(tmp_path / "wheels", wheels / "wheels.txt")
+    assert fetched.read_bytes() == (wheels / fetched.name).read_bytes()
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    assert fetch_wheels(wheels)
-    with pytest.raises(ValueError, match=r"cannot fetch keras_cv-.*; connect, or put them into"):
-        fetch_wheels(tmp_path / "empty")
+    assert fetch_wheels(tmp_path / "wheels", wheels / "wheels.txt") == [fetched]
+    with pytest.raises(ValueError, match=rf"cannot fetch {MODULE}-1\.0.*; connect, or put them into"):
+        fetch_wheels(tmp_path / "empty", wheels / "wheels.txt")
 
 
 def test_a_wheel_with_another_hash_is_refused(wheels, tmp_path):
-    for path in fetch_wheels(wheels):
-        (tmp_path / path.name).write_bytes(path.read_bytes() + b"x")
+    (path,) = wheels.glob("*.whl")
+    (tmp_path / path.name).write_bytes(path.read_bytes() + b"x")
     with pytest.raises(ValueError, match="sha256 is not the one in"):
-        fetch_wheels(tmp_path)
+        fetch_wheels(tmp_path, wheels / "wheels.txt")
 
 
 def test_a_wheel_without_hash_is_refused(tmp_path):
-    (tmp_path / "wheels.txt").write_text("keras-cv==0.9.0\n")
+    (tmp_path / "wheels.txt").write_text("little-tool==1.0\n")
     with pytest.raises(ValueError, match="--hash=sha256"):
         read_requirements(tmp_path / "wheels.txt")
 
@@ -140,7 +179,7 @@ def test_a_wheel_without_hash_is_refused(tmp_path):
 @pytest.fixture
 def bundle(checkout, wheels, tmp_path) -> Path:
     folder = tmp_path / "input" / kernel_main.BUNDLE_NAME
-    build_bundle(folder, root=checkout, wheels=wheels)
+    build(folder, checkout, wheels)
     return folder
 
 
@@ -189,7 +228,7 @@ def test_a_wheel_may_come_as_a_folder(bundle, suffix):
     folder = wheel.with_suffix(suffix)
     (bundle / "unpacked").rename(folder)
     kernel_main.verify(*kernel_main.find_bundle(bundle.parent))
-    victim = folder / "keras_cv" / "__init__.py"
+    victim = folder / MODULE / "__init__.py"
     victim.write_text("damaged")
     with pytest.raises(ValueError, match=f"{victim}: missing or damaged"):
         kernel_main.verify(*kernel_main.find_bundle(bundle.parent))
@@ -199,23 +238,19 @@ def test_a_wheel_may_come_as_a_folder(bundle, suffix):
 
 
 @pytest.mark.parametrize("unpacked", [False, True])
-def test_a_wheel_serves_only_what_does_not_import(tmp_path, monkeypatch, unpacked):
-    wheel = tmp_path / "absent_module-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("absent_module/__init__.py", "VALUE = 42\n")
-        archive.writestr("absent_module-1.0.dist-info/RECORD", "absent_module-1.0.dist-info/RECORD,,\n")
-    entries = [{"path": wheel.name, "module": "absent_module"}, {"path": "json.whl", "module": "json"}]
-    assert len(hash_record(wheel)) == 64
+def test_a_wheel_serves_only_what_does_not_import(bundle, monkeypatch, unpacked):
+    folder, manifest = kernel_main.find_bundle(bundle.parent)
+    (wheel,) = (folder / "wheels").glob("*.whl")
     if unpacked:
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(tmp_path / "content")
+        content = folder / "content"
+        zipfile.ZipFile(wheel).extractall(content)
         wheel.unlink()
-        (tmp_path / "content").rename(wheel)
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
-    assert kernel_main.provide_modules(tmp_path, {"files": entries}) == ["absent_module"]
-    module = __import__("absent_module")
-    assert module.VALUE == 42
-    __import__("sys").modules.pop("absent_module")
+        content.rename(wheel)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    importable = {"path": "json.whl", "module": "json"}
+    assert kernel_main.provide_modules(folder, {"files": [*manifest["files"], importable]}) == [MODULE]
+    assert importlib.import_module(MODULE).VALUE == 42
+    sys.modules.pop(MODULE)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": "other"}', "{}"])

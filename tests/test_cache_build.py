@@ -1,4 +1,4 @@
-"""Building a store: killed, changed, damaged or short of space, the same command ends in the same bytes."""
+"""Building a cache: killed, changed, damaged or short of space, the same command ends in the same bytes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ import pytest
 
 import build as command_line
 from cache.build import Summary, build_cache, choose_folder
-from cache.cache import WINDOWS_PER_SHARD, open_cache
-from cache.labelled import find_windows
-from cache.shard import LEVELS, shard_path
+from cache.cache import open_cache
+from cache.plan import find_windows
+from cache.shard import INPUT_LEVELS, pieces_per_shard, shard_path
 from dataset_builder.cache_data_set import build_cache_data_set
 from kernel.constants import SFREQ, VOTES
 from kernel.inputs import InputConfig, RawConfig, build_input
@@ -31,6 +31,7 @@ from kernel.scalogram import ScalogramConfig
 from tests.conftest import ROOT, make_eeg, write_recording
 
 SMALL = ScalogramConfig(n_freqs=4, f_min=2, stride=64)
+PER_SHARD = pieces_per_shard(SMALL)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 BUILD = """
 import sys
@@ -90,7 +91,7 @@ def test_stored_and_computed_inputs_agree(data: Path, whole: Path) -> None:
     computed = np.stack(
         [build_input(read_channels(data / "train_eegs" / f"{eeg}.parquet", int(start)), SMALL) for eeg, start in keys]
     )
-    half = np.ptp(computed, axis=-1, keepdims=True) / LEVELS / 2
+    half = np.ptp(computed, axis=-1, keepdims=True) / INPUT_LEVELS / 2
     assert (np.abs(cache.read(keys) - computed) <= half * 1.001 + 1e-6).all()
 
 
@@ -113,7 +114,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(data: Path, whole: Pa
             env=ENVIRONMENT, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
         while process.poll() is None and not (
-            (tmp_path / "windows.npy").exists()
+            (tmp_path / "pieces.npy").exists()
             and len(list(tmp_path.glob("shard_*.npy"))) >= moment
             and list(tmp_path.glob(".shard_*.part"))
         ):
@@ -132,47 +133,47 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(data: Path, whole: Pa
 
 def test_new_recordings_are_added_and_the_old_ones_kept(data: Path, tmp_path: Path) -> None:
     grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 6))
-    store = tmp_path / "store"
-    assert build(grown, store).shards == 4
-    early = {path: path.stat().st_mtime_ns for path in sorted(store.glob("shard_*"))[:3]}
+    built = tmp_path / "built"
+    assert build(grown, built).shards == 4
+    early = {path: path.stat().st_mtime_ns for path in sorted(built.glob("shard_*"))[:3]}
     write_data(grown, range(1, 8))
-    made = build(grown, store)
+    made = build(grown, built)
     assert (made.windows, made.written) == (280, 2)  # the last, partial shard and the one after it
     assert {path: path.stat().st_mtime_ns for path in early} == early
     with pytest.raises(ValueError, match="holds windows of another data set only"):
-        build(write_data(tmp_path / "other", [99], windows=2), store)
+        build(write_data(tmp_path / "other", [99], windows=2), built)
 
 
 def test_a_changed_recording_is_redone(data: Path, whole: Path, tmp_path: Path) -> None:
     changed = shutil.copytree(data, tmp_path / "data")
-    store = shutil.copytree(whole, tmp_path / "store")
+    built = shutil.copytree(whole, tmp_path / "built")
     path = changed / "train_eegs" / "3.parquet"
     stat = path.stat()
     write_recording(path, make_eeg(14_000, seed=77))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its date says nothing
-    made = build(changed, store)
-    assert made.written == 1 + (80 // WINDOWS_PER_SHARD != 119 // WINDOWS_PER_SHARD)
+    made = build(changed, built)
+    assert made.written == 1 + (80 // PER_SHARD != 119 // PER_SHARD)
     build(changed, tmp_path / "fresh")
-    assert read_files(store) == read_files(tmp_path / "fresh")
+    assert read_files(built) == read_files(tmp_path / "fresh")
     os.utime(path)
-    assert build(changed, store).written == 0
+    assert build(changed, built).written == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "gone"])
-def test_damage_is_mended_by_running_again(data: Path, whole: Path, tmp_path: Path, damage: str) -> None:
-    store = shutil.copytree(whole, tmp_path / "store")
-    path = shard_path(store, 2)
+def test_damage_is_repaired_by_running_again(data: Path, whole: Path, tmp_path: Path, damage: str) -> None:
+    built = shutil.copytree(whole, tmp_path / "built")
+    path = shard_path(built, 2)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes(content[:5000] if damage == "truncated" else content)
-        cache = open_cache(store, SMALL)
+        cache = open_cache(built, SMALL)
         with pytest.raises(ValueError, match=rf"shard_00002\.npy: {damage}"):
             cache.read(cache.keys)
-    assert build(data, store).written == 1
-    assert read_files(store) == read_files(whole)
+    assert build(data, built).written == 1
+    assert read_files(built) == read_files(whole)
 
 
 def _limit_files() -> None:
@@ -181,18 +182,18 @@ def _limit_files() -> None:
 
 
 def test_a_full_disk_is_one_clear_line_and_costs_nothing_stored(data: Path, whole: Path, tmp_path: Path) -> None:
-    store = shutil.copytree(whole, tmp_path / "store")
+    built = shutil.copytree(whole, tmp_path / "built")
     for index in (3, 4):
-        shard_path(store, index).unlink()
+        shard_path(built, index).unlink()
     done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(data), str(store), "1"],
+        [sys.executable, "-c", BUILD, str(data), str(built), "1"],
         env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, preexec_fn=_limit_files,
     )  # fmt: skip
     assert done.returncode != 0
     assert "no space left to write" in done.stderr.splitlines()[-1]
-    assert not list(store.glob(".*.part"))
-    cache = open_cache(store, SMALL)
-    assert len(cache) == 3 * WINDOWS_PER_SHARD
+    assert not list(built.glob(".*.part"))
+    cache = open_cache(built, SMALL)
+    assert len(cache) == 3 * PER_SHARD
     np.testing.assert_array_equal(cache.read(cache.keys), open_cache(whole, SMALL).read(cache.keys))
 
 
@@ -200,22 +201,22 @@ def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -
     mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here (unshare is not allowed)")
-    command = f"{mount} && {sys.executable} -c '{BUILD}' {data} {tmp_path}/store 1; ls {tmp_path}/store"
+    command = f"{mount} && {sys.executable} -c '{BUILD}' {data} {tmp_path}/built 1; ls {tmp_path}/built"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
     )
-    assert re.search(r"store: needs [34]\.\d MB more, the disk has [01]\.\d MB free", done.stderr.splitlines()[-1])
+    assert re.search(r"built: needs [34]\.\d MB more, the disk has [01]\.\d MB free", done.stderr.splitlines()[-1])
     assert done.stdout == ""
 
 
 def test_an_unreadable_recording_is_named_and_the_others_are_stored(data: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(data, tmp_path / "data")
     (broken / "train_eegs" / "7.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"7\.parquet: not a readable parquet file.*88 windows beside them"):
-        build(broken, tmp_path / "store")
-    assert len(open_cache(tmp_path / "store", SMALL)) == 3 * WINDOWS_PER_SHARD
+    with pytest.raises(ValueError, match=r"7\.parquet: not a readable parquet file.*2 of 5 shards are not written"):
+        build(broken, tmp_path / "built")
+    assert len(open_cache(tmp_path / "built", SMALL)) == 3 * PER_SHARD
     shutil.copy(data / "train_eegs" / "7.parquet", broken / "train_eegs")
-    assert build(broken, tmp_path / "store").written == 2
+    assert build(broken, tmp_path / "built").written == 2
 
 
 def test_a_second_builder_waits_outside(data: Path, whole: Path) -> None:
@@ -236,7 +237,8 @@ def test_windows_are_the_distinct_labelled_ones(tmp_path: Path) -> None:
     rows = pd.DataFrame({"eeg_id": rng.integers(1, 9, 400), "eeg_label_offset_seconds": 2.0 * rng.integers(0, 40, 400)})
     for name in VOTES:
         rows[name] = rng.integers(0, 2, 400) if name == "lpd_vote" else 1
-    rows = rows.drop_duplicates(["eeg_id", "eeg_label_offset_seconds"])
+    rows = rows.drop_duplicates(["eeg_id", "eeg_label_offset_seconds"]).assign(patient_id=1)
+    (tmp_path / "train_eegs").mkdir()
     pd.concat([rows, rows.head(9)]).to_csv(tmp_path / "train.csv", index=False)
     every = find_windows(tmp_path)
     expected = sorted({(int(eeg), int(s * SFREQ)) for eeg, s in rows.to_numpy()[:, :2]})
@@ -251,31 +253,17 @@ def test_windows_are_the_distinct_labelled_ones(tmp_path: Path) -> None:
         assert list(map(tuple, find_windows(tmp_path, limit).tolist())) == sorted(chosen)
 
 
-@pytest.mark.parametrize(
-    ("table", "said"),
-    [
-        (None, "train.csv: no such file"),
-        (f"eeg_id,eeg_label_offset_seconds,{','.join(VOTES)}\na,0,1,1,1,1,1,1\n", "train.csv: eeg_id must be whole"),
-        ("eeg_id,seizure_vote\n1,2\n", "train.csv: Usecols do not match"),
-        (f"eeg_id,eeg_label_offset_seconds,{','.join(VOTES)}\n1,0,1,1,1,1,1,1\n1,x,1,1,1,1,1,1\n", "train.csv: line 3"),
-    ],
-)
-def test_bad_tables_are_named(tmp_path: Path, table: str | None, said: str) -> None:
-    if table is not None:
-        (tmp_path / "train.csv").write_text(table)
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
-        find_windows(tmp_path)
-
-
 def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["cache", "--data", str(data), "--out", str(tmp_path), "--per-pattern", "2", "--jobs", "1"]
     assert command_line.main(call) == 0
-    assert "scalogram: 14 windows of 7 recordings, 6.4 MB; 1 of 1 shards written" in capsys.readouterr().out
+    assert "channels: 14 windows of 7 recordings, 3.5 MB; 1 of 1 shards written" in capsys.readouterr().out
     assert command_line.main(call) == 0
     assert "0 of 1 shards written" in capsys.readouterr().out
     assert command_line.main([*call[:2], str(tmp_path / "nowhere")]) == 1
     assert "no such file" in capsys.readouterr().err
-    assert choose_folder(tmp_path, ScalogramConfig()) == tmp_path / "scalogram"
+    assert command_line.main([*call, "--model", "seed_b2"]) == 0
+    assert "scalogram: 14 windows of 7 recordings, 6.4 MB; 1 of 1 shards written" in capsys.readouterr().out
+    assert choose_folder(tmp_path, None) == tmp_path / "channels"
     assert choose_folder(tmp_path, SMALL) == tmp_path / "scalogram_2"
     assert choose_folder(tmp_path, RawConfig()) == tmp_path / "raw"
 
@@ -294,5 +282,40 @@ def test_the_data_set_to_publish(data: Path, whole: Path, tmp_path: Path) -> Non
     assert len(cache) == 280
     assert build_cache_data_set(root, tmp_path / "out", "someone") == manifest
     shard_path(root / "scalogram", 4).unlink()
-    with pytest.raises(ValueError, match=r"256 of 280 windows are stored; run `python build\.py cache`"):
+    with pytest.raises(ValueError, match=r"256 of 280 pieces are stored; run `python build\.py cache`"):
         build_cache_data_set(root, tmp_path / "out", "someone")
+
+
+def test_channels_are_built_under_the_same_guarantees(data: Path, tmp_path: Path) -> None:
+    whole, folder = tmp_path / "whole", tmp_path / "folder"
+    made = build_cache(data, whole, jobs=1, progress=False)
+    assert (made.windows, made.recordings, made.shards) == (280, 7, 1)
+    assert len(open_cache(whole, None)) == 7 * 7  # 70 s of each recording, 10 s a piece: overlapping windows share them
+    grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 4))
+    build_cache(grown, folder, jobs=2, progress=False)
+    keys = [(2, 0), (3, 3_900)]
+    early = open_cache(folder, None).read(keys)
+    write_data(grown, range(1, 8))
+    assert build_cache(grown, folder, jobs=2, progress=False).written == 1
+    assert read_files(folder) == read_files(whole)
+    np.testing.assert_array_equal(open_cache(folder, None).read(keys), early)
+
+    records = np.load(shard_path(folder, 0), mmap_mode="r+")
+    records["codes"][9, 4, 700] ^= 1
+    records.flush()
+    cache = open_cache(folder, None)
+    np.testing.assert_array_equal(cache.read([(1, 0)]), open_cache(whole, None).read([(1, 0)]))
+    with pytest.raises(ValueError, match=r"shard_00000\.npy: altered, the checksum of record 9 differs; run `python"):
+        cache.read(keys)
+    assert build_cache(grown, folder, jobs=1, progress=False).written == 1
+    assert read_files(folder) == read_files(whole)
+
+    write_recording(grown / "train_eegs" / "3.parquet", make_eeg(16_000, seed=3))  # it has grown
+    assert build_cache(grown, folder, jobs=1, progress=False).written == 1
+    live = read_channels(grown / "train_eegs" / "3.parquet", 3_900)
+    np.testing.assert_allclose(open_cache(folder, None).read([(3, 3_900)])[0], live, atol=0.02)
+    write_recording(grown / "train_eegs" / "3.parquet", make_eeg(3_000, seed=3))
+    with pytest.raises(
+        ValueError, match=r"3\.parquet: ends at 15 s, but train\.csv has a window that starts at 19\.5 s"
+    ):
+        build_cache(grown, folder, jobs=1, progress=False)

@@ -1,4 +1,4 @@
-"""The store built on a real Dask cluster on loopback: a worker is killed midway, the bytes are the same."""
+"""The cache built on a real Dask cluster on loopback: a worker is killed midway, the bytes are the same."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import pytest
 from cache.build import build_cache
 from kernel.scalogram import ScalogramConfig
 from tests.test_cache_build import read_files, write_data
+
+pytest.importorskip("distributed", reason="Dask is not installed: pip install -r requirements-cluster.txt")
 
 CONFIG = ScalogramConfig(n_freqs=16, f_min=1.5)
 LOOPBACK = "127.0.0.1"
@@ -60,7 +62,7 @@ def test_a_lost_worker_changes_nothing(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", range(1, 7), windows=96, gap_seconds=0.25)
     port = free_port()
     address = f"tcp://{LOOPBACK}:{port}"
-    store = tmp_path / "cluster"
+    built = tmp_path / "cluster"
     lost = []
     with ExitStack() as cluster:
         cwd = tmp_path / "elsewhere"
@@ -73,17 +75,17 @@ def test_a_lost_worker_changes_nothing(tmp_path: Path) -> None:
         workers = [cluster.enter_context(running("dask_worker", address, *options, cwd=cwd)) for _ in range(2)]
 
         def lose_a_worker() -> None:
-            while not list(store.glob("shard_*.npy")):
+            while not list(built.glob("shard_*.npy")):
                 time.sleep(0.005)
             # In the midst of a shard: two unfinished files, one of them this worker's.
-            while len(list(store.glob(".shard_*.part"))) < 2 and len(list(store.glob("shard_*.npy"))) < 6:
+            while len(list(built.glob(".shard_*.part"))) < 2 and len(list(built.glob("shard_*.npy"))) < 6:
                 time.sleep(0.001)
             workers[0].send_signal(signal.SIGKILL)
-            lost.append(len(list(store.glob("shard_*.npy"))))
+            lost.append(len(list(built.glob("shard_*.npy"))))
 
         thread = threading.Thread(target=lose_a_worker, daemon=True)
         thread.start()
-        made = build_cache(data, store, CONFIG, scheduler=address, progress=False)
+        made = build_cache(data, built, CONFIG, scheduler=address, progress=False)
         thread.join(10)
         assert workers[0].wait(10) == -signal.SIGKILL
         assert workers[1].poll() is None
@@ -92,13 +94,13 @@ def test_a_lost_worker_changes_nothing(tmp_path: Path) -> None:
     assert lost[0] < made.shards == 9
     assert made.written in (8, 9)
     build_cache(data, tmp_path / "alone", CONFIG, jobs=1, progress=False)
-    assert read_files(store) == read_files(tmp_path / "alone")
+    assert read_files(built) == read_files(tmp_path / "alone")
 
 
 def test_no_scheduler_is_one_clear_line(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", [1], windows=1)
     address = f"tcp://{LOOPBACK}:{free_port()}"
     with pytest.raises(ValueError, match=f"--scheduler {address}: no Dask scheduler answers there"):
-        build_cache(data, tmp_path / "store", CONFIG, scheduler=address, progress=False)
+        build_cache(data, tmp_path / "built", CONFIG, scheduler=address, progress=False)
     with pytest.raises(ValueError, match="--scheduler nonsense://x: no Dask scheduler"):
-        build_cache(data, tmp_path / "store", CONFIG, scheduler="nonsense://x", progress=False)
+        build_cache(data, tmp_path / "built", CONFIG, scheduler="nonsense://x", progress=False)

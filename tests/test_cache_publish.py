@@ -1,4 +1,4 @@
-"""Stored inputs published as a data set of their own, by the real client over HTTP."""
+"""The cache published as a data set of their own, by the real client over HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from cache.cache import open_cache
 from tests.kaggle_server import USER
 from tests.publishing import DATASET, Desk, open_desk
-from tests.test_cache import KEYS, SMALL, write_store
+from tests.test_cache import KEYS, SMALL, write_cache
 
 CACHE = f"{USER}/hms-scalogram-cache"
 
@@ -23,7 +23,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
     root = desk.folder / "cache"
-    values = write_store(root / "scalogram")
+    values = write_cache(root / "scalogram")
     result = desk.run("push", "--with-cache", str(root))
     assert result.status == 0, result.text
     assert "stored inputs" in result.text
@@ -45,7 +45,7 @@ def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
     assert not (desk.dist / "cache" / "upload").exists()
 
 
-def test_a_store_that_is_not_there_is_named(desk: Desk) -> None:
+def test_a_cache_that_is_not_there_is_named(desk: Desk) -> None:
     result = desk.run("push", "--with-cache", str(desk.folder / "nowhere"))
     assert result.status == 1
-    assert "nowhere: no store there" in result.text
+    assert "nowhere: no cache there" in result.text

@@ -1,6 +1,9 @@
 """The report's figures, each against another way to get it, and its errors."""
 
+import errno
 import json
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -9,21 +12,23 @@ import pytest
 import build
 from benchmarks.report import draw_train_table
 from eda.cases import CASES, CaseThresholds, count_pairs, sort_cases
-from eda.findings import FOLDS, leak
-from eda.leave_out import list_recordings_to_leave_out
-from eda.rows import derive, find_recordings, read_rows, shares
-from eda.shape import measure_shape
-from eda.signals import EXPONENT_HZ, choose_sample, find_flat, find_saturated, measure_recording, place_gaps
-from eda.style import CLASS_COLOURS, percent
-from eda.votes import ALL, FEW, MANY, measure_votes, score_constant
+from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
+from eda.remarks import FOLDS, leak, list_recordings_to_leave_out
+from eda.rows import derive, list_files, read_windows, shares
+from eda.shape import build_shape_section, measure_shape, read_lengths
+from eda.signals import choose_sample
+from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
+from eda.votes import ALL, COLOURS, FEW, MANY, measure_votes, score_constant
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
-from tests.conftest import make_eeg
+from tests.conftest import make_eeg, write_recording
 from training.metric import kl_per_row
 
 
 @pytest.fixture(scope="module")
-def rows() -> pd.DataFrame:
-    return derive(draw_train_table(4000, seed=1))
+def rows(tmp_path_factory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("table")
+    draw_train_table(4000, seed=1).to_csv(folder / "train.csv", index=False)
+    return read_windows(folder)
 
 
 def make_rows(*votes: tuple[int, ...], **columns) -> pd.DataFrame:
@@ -159,8 +164,40 @@ def test_odd_rows_are_found():
                      eeg_label_offset_seconds=[0.0, 0.0, 6.0, 0.0])  # fmt: skip
     shape = measure_shape(rows, {}, progress=False)
     assert shape.twins == 1
-    assert shape.mixed["patient_id"] == [1]
+    assert shape.mixed == [1]
     assert shape.at_least.tolist() == [56, 50]
+
+
+def test_short_recordings_and_windows_past_the_end_are_counted(tmp_path):
+    """One of 10 s, one of 60 s with a window from 20 s, one that is long enough; hours are those that are there."""
+    (tmp_path / "train_eegs").mkdir()
+    for eeg_id, seconds in ((1, 10), (2, 60), (3, 80)):
+        write_recording(tmp_path / "train_eegs" / f"{eeg_id}.parquet", make_eeg(seconds * SFREQ))
+    rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 2, 3, 3], eeg_label_offset_seconds=[0.0, 20.0, 0.0, 20.0])
+    shape = measure_shape(rows, list_files(tmp_path, rows), progress=False)
+    assert (shape.short, shape.past_end) == ([1], [1, 2])
+    assert shape.covered_seconds == 10 + 50 + 70
+    assert shape.recorded_seconds == 150
+    counts = build_shape_section(shape).tables[0].frame.set_index("what")["count"]
+    assert counts["recordings shorter than 50 s"] == 1
+    assert counts["recordings whose window reaches past their end"] == 2
+    assert list_recordings_to_leave_out(shape, None).eeg_id.tolist() == [2]
+
+
+@pytest.mark.parametrize(("patients", "words"), [(23, "the largest of the 23 patients"), (300, "the largest 1% (3)")])
+def test_largest_groups_are_called_what_they_are(patients, words):
+    shape = measure_shape(make_rows(*[(3, 0, 0, 0, 0, 0)] * patients), {}, progress=False)
+    captions = [picture.caption for picture in build_shape_section(shape).pictures]
+    assert any(words in caption for caption in captions), captions
+
+
+def test_unreadable_file_is_named_whatever_the_library_says(tmp_path, monkeypatch):
+    (tmp_path / "7.parquet").write_bytes(b"")
+    _, unreadable = read_lengths({7: tmp_path / "7.parquet"}, progress=False)
+    assert unreadable[7].startswith(f"{tmp_path / '7.parquet'}: not a readable parquet file")
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", Mock(side_effect=OSError()))
+    _, unreadable = read_lengths({7: tmp_path / "7.parquet"}, progress=False)
+    assert "not a readable parquet file (OSError)" in unreadable[7]
 
 
 # Signals
@@ -231,25 +268,49 @@ def test_sample_is_even_over_the_classes_and_takes_the_most_voted_window(rows):
 # Colours and numbers
 
 
-def test_class_colours_can_be_told_apart_by_everyone():
-    """Least distance in CIELAB, for normal sight and for two dichromacies after Vienot, Brettel and Mollon (1999)."""
-    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
-    sights = {
-        "normal": np.eye(3),
-        "protan": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
-        "deutan": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
-    }
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in CLASS_COLOURS.values()])
+SIGHTS = {
+    "normal": np.eye(3),
+    "no red cones": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green cones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue cones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+    "no colour": [[0.2126, 0.7152, 0.0722]] * 3,
+}
+"""What is seen of linear RGB: Machado, Oliveira and Fernandes (2009), severity 1, and a grey printer."""
+
+
+def to_lab(colours: list[str], sight: str) -> np.ndarray:
+    """CIELAB, shape (n, 3), of colours as `sight` sees them."""
+    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
     linear = np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
-    for name, matrix in sights.items():
-        seen = np.clip(linear @ (np.linalg.inv(to_lms) @ matrix @ to_lms).T, 0, 1)
-        ratio = seen @ to_xyz.T / [0.9505, 1, 1.089]
-        f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
-        lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
-        distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(6)
-        worst = np.unravel_index(distance.argmin(), distance.shape)
-        assert distance.min() > 14, f"{name}: {[CLASS_NAMES[i] for i in worst]} are {distance.min():.0f} apart"
+    seen = np.clip(linear @ np.transpose(SIGHTS[sight]), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratio = seen @ to_xyz.T / [0.9505, 1, 1.089]
+    f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("colours", [list(CLASS_COLOURS.values()), RAMP, PAIR, list(COLOURS.values())], ids=str)
+def test_colours_can_be_told_apart_by_everyone_and_in_grey(colours, sight):
+    """Least distance in CIELAB: 20 is plain beside each other, 9 levels of lightness are as far as six greys allow."""
+    lab = to_lab(colours, sight)
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(len(lab))
+    assert distance.min() > (9 if sight == "no colour" else 20), np.unravel_index(distance.argmin(), distance.shape)
+
+
+def test_simulated_sight_is_right():
+    """Red and green that confuse without green cones, and the palette before this one: LPD and LRDA were one grey."""
+    assert np.linalg.norm(np.subtract(*to_lab(["#B46A2C", "#83823C"], "no green cones"))) < 12
+    assert np.linalg.norm(np.subtract(*to_lab(["#0072B2", "#00795A"], "no colour"))) < 2
+    assert np.linalg.norm(np.subtract(*to_lab(["#0072B2", "#00795A"], "normal"))) > 20
 
 
 def test_small_shares_are_not_none():
@@ -318,9 +379,9 @@ def test_a_folder_is_no_page(tmp_path, capsys):
 
 def test_missing_values_are_reported_not_refused(tmp_path):
     spoil(tmp_path, gpd_vote=[np.nan, 12], patient_id=[np.nan, 1])
-    rows = read_rows(tmp_path)
+    rows = read_windows(tmp_path)
     assert rows.n_votes.tolist() == [3, 13]
-    missing = measure_shape(rows, find_recordings(tmp_path, rows), progress=False).missing
+    missing = measure_shape(rows, list_files(tmp_path, rows), progress=False).missing
     assert missing[missing > 0].to_dict() == {"gpd_vote": 1, "patient_id": 1}
 
 
@@ -340,11 +401,39 @@ def test_report_on_a_table_alone_says_what_it_leaves_out(tmp_path, capsys):
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
     assert {"windows_per_recording", "consensus", "co_vote", "correlation", "entropy", "cases_by_population"} <= figures
     table = pd.read_csv(folder / "tables" / "cases_by_population.csv", index_col="rows")
-    rows = read_rows(tmp_path)
+    rows = read_windows(tmp_path)
     assert table.loc[ALL, "ideal"] == (rows.top_share > 0.8).sum()
     assert page.count("<img") == len(figures)
     assert "recordings_to_leave_out" in {path.stem for path in (folder / "tables").glob("*.csv")}
     assert list_recordings_to_leave_out(measure_shape(rows, {}, False), None).empty
+
+
+def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monkeypatch):
+    draw_train_table(300).to_csv(tmp_path / "train.csv", index=False)
+    out, command = tmp_path / "r.html", ["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html")]
+    out.write_text("the earlier page")
+    write = Path.write_bytes
+
+    def fill(path, content):
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert build.main(command) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "no space left" in said[0]
+    assert str(tmp_path / "r_files") in said[0]
+    assert out.read_text() == "the earlier page"
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [out, tmp_path / "train.csv"]
+
+
+def test_stopped_promises_no_more_than_it_keeps(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("eda.report.read_windows", Mock(side_effect=KeyboardInterrupt))
+    out = tmp_path / "r.html"
+    assert build.main(["eda", "--data", str(tmp_path), "--out", str(out)]) == 130
+    assert "the same command starts over" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_same_data_same_page(tmp_path):

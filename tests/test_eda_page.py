@@ -141,6 +141,31 @@ def test_nothing_is_cut_off_or_missing(report, browser, width, mobile, medium):
     assert headings == [*wanted, "Signals", "Example pages"]
 
 
+def test_cards_leave_no_hole_and_the_contents_stay_in_sight(report, browser):
+    """Every row of cards ends where the others end, cards of a row are equally high, and every picture is listed."""
+    size = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen"})
+    browser.get(report[0].as_uri())
+    groups = browser.execute_script(
+        "return [...document.querySelectorAll('.cards, .findings')].map(group => [group.getBoundingClientRect().right,"
+        "[...group.children].map(e => { const b = e.getBoundingClientRect(); return [b.top, b.right, b.bottom] })])"
+    )
+    rows = [(right, [b for b in boxes if b[0] == top]) for right, boxes in groups for top in {b[0] for b in boxes}]
+    assert len(rows) > 8
+    for right, row in rows:
+        assert max(box[1] for box in row) == pytest.approx(right, abs=1)
+        assert len({round(box[2]) for box in row}) == 1
+    browser.execute_script("document.getElementById('examples').scrollIntoView()")
+    links = browser.execute_script(
+        "return [...document.querySelectorAll('nav a')].filter(e => { const b = e.getBoundingClientRect();"
+        "return b.height && b.top >= 0 && b.bottom <= innerHeight }).map(e => e.getAttribute('href').slice(1))"
+    )
+    assert {"findings", "shape", "votes", "cases", "signals", "examples", "co_vote", "example_gpd_clearest"} <= set(
+        links
+    )
+
+
 def test_check_sees_what_is_cut_off(report, browser):
     browser.get(report[0].as_uri())
     browser.execute_script(
@@ -194,7 +219,7 @@ def test_examples_are_the_clearest_and_the_most_disputed(report):
 def test_ranking_prefers_rows_with_many_votes_for_disputes():
     rows = pd.DataFrame(
         {"eeg_id": [1, 2, 3, 3], "consensus": "LPD", "top_share": [0.5, 0.6, 0.9, 1.0], "n_votes": [2, 15, 10, 12],
-         "many": [False, True, True, True], "eeg_label_offset_seconds": 0.0}
+         "many": [False, True, True, True], "start": 0.0}
     )  # fmt: skip
     assert rank_windows(rows, "LPD", "disputed").eeg_id.tolist() == [2, 3, 1]
     assert rank_windows(rows, "LPD", "clearest").n_votes.tolist() == [12, 15, 2]
@@ -208,6 +233,25 @@ def test_page_shows_every_channel_once_from_left_to_right():
     assert sorted(rows) == list(range(18))
     assert CHANNELS[rows[0]] == "Fp1-F7"
     assert CHANNELS[rows[-1]] == "T6-O2"
+
+
+def test_no_label_lies_on_a_trace():
+    """Not even where every trace reaches as far as it may."""
+    times = np.arange(WINDOW_SAMPLES) / SFREQ
+    channels = np.tile(100 * np.sin(2 * np.pi * 5 * times) * (1 + 30 * (times % 7 < 0.5)), (18, 1)).astype("f4")
+    with drawing():
+        figure = new_figure(5)
+        draw_page(figure, channels, (15, 35))
+        figure.canvas.draw()
+    axes = figure.axes[0]
+    traces = [line.get_window_extent() for line in axes.lines if len(line.get_xdata()) > 2]
+    assert len(traces) == 18
+    assert min(trace.height for trace in traces) > 20  # tall ones
+    texts = [*axes.texts, *axes.get_yticklabels()]
+    assert len(texts) == 18 + len(CHAIN_NAMES) + 2
+    for text in texts:
+        box = text.get_window_extent()
+        assert not any(box.overlaps(trace) for trace in traces), text.get_text()
 
 
 def test_negative_is_up_and_the_scale_is_true():

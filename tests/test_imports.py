@@ -12,7 +12,7 @@ ROOMS = ("kernel", "cache", "simulator", "eda", "training", "dataset_builder", "
 MAY_IMPORT = {
     "kernel": (),
     "cache": ("kernel",),
-    "simulator": ("kernel",),
+    "simulator": ("kernel", "eda"),
     "eda": ("kernel",),
     "training": ("kernel", "cache", "simulator"),
     "dataset_builder": ("kernel", "cache"),

@@ -9,7 +9,15 @@ import pytest
 
 from kernel.constants import PRIOR
 from kernel.inputs import RawConfig, build_input, build_raw
-from kernel.model import ModelConfig, build_model, calibrate, read_config, read_weights, write_config, write_weights
+from kernel.model import (
+    ModelConfig,
+    build_model,
+    calibrate,
+    read_model_config,
+    read_weights,
+    write_config,
+    write_weights,
+)
 from kernel.scalogram import ScalogramConfig
 from tests.conftest import make_eeg
 
@@ -18,7 +26,7 @@ CONFIG = ModelConfig("scalogram_b2", (ScalogramConfig(stride=4, seconds=(20, 30)
 
 def test_a_configuration_comes_back_as_it_was(tmp_path):
     write_config(CONFIG, tmp_path / "config.json")
-    back = read_config(tmp_path / "config.json")
+    back = read_model_config(tmp_path / "config.json")
     assert back.to_json() == CONFIG.to_json()
     assert back.inputs == CONFIG.inputs
     assert hash(back) == hash(CONFIG)
@@ -48,15 +56,15 @@ def test_every_field_that_differs_is_named(tmp_path, edit, message):
     write_config(CONFIG, path)
     change(path, edit)
     with pytest.raises(ValueError, match=f"{path}: .*{message}"):
-        read_config(path)
+        read_model_config(path)
 
 
 def test_a_damaged_or_missing_configuration_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json: no such file"):
-        read_config(tmp_path / "config.json")
+        read_model_config(tmp_path / "config.json")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json: not JSON"):
-        read_config(tmp_path / "config.json")
+        read_model_config(tmp_path / "config.json")
 
 
 @pytest.fixture(scope="module")

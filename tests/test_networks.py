@@ -8,7 +8,7 @@ import pytest
 
 from kernel.efficientnet import efficientnet_v2_b2, read_backbone_weights
 from kernel.inputs import RawConfig, build_raw
-from kernel.model import ModelConfig, build_model, read_config, write_config
+from kernel.model import ModelConfig, build_model, read_model_config, write_config
 from kernel.montage import MIRROR
 from kernel.networks import NETWORKS
 from kernel.picture_networks import MaxViTOptions, _attend, build_picture
@@ -25,7 +25,7 @@ CONFIGS = {
     "scalogram_b2": ModelConfig("scalogram_b2", (SMALL,), PICTURE),
     "scalogram_zoom_b2": ModelConfig("scalogram_zoom_b2", (SMALL, ZOOM), PICTURE),
     "two_input_b2": ModelConfig("two_input_b2", (SMALL, ZOOM), PICTURE),
-    "seed_b2": ModelConfig("seed_b2", (SMALL,), {"size": 32}),
+    "baseline_b2": ModelConfig("baseline_b2", (SMALL,), {"size": 32}),
     "scalogram_maxvit": ModelConfig(
         "scalogram_maxvit", (SMALL,), {**PICTURE, "width": 8, "stages": 2, "window": 3, "head_size": 4}
     ),
@@ -57,9 +57,9 @@ def test_a_network_answers_with_probabilities_that_no_neighbour_changes(name, tm
     alone = np.asarray(model([x[1:] for x in inputs], training=False))
     assert together.shape == (2, 6)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(together[1:], alone, atol=2e-6)
+    np.testing.assert_allclose(together[1:], alone, atol=1e-5)
     write_config(config, tmp_path / "config.json")
-    assert read_config(tmp_path / "config.json").to_json() == config.to_json()
+    assert read_model_config(tmp_path / "config.json").to_json() == config.to_json()
 
 
 def test_the_raw_network_answers_alike_for_a_mirrored_head():
@@ -67,7 +67,7 @@ def test_the_raw_network_answers_alike_for_a_mirrored_head():
     randomise(model)
     (raw,) = draw_inputs(CONFIGS["raw_1d"], 4)
     answers, mirrored = (np.asarray(model([x], training=False)) for x in (raw, raw[:, MIRROR]))
-    np.testing.assert_allclose(mirrored, answers, atol=1e-6)
+    np.testing.assert_allclose(mirrored, answers, atol=1e-5)
     swapped = np.asarray(model([raw[:, np.roll(np.arange(18), 2)]], training=False))
     assert np.abs(swapped - answers).max() > 1e-4  # and not because it ignores its channels
 
@@ -159,7 +159,7 @@ def test_a_configuration_of_other_fields_is_refused_by_name(tmp_path):
     del values["options"]["width"]
     path.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"config\.json.*lacks width, has unknown colour"):
-        read_config(path)
+        read_model_config(path)
 
 
 def test_mains_of_millivolts_leave_the_raw_input_as_it_was():

@@ -22,21 +22,16 @@ from pathlib import Path
 import pytest
 from werkzeug.wrappers import Request, Response
 
-from dataset_builder.metadata import (
-    Target,
-    dataset_metadata,
-    fill_kernel_metadata,
-    find_dataset_faults,
-    find_kernel_faults,
-    make_slug,
-    make_title,
-)
-from publisher.archive import pack
+from dataset_builder.metadata import dataset_metadata, find_dataset_faults, make_slug, make_title
 from publisher.kernel import is_stamped, stamp
-from publisher.log import decode_log, find_marker
 from publisher.output import is_safe
+from publisher.run import decode_log, find_marker
+from publisher.target import aim, fill_kernel_metadata, find_kernel_faults
+from publisher.upload import pack
+from rehearsal.job import INFERENCE
 from tests.kaggle_server import KEY, REFRESH, TOKEN, USER, as_log, hang, take_part
 from tests.publishing import DATASET, KERNEL, Desk, open_desk
+from tests.tiny_job import PUSHED_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,7 +57,7 @@ def test_push_publishes_and_records(desk: Desk) -> None:
     assert saved["enableInternet"] is False
     assert saved["datasetDataSources"] == [DATASET]
     assert saved["competitionDataSources"] == ["hms-harmful-brain-activity-classification"]
-    assert saved["text"].startswith((ROOT / "kernel" / "main.py").read_text().rstrip())
+    assert saved["text"].startswith(PUSHED_FILE.rstrip())
     record = desk.record()
     assert record["dataset"] == {"ref": DATASET, "version": 1, "tree_sha256": manifest["tree_sha256"]}
     assert record["kernel"]["version"] == 1
@@ -80,6 +75,8 @@ def test_the_same_content_is_left_alone(desk: Desk) -> None:
     assert desk.server.state() == state
     assert not {"PUT", "StartBlobUpload", "CreateDatasetVersion", "SaveKernel"} & set(desk.server.calls)
     assert "unchanged" in result.out
+    assert "rehearsed as it is on" in result.out
+    assert "HMS-START" not in result.out
 
 
 def test_a_lost_record_is_rebuilt_from_the_service(desk: Desk) -> None:
@@ -201,7 +198,7 @@ def test_on_a_terminal_there_is_a_bar_for_bytes_and_a_live_line(desk: Desk) -> N
 
 
 def test_watching_grows_slower_within_bounds() -> None:
-    from publisher.pace import Pace
+    from publisher.faults import Pace
 
     pauses = Pace(interval=1, longest=8).pauses()
     first = [next(pauses) for _ in range(12)]
@@ -251,7 +248,7 @@ def test_an_upload_has_the_same_bytes_each_time(tmp_path: Path, desk: Desk) -> N
     first = [(parcel.path.name, parcel.sha256) for parcel in pack(desk.source, tmp_path / "a")]
     for path in desk.source.rglob("*"):
         os.utime(path, (1, 1))
-    (desk.source / "kernel" / "predict.py").chmod(0o600)
+    (desk.source / "kernel" / "main.py").chmod(0o600)
     assert [(parcel.path.name, parcel.sha256) for parcel in pack(desk.source, tmp_path / "b")] == first
     with zipfile.ZipFile(tmp_path / "a" / "weights.zip") as archive:
         assert archive.namelist() == ["b2/config.json", "b2/fold_0.weights.h5"]
@@ -298,6 +295,23 @@ def test_every_usual_place_of_credentials(desk: Desk, kind: str) -> None:
         assert wanted[kind] in doctor.out
         assert doctor.status == 0
     assert len(desk.server.kernels[KERNEL]) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("{'username': 'alice'}", "is not JSON"), ('["alice"]', "holds no JSON object"), ("{}", "lacks username and key")],
+)
+def test_a_key_file_that_holds_no_key_is_named(desk: Desk, content: str, says: str) -> None:
+    folder = desk.home / ".kaggle"
+    folder.mkdir(parents=True)
+    (folder / "kaggle.json").write_text(content)
+    assert desk.run("push").status == 0, "the key from the environment will do"
+    assert f"kaggle.json {says}" in desk.run("doctor").out
+    desk.environment |= {"KAGGLE_USERNAME": "-unset-", "KAGGLE_KEY": "-unset-"}
+    result = desk.run("push")
+    assert result.status == 1
+    assert "no usable credentials found" in result.err
+    assert f"kaggle.json {says}" in result.err
 
 
 def write_oauth(desk: Desk, refresh: str) -> Path:
@@ -387,7 +401,7 @@ def test_waiting_times_must_be_positive(desk: Desk, option: str) -> None:
     assert f"{option} must be more than 0" in result.err
 
 
-def test_doctor_names_each_fault_with_its_mend(desk: Desk) -> None:
+def test_doctor_names_each_fault_and_how_to_fix_it(desk: Desk) -> None:
     status, answer = desk.json("doctor")
     assert status == 0
     desk.environment |= {"KAGGLE_USERNAME": "-unset-", "KAGGLE_KEY": "-unset-"}
@@ -396,7 +410,7 @@ def test_doctor_names_each_fault_with_its_mend(desk: Desk) -> None:
     assert "no usable credentials" in result.out
     assert "kaggle.com/settings" in result.out
     assert "the kernel's slug 'x'" in result.out
-    assert result.out.count("mend:") >= 2
+    assert result.out.count("fix:") >= 2
     assert all(finding["level"] in ("ok", "note", "error") for finding in answer["findings"])
 
 
@@ -428,7 +442,7 @@ def test_help_answers_without_credentials_or_network(command: str) -> None:
 
 
 def test_metadata_keep_the_rules() -> None:
-    target = Target("alice")
+    target = aim(INFERENCE, "alice")
     assert find_dataset_faults(dataset_metadata("alice")) == []
     assert find_kernel_faults(fill_kernel_metadata(target)) == []
     assert find_dataset_faults(dataset_metadata(None))
@@ -454,7 +468,7 @@ def test_metadata_keep_the_rules() -> None:
     ],
 )
 def test_metadata_that_break_a_rule_are_named(change: dict[str, object], word: str) -> None:
-    faults = find_kernel_faults({**fill_kernel_metadata(Target("alice")), **change})
+    faults = find_kernel_faults({**fill_kernel_metadata(aim(INFERENCE, "alice")), **change})
     assert any(word in wrong for wrong, _ in faults), faults
 
 

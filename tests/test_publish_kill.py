@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.kaggle_server import Kaggle
-from tests.publishing import Desk, open_desk
+from tests.publishing import Desk, Prepared, open_desk
 
 
 def prepare_first(desk: Desk) -> None:
@@ -56,22 +55,15 @@ def outcome(desk: Desk) -> dict[str, Any]:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_at_every_request_and_run_again(tmp_path: Path, name: str) -> None:
     prepare, argv = SCENARIOS[name]
-    with open_desk(tmp_path / "whole") as desk:
-        prepare(desk)
-        shutil.copytree(desk.folder, tmp_path / "prepared")
-        prepared = Kaggle()
-        prepared.close()
-        prepared.take_over(desk.server)
-        desk.server.calls.clear()
+    prepared = Prepared(tmp_path / "prepared", prepare)
+    with open_desk(tmp_path / "whole", prepared) as desk:
         assert desk.run(*argv).status == 0
         wanted, calls = outcome(desk), list(desk.server.calls)
     assert len(calls) >= 4
     for number, call in enumerate(calls, 1):
         for before in (True, False) if call in CHANGES else (False,):
             folder = tmp_path / f"{number}-{before}"
-            shutil.copytree(tmp_path / "prepared", folder)
-            with open_desk(folder) as desk:
-                desk.server.take_over(prepared)
+            with open_desk(folder, prepared) as desk:
                 where = f"killed at request {number} ({call}), {'before' if before else 'after'} it was done"
                 assert desk.run_killed(number, before, *argv) == -9, where
                 again = desk.run(*argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,13 @@ def test_what_is_pushed_is_what_was_rehearsed_and_what_the_kernel_accepts(tmp_pa
         result = subprocess.run(command, env=desk.whole_environment(), cwd=ROOT, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
         assert "HMS-END" in result.stdout
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        again = subprocess.run(command, env=desk.whole_environment(), cwd=ROOT, capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert "HMS-START" not in again.stdout, "an unchanged push rehearsed again"
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        assert used < 3, f"an unchanged push took {used:.1f} s of processor time"
         mount = tmp_path / "input" / "hms-scalogram-bundle"
         for name, content in desk.server.datasets[DATASET].versions[0].files.items():
             (mount / name).parent.mkdir(parents=True, exist_ok=True)

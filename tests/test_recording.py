@@ -50,7 +50,7 @@ def test_the_centre_is_cut():
     ramp = np.arange(12_345)[None]
     np.testing.assert_array_equal(cut_window(ramp)[0], np.arange(1172, 11_172))
     np.testing.assert_array_equal(cut_window(ramp, start=7, n_times=10)[0], np.arange(7, 17))
-    assert cut_window(ramp, start=12_000).shape == (1, 345)
+    assert cut_window(ramp, start=12_000)[0, 0] == 2_345
     with pytest.raises(ValueError, match="cannot start at sample 12345"):
         cut_window(ramp, start=12_345)
 

@@ -15,8 +15,10 @@ import pytest
 from dataset_builder.bundle import build_bundle
 from kernel.constants import VOTES
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
-from rehearsal.rehearse import read_votes, rehearse
-from tests.conftest import make_eeg, write_recording
+from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
+from rehearsal.rehearse import rehearse
+from rehearsal.run import LAYOUTS, mount, run_kernel
+from tests.conftest import ROOT, make_eeg, write_recording
 
 WHY_NOT = find_isolation()
 needs_namespaces = pytest.mark.skipif(WHY_NOT is not None, reason=f"no namespaces here: {WHY_NOT}")
@@ -64,7 +66,7 @@ def test_the_bundle_answers_a_hidden_test(bundle, hidden_test, tmp_path, layout,
     assert "HMS-END" in (tmp_path / "kernel.log").read_text()
 
 
-def run_kernel(code: str, hidden_test: Path, bundle: Path, out: Path, **options):
+def rehearse_code(code: str, hidden_test: Path, bundle: Path, out: Path, **options):
     script = out.parent / "script.py"
     script.write_text(code)
     return rehearse(hidden_test, out, bundle=bundle, code_file=script, log=lambda line: None, **options)
@@ -83,7 +85,7 @@ def test_a_kernel_that_fails_fails_the_rehearsal(bundle, hidden_test, tmp_path, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "submission.csv").write_text("left over from an earlier run")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        run_kernel(code, hidden_test, bundle, tmp_path / "out")
+        rehearse_code(code, hidden_test, bundle, tmp_path / "out")
 
 
 def test_a_damaged_bundle_stops_with_the_files_name(bundle, hidden_test, tmp_path):
@@ -119,6 +121,7 @@ print("FOUND " + json.dumps({
     "host": attempt(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=2)),
     "write input": attempt(lambda: open("/kaggle/input/data/new", "w")),
     "write file": attempt(lambda: open("/kaggle/input/data/file", "a")),
+    "write beside": attempt(lambda: open("/kaggle/input/new", "w")),
     "write working": attempt(lambda: open("/kaggle/working/new", "w")),
     "secret": os.path.exists(sys.argv[2]),
 }))
@@ -166,6 +169,7 @@ def test_the_cut_holds(server, tmp_path, user):
         "host": "refused",
         "write input": "refused",
         "write file": "refused",
+        "write beside": "refused",
         "write working": "worked",
         "secret": False,
     }
@@ -186,17 +190,139 @@ def test_the_kernel_sees_no_credential(bundle, hidden_test, tmp_path, monkeypatc
         "import os; print(sorted(os.environ), os.environ['HOME'], os.listdir(os.environ['HOME'])); raise SystemExit(3)"
     )
     with pytest.raises(ValueError, match="status 3") as error:
-        run_kernel(code, hidden_test, bundle, tmp_path / "out")
+        rehearse_code(code, hidden_test, bundle, tmp_path / "out")
     assert "KAGGLE_IS_COMPETITION_RERUN" in str(error.value)
     assert "KAGGLE_KEY" not in str(error.value)
 
 
-def test_votes_are_shares_in_the_order_of_the_ids(tmp_path):
-    table = pd.DataFrame(
-        [[1, 3, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 0, 4], [1, 0, 0, 0, 0, 0, 2]], columns=["eeg_id", *VOTES]
+SOURCES = [
+    ("dataset", "owner/data", ("data", "datasets/owner/data")),
+    ("competition", "a-challenge", ("a-challenge", "competitions/a-challenge")),
+    ("notebook", "owner/first-run", ("first-run", "notebooks/owner/first-run")),
+    ("model", "keras/net/tf/b2/1", ("net/tf/b2/1", "models/keras/net/tf/b2/1")),
+]
+READ = """
+import argparse, json, os
+from pathlib import Path
+parser = argparse.ArgumentParser()
+parser.add_argument("--input", type=Path, default=Path("/kaggle/input"))
+parser.add_argument("--working", type=Path, default=Path("/kaggle/working"))
+args = parser.parse_args()
+folders = [Path(folder) for folder, _, names in os.walk(args.input, followlinks=True) if "name.txt" in names]
+found = {(folder / "name.txt").read_text(): folder.relative_to(args.input).as_posix() for folder in folders}
+(args.working / "out.txt").write_text("kept")
+print("HMS-END " + json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("isolation", [pytest.param("namespace", marks=needs_namespaces), "guard"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_kind_of_source_is_mounted_as_kaggle_does(tmp_path, layout, isolation):
+    mounts = {}
+    for kind, ref, _ in SOURCES:
+        folder = tmp_path / "a folder" / kind
+        folder.mkdir(parents=True)
+        (folder / "name.txt").write_text(kind)
+        mounts[mount(kind, ref, layout)] = folder
+    (tmp_path / "script.py").write_text(READ)
+    run = run_kernel(tmp_path / "script.py", mounts, tmp_path / "out", isolation=isolation, log=lambda _: None)
+    assert run.report == {kind: paths[LAYOUTS.index(layout)] for kind, _, paths in SOURCES}
+    assert (tmp_path / "out" / "out.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("isolation", [pytest.param("namespace", marks=needs_namespaces), "guard"])
+def test_an_error_names_the_users_path_and_is_said_once(tmp_path, isolation):
+    (tmp_path / "data").mkdir()
+    mounts = {mount("dataset", "owner/data", "nested"): tmp_path / "data"}
+    script = tmp_path / "script.py"
+    script.write_text(
+        READ.replace("folders =", "raise SystemExit(f'error: {next(args.input.glob(\"*/*/*\"))}/t.csv: bad')#")
     )
-    table.to_csv(tmp_path / "train.csv", index=False)
-    votes = read_votes(tmp_path, np.array([2, 1]))
-    assert votes is not None
-    np.testing.assert_allclose(votes[list(VOTES)], [[0, 0, 0, 0, 0, 1], [0.5, 0, 0, 0, 0, 0.5]])
-    assert read_votes(tmp_path, np.array([2, 3])) is None
+    lines: list[str] = []
+    with pytest.raises(ValueError, match="bad") as error:
+        run_kernel(script, mounts, tmp_path / "out", isolation=isolation, log=lines.append)
+    assert str(error.value).startswith(f"{tmp_path}/data/t.csv: bad")
+    assert not any("bad" in line for line in lines)
+    assert "bad" in (tmp_path / "out" / "kernel.log").read_text()
+
+
+def test_a_bad_table_is_named_before_anything_runs(bundle, tmp_path):
+    (tmp_path / "test_eegs").mkdir()
+    (tmp_path / "test.csv").write_text("eeg_id\nnonsense\n")
+    lines: list[str] = []
+    with pytest.raises(ValueError, match="whole numbers") as error:
+        rehearse(tmp_path, tmp_path / "out", bundle=bundle, log=lines.append)
+    assert str(error.value).startswith(f"{tmp_path}/test.csv: ")
+    assert lines == []
+
+
+def test_a_working_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "script.py").write_text("")
+    with pytest.raises(ValueError, match=r"script\.py is a file.*OUT="):
+        run_kernel(tmp_path / "script.py", {}, tmp_path / "script.py")
+
+
+@needs_namespaces
+def test_a_temporary_folder_with_a_space_will_do(tmp_path, monkeypatch):
+    folder = tmp_path / "a folder; with $signs"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    (tmp_path / "script.py").write_text("print('HMS-END {}')")
+    run = run_kernel(tmp_path / "script.py", {}, tmp_path / "out", isolation="namespace", log=lambda _: None)
+    assert run.report == {}
+
+
+FULL = """
+import sys
+from pathlib import Path
+from rehearsal.run import run_kernel
+try:
+    run_kernel(Path(sys.argv[1]), {}, Path("/mnt/out"), isolation="guard", log=lambda _: None)
+except OSError as error:
+    print("FOUND", error)
+"""
+
+
+@needs_namespaces
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("print('x' * 100_000)\nprint('HMS-END {}')")
+    full = 'mount -t tmpfs -o size=8k tmpfs /mnt && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", full, "sh"]
+    command += [sys.executable, "-c", FULL, str(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "no space left to write /mnt/out/kernel.log" in done.stdout, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
+    class Found:
+        def lines(self):
+            return []
+
+        def to_json(self):
+            return {"rows": 3}
+
+    code, source = tmp_path / "main.py", tmp_path / "hidden"
+    code.write_text("pass")
+    source.mkdir()
+    (source / "test.csv").write_text("eeg_id\n1\n")
+    manifests = [{"tree_sha256": "a", "versions": {"numpy": "2"}}]
+    about = describe_rehearsal(manifests, code, source)
+    assert recall_rehearsal(tmp_path, about) is None
+    remember_rehearsal(tmp_path, about, Found())
+    known = recall_rehearsal(tmp_path, about)
+    assert known is not None
+    assert known["found"] == {"rows": 3}
+    (source / "test.csv").write_text("eeg_id\n2\n")
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is None, "another input"
+    code.write_text("pass # other")
+    others = [manifests, [{"tree_sha256": "b", "versions": {"numpy": "2"}}], [{"tree_sha256": "a", "versions": {}}]]
+    (source / "test.csv").write_text("eeg_id\n1\n")
+    assert recall_rehearsal(tmp_path, describe_rehearsal(others[0], code, source)) is None, "another pushed file"
+    code.write_text("pass")
+    for manifest in others[1:]:
+        assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is not None
+    (tmp_path / "rehearsed.json").write_text("{")
+    assert recall_rehearsal(tmp_path, about) is None

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from kernel.montage import build_montage
 from simulator.electrodes import add_gaps
@@ -43,10 +44,14 @@ def test_every_class_occurs_and_peeking_agrees():
     assert np.mean(agree) > 0.75
 
 
-def test_amplitudes_are_those_of_eeg():
-    deviations = [np.nanmedian(np.nanstd(build_montage(simulate_window(2, i).samples), axis=1)) for i in range(60)]
+def test_amplitudes_are_those_of_eeg_and_do_not_tell_the_class():
+    windows = [simulate_window(2, i) for i in range(120)]
+    deviations = np.array([np.nanmedian(np.nanstd(build_montage(w.samples[:, 4000:6000]), axis=1)) for w in windows])
     assert 5 < np.median(deviations) < 60
     assert np.isfinite(deviations).all()
+    patterned = np.array([1 - w.truth["expected"][5] for w in windows])
+    usual = np.array([w.truth["family"] not in ("suppressed", "unreadable") for w in windows])
+    assert abs(spearmanr(deviations[usual], patterned[usual]).statistic) < 0.25
 
 
 def test_gaps_leave_something_to_read():

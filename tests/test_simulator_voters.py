@@ -13,7 +13,7 @@ from simulator import fit_raters
 from simulator.calibrate import count_held, read_figures, vote_unrendered
 from simulator.fit_raters import Decisions, fit, locate, own_confusions, read_votes
 from simulator.generate import measure_window, simulate_window
-from simulator.plan import draw_plan
+from simulator.plan import SEIZURES, SURE_SEIZURE, draw_plan
 from simulator.population import LIBRARY, draw_events
 from simulator.voters import Properties, cast_votes, draw_raters, expected_votes, load_pool, score
 
@@ -49,10 +49,27 @@ def test_a_property_at_the_threshold_splits_the_raters():
 
 def test_a_plan_has_the_scores_it_was_made_for():
     rng = np.random.default_rng(3)
-    for wanted in draw_events(rng, "many", 200).scores:
+    for wanted in np.concatenate([draw_events(rng, name, 200).scores for name in ("many", "few")]):
         got = score(draw_plan(rng, wanted).properties)
         free = (np.abs(wanted) > 2.9) | (np.abs(got) > 6)
+        free[2:] |= wanted[1] > SURE_SEIZURE  # whether a sure seizure is periodic or lateralised nobody is asked
         assert np.all((np.abs(got - wanted) < 0.4) | free | (np.sign(got) == np.sign(wanted)) & (np.abs(got) > 2.5))
+
+
+def test_sure_seizures_are_of_every_kind():
+    rng = np.random.default_rng(8)
+    plans = [draw_plan(rng, np.array([5.0, 5.0, -2.0, 2.0])) for _ in range(600)]
+    assert {p.kind for p in plans} == set(SEIZURES)
+    assert 0.3 < np.mean([p.properties.laterality < 0.35 for p in plans]) < 0.6
+    rates, salience, unrest = np.array([(p.properties.rate, p.properties.salience, p.unrest) for p in plans]).T
+    assert 0.65 < np.mean((rates > 1.5) & (rates < 4)) < 0.85
+    assert np.quantile(salience, 0.9) > 3 * np.quantile(salience, 0.1)
+    assert np.quantile(unrest, 0.1) < 0.1
+    assert np.quantile(unrest, 0.9) > 0.35
+    slow = [p for p in plans if p.kind == "polyspikes"]
+    assert all(p.properties.rate < 2 for p in slow)
+    for p in plans:
+        assert expected_votes(score(p.properties), panel=False)[0] > 0.9
 
 
 @pytest.mark.parametrize(("population", "least"), [("few", 0), ("many", 0)])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from kernel.constants import VOTES
-from kernel.submission import check_submission, read_ids, read_submission, write_submission
+from kernel.submission import check_submission, read_submission, write_submission
 
 IDS = np.array([3911565283, 7, 12])
 
@@ -50,27 +50,3 @@ def test_nothing_is_left_when_writing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="shape"):
         write_submission(tmp_path / "submission.csv", IDS, np.full((2, 6), 1 / 6))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "not a readable CSV"),
-        ("spectrogram_id,eeg_id,patient_id\n", "has no rows"),
-        ("spectrogram_id,patient_id\n1,2\n", "lacks the column eeg_id"),
-        ("eeg_id\n1\n2\n1\n", "eeg_id 1 appears twice"),
-        ("eeg_id\n1\nx\n", "whole numbers"),
-        ("eeg_id\n1\n\n2.5\n", "whole numbers"),
-        ("a\n1,2\n3,4,5\n", "not a readable CSV"),
-    ],
-)
-def test_a_bad_test_csv_is_named(tmp_path, content, message):
-    path = tmp_path / "test.csv"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=f"{path}.*{message}"):
-        read_ids(path)
-
-
-def test_a_missing_test_csv_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"test\.csv: no such file"):
-        read_ids(tmp_path / "test.csv")

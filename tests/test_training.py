@@ -1,6 +1,7 @@
 """Training: recipes, folds, windows, smoothing, and a fit that goes on after an interruption to the same weights."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,16 +15,18 @@ import pytest
 
 from kernel.constants import EEG_ELECTRODES, PRIOR, VOTES
 from kernel.inputs import RawConfig
-from kernel.model import ModelConfig, load_model, read_config
-from kernel.recording import read_channels
+from kernel.model import ModelConfig, load_model, read_model_config
+from kernel.recording import build_channels, read_channels
+from kernel.table import read_patterns
+from simulator.dataset import write_data_set
 from training.batches import TrainingBatches, smooth
-from training.cross_validation import DrawnData, FolderData, train_model
-from training.fitting import fit_fold, predict
+from training.cross_validation import train_model
+from training.drawn import DrawnWindows, draw_windows, open_pool, simulate
+from training.fitting import fit_fold, predict_windows
 from training.folds import assign_folds
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage, read_recipe
-from training.store import fill_store
-from training.windows import DrawnWindows, FolderWindows, read_rows
+from training.windows import FolderWindows, read_folder
 
 ROOT = Path(__file__).parents[1]
 TINY = ModelConfig(
@@ -76,7 +79,24 @@ def test_a_recipe_is_read_with_changes_and_refused_by_name(tmp_path):
     config, recipe = read_recipe("raw_1d", ["recipe.batch_size=7", "recipe.stages.0.epochs=3", "model.temperature=1.5"])
     assert (recipe.batch_size, recipe.stages[0].epochs, config.temperature) == (7, 3, 1.5)
     for change, message in (
-        ("recipe.colour=1", "unknown colour"),
+        (
+            "recipe.colour=1",
+            "--set recipe.colour=1: recipe has no field colour; there are stages, augmentation, batch_size",
+        ),
+        ("recipe.batch_size=abc", 'recipe.batch_size must be a whole number, found "abc"'),
+        ("recipe.batch_size=2.5", "recipe.batch_size must be a whole number, found 2.5"),
+        ("recipe.folds=true", "recipe.folds must be a whole number"),
+        ("recipe.validation_windows=many", "must be a whole number or null"),
+        ("recipe.augmentation.mirror=often", "recipe.augmentation must be an object"),
+        ("recipe.stages.1.epoch=2", "recipe.stages.1 has no field epoch; there are name, epochs"),
+        ("recipe.stages=[{}]", "recipe.stages.0 lacks epochs, learning_rate, name"),
+        ("recipe.stages=3", "recipe.stages must be a list"),
+        ("model.options.width=wide", "model.options.width must be a whole number"),
+        ("model.options.filters=[1.5]", "model.options.filters must be a list"),
+        ("model.inputs.0.colour=1", "model.inputs.0 has no field colour; there are f_min, f_max"),
+        ("model.inputs.0.clip=-1", "clip and unit must be positive"),
+        ("model.colour=1", "model has no field colour; there are network, inputs"),
+        ("colour.bright=1", "has the two fields model and recipe"),
         ("recipe.augmentation.blur=0.5", "unknown augmentation blur"),
         ("recipe.stages.9.epochs=1", "expected a field"),
         ("model.network=other", "unknown network 'other'"),
@@ -84,8 +104,9 @@ def test_a_recipe_is_read_with_changes_and_refused_by_name(tmp_path):
         ("recipe.stages.0.epochs=0", "must be positive"),
         ("nonsense", "expected a field"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=re.escape(message)) as error:
             read_recipe("raw_1d", [change])
+        assert f"--set {change}" in str(error.value)
     with pytest.raises(FileNotFoundError, match="absent"):
         read_recipe("absent")
     (tmp_path / "x.json").write_text("{")
@@ -119,7 +140,7 @@ def test_smoothing_adds_the_priors_votes():
 
 
 def test_rows_are_one_per_recording_and_vote_pattern(folder):
-    rows = read_rows(folder)
+    rows = read_patterns(folder)
     assert len(rows) == 16
     assert rows.set_index("eeg_id").loc[102, "starts"] == (0, 400, 1200)
     assert set(rows["n_votes"]) == {3, 12}
@@ -130,7 +151,7 @@ def test_rows_are_one_per_recording_and_vote_pattern(folder):
 
 
 def test_windows_shift_inside_the_recording_and_the_same_way_each_time(folder):
-    rows = read_rows(folder)
+    rows = read_patterns(folder)
     source = FolderWindows(rows, seed=3, shift_seconds=2.0)
     place = int(np.flatnonzero(rows["eeg_id"] == 102)[0])
     seen = [source.read(place, epoch)[0] for epoch in range(6)]
@@ -141,32 +162,8 @@ def test_windows_shift_inside_the_recording_and_the_same_way_each_time(folder):
     np.testing.assert_array_equal(votes, rows.loc[place, list(VOTES)].to_numpy(float))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.drop(columns="lpd_vote"), "lacks lpd_vote"),
-        (lambda t: t[:0], "has no rows"),
-        (lambda t: t.assign(lpd_vote=-1), "counts of zero or more"),
-        (lambda t: t.assign(**dict.fromkeys(VOTES, 0)), "a row without votes"),
-    ],
-)
-def test_a_bad_table_is_refused(folder, tmp_path, change, message):
-    (tmp_path / "train_eegs").mkdir()
-    change(pd.read_csv(folder / "train.csv")).to_csv(tmp_path / "train.csv", index=False)
-    with pytest.raises(ValueError, match=rf"train\.csv: .*{message}"):
-        read_rows(tmp_path)
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train\.csv"):
-        read_rows(tmp_path)
-    (tmp_path / "train.csv").write_text("eeg_id\n1\n")
-    with pytest.raises(FileNotFoundError, match="train_eegs"):
-        read_rows(tmp_path)
-
-
 def test_an_epoch_is_decided_by_its_number_alone():
-    source = DrawnWindows(draw, 12)
+    source = DrawnWindows(draw, 12, "a test")
     first, again, other = (TrainingBatches(source, TINY.inputs, RECIPE, STAGES[0], epoch) for epoch in (1, 1, 2))
     order = [2, 0, 1]
     batches = {i: again[i] for i in order}
@@ -180,7 +177,10 @@ def test_an_epoch_is_decided_by_its_number_alone():
 
 
 def test_drawn_windows_are_fresh_in_training_and_fixed_in_validation():
-    fresh, fixed = DrawnWindows(draw, 4, first=10), DrawnWindows(draw, 4, first=10, many=True, fresh=False)
+    fresh, fixed = (
+        DrawnWindows(draw, 4, "a test", first=10),
+        DrawnWindows(draw, 4, "a test", first=10, many=True, fresh=False),
+    )
     assert not np.array_equal(fresh.read(0, 0)[0], fresh.read(0, 1)[0])
     np.testing.assert_array_equal(fixed.read(0, 0)[0], fixed.read(0, 1)[0])
     assert fixed.read(3, 0)[1].sum() == 12
@@ -190,32 +190,44 @@ def test_drawn_windows_are_fresh_in_training_and_fixed_in_validation():
         fresh.choose(Stage("ideal", 1, 0.1, min_top_share=0.9))
 
 
-def test_a_store_holds_what_was_drawn_goes_on_and_knows_its_origin(tmp_path):
-    def stop_early(index):
-        if index == 5:
-            raise KeyboardInterrupt
-        return draw(index)
+def test_windows_drawn_ahead_by_other_processes_are_the_same():
+    drawn = draw_windows(6, seed=3, votes="expected", workers=2)
+    ahead, _, _ = drawn.split(1, RECIPE)
+    try:
+        for epoch, index in ((0, 0), (0, 1), (0, 5), (1, 0), (0, 2)):
+            channels, votes = ahead.read(index, epoch)
+            samples, expected = simulate(3, "expected", ahead.first + 6 * epoch + index, many=False)
+            np.testing.assert_array_equal(channels, build_channels(samples))
+            np.testing.assert_array_equal(votes, expected)
+        assert votes.sum() == pytest.approx(round(votes.sum()))
+        assert (votes % 1).any()
+    finally:
+        open_pool(2).shutdown(cancel_futures=True)
+        open_pool.cache_clear()
 
-    with pytest.raises(KeyboardInterrupt):
-        fill_store(tmp_path, stop_early, 8, "a test")
-    drawn = []
-    data = fill_store(tmp_path, lambda i: drawn.append(i) or draw(i), 8, "a test")
-    assert drawn == [5, 6, 7]
-    training, validation, rows = data.split(1, RECIPE)
-    assert list(training.places) == [0, 2, 4, 6]
-    assert list(validation.places) == list(rows["eeg_id"]) == [1, 5]
-    live = DrawnWindows(draw, 8)
-    for place in (0, 7):
-        stored = replace(training, places=np.arange(8)).read(place, 0)
-        expected = live.read(place, 0)
-        np.testing.assert_allclose(stored[0], expected[0], rtol=1e-3, atol=1e-2)
-        np.testing.assert_array_equal(stored[1], expected[1])
-    assert len(training.choose(STAGES[1])) == 2
-    longer = fill_store(tmp_path, lambda i: drawn.append(i) or draw(i), 10, "a test")
-    assert drawn == [5, 6, 7, 8, 9]
-    assert longer.windows == 10
-    with pytest.raises(ValueError, match="drawn from a test, not from another"):
-        fill_store(tmp_path, draw, 8, "another")
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Simulate four recordings in the competition's layout."""
+    path = tmp_path_factory.mktemp("simulated")
+    write_data_set(path, recordings=4, seed=1, progress=False)
+    return path
+
+
+def test_a_simulated_folder_knows_the_expected_votes(simulated, folder):
+    cast, expected = (read_folder(simulated, votes=votes) for votes in ("cast", "expected"))
+    truth, rows = pd.read_parquet(simulated / "truth.parquet"), pd.read_csv(simulated / "train.csv")
+    for index in range(len(cast)):
+        shift_free = [replace(source, shift_seconds=0.0) for source in (cast, expected)]
+        (channels, votes), (same, shares) = (source.read(index, 3) for source in shift_free)
+        np.testing.assert_array_equal(channels, same)
+        assert shares.sum() == pytest.approx(votes.sum())
+        own = rows[rows["eeg_id"] == cast.patterns["eeg_id"][index]].merge(truth, on=["eeg_id", "eeg_sub_id"])
+        known = own[[f"expected_{vote}" for vote in VOTES]].to_numpy() * votes.sum()
+        assert np.isclose(known, shares).all(axis=1).any()
+    assert expected.description.endswith("expected votes")
+    with pytest.raises(FileNotFoundError, match=r"truth\.parquet: no such file; only a simulated folder"):
+        read_folder(folder, votes="expected")
 
 
 class Interrupted:
@@ -232,11 +244,16 @@ class Interrupted:
             raise KeyboardInterrupt
         return self.source.read(index, epoch)
 
+    def order(self, rng):
+        return self.source.order(rng)
+
+    gives_inputs = False
+
     def choose(self, stage):
         return Interrupted(self.source.choose(stage), self.epoch)
 
 
-SOURCES = DrawnWindows(draw, 12), DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
+SOURCES = DrawnWindows(draw, 12, "a test"), DrawnWindows(draw, 4, "a test", first=1000, many=True, fresh=False)
 
 
 @pytest.fixture(scope="module")
@@ -264,11 +281,11 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
     config = replace(TINY, options={**TINY.options, "width": 8, "dropout": 0.0})
     recipe = replace(RECIPE, stages=(Stage("all", 8, 0.02),), augmentation={})
     recipe = replace(recipe, prior_votes=0.1, ema_momentum=0.5)
-    metrics = train_model(config, recipe, FolderData(folder), [0, 1], tmp_path)
+    metrics = train_model(config, recipe, read_folder(folder), [0, 1], tmp_path)
     assert metrics["out_of_fold"]["rows"] == 14
     assert metrics["out_of_fold"]["kl"] < 0.4 < metrics["out_of_fold"]["uniform_kl"]
     names = {path.name for path in tmp_path.iterdir()}
-    expected = {"config.json", "metrics.json", "out_of_fold.csv", "curves.png"}
+    expected = {"config.json", "metrics.json", "out_of_fold.csv", "folds.csv", "curves.png"}
     assert names == expected | {"fold_0.weights.h5", "fold_1.weights.h5"}
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
     for fold in metrics["folds"].values():
@@ -277,28 +294,28 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
 
     # What lies on disk gives the out-of-fold table again, float16 and all.
     table = pd.read_csv(tmp_path / "out_of_fold.csv")
-    rows = read_rows(folder)
+    rows = read_patterns(folder)
     for fold in (0, 1):
         part = table[table["fold"] == fold].reset_index(drop=True)
         source = FolderWindows(rows[rows["eeg_id"].isin(part["eeg_id"])])
-        model = load_model(read_config(tmp_path / "config.json"), tmp_path / f"fold_{fold}.weights.h5")
-        shares, found = predict(model, config, source, 4)
+        model = load_model(read_model_config(tmp_path / "config.json"), tmp_path / f"fold_{fold}.weights.h5")
+        shares, found = predict_windows(model, config, source, 4)
         np.testing.assert_allclose(found, part.filter(like="_predicted"), atol=1e-3)
         assert kl_per_row(shares, found).mean() == pytest.approx(metrics["folds"][str(fold)]["kl"], abs=0.02)
 
     # A second run finds everything done; another recipe is not mixed in.
     before = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns
-    train_model(config, recipe, FolderData(folder), [0, 1], tmp_path)
+    train_model(config, recipe, read_folder(folder), [0, 1], tmp_path)
     assert (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match="folds trained with another batch_size"):
-        train_model(config, replace(recipe, batch_size=2), FolderData(folder), [0], tmp_path)
+    with pytest.raises(ValueError, match="folds trained with other values of batch_size"):
+        train_model(config, replace(recipe, batch_size=2), read_folder(folder), [0], tmp_path)
     with pytest.raises(ValueError, match="folds 0 to 1"):
-        train_model(config, recipe, FolderData(folder), [2], tmp_path)
+        train_model(config, recipe, read_folder(folder), [2], tmp_path)
 
 
 def test_windows_drawn_on_the_fly_train_too(tmp_path):
     recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4)
-    metrics = train_model(TINY, recipe, DrawnData(draw, 8, "a test"), [1], tmp_path)
+    metrics = train_model(TINY, recipe, DrawnWindows(draw, 8, "a test"), [1], tmp_path)
     assert metrics["data"] == "8 windows an epoch, drawn from a test"
     assert metrics["out_of_fold"]["rows"] == 4
 
@@ -317,9 +334,9 @@ from training.devices import spread_over_devices
 with spread_over_devices()():
     assert tf.distribute.get_strategy().num_replicas_in_sync == count
 options = {**TINY.options, "dropout": 0.0}  # the devices would draw different units to drop
-validation = DrawnWindows(draw, 4, first=1000, many=True, fresh=False)
+validation = DrawnWindows(draw, 4, "a test", first=1000, many=True, fresh=False)
 config, recipe = replace(TINY, options=options), replace(RECIPE, stages=RECIPE.stages[:1], ema_momentum=0.5)
-model, progress = fit_fold(config, recipe, DrawnWindows(draw, 8), validation, Path(sys.argv[2]))
+model, progress = fit_fold(config, recipe, DrawnWindows(draw, 8, 'a test'), validation, Path(sys.argv[2]))
 np.savez(sys.argv[2] + "/weights.npz", *weights_of(model), kl=[entry["kl"] for entry in progress.history])
 """
 

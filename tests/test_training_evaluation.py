@@ -1,17 +1,26 @@
 """What is said of predictions: summaries against plain arithmetic, the blend against a search, the command's output."""
 
-import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from kernel.constants import CLASS_NAMES, VOTES
-from kernel.model import ModelConfig, calibrate, write_config
-from training.blending import fit_blend, fit_ensemble
+from kernel.model import ModelConfig, calibrate
+from training.blending import fit_blend
 from training.calibration import fit_calibration
-from training.evaluation import PREDICTED, describe, print_summary, write_curves, write_reliability
+from training.evaluation import (
+    PREDICTED,
+    describe,
+    describe_table,
+    print_summary,
+    write_curves,
+    write_reliability,
+)
+from training.folds import assign_halves
 from training.metric import kl_per_row
+from training.scoring import cut_parts
 
 
 def draw(n=300, seed=0):
@@ -34,12 +43,19 @@ def test_a_summary_agrees_with_plain_arithmetic(capsys, tmp_path):
     np.testing.assert_allclose(confusion.sum(axis=1), 1, atol=1e-3)
     np.testing.assert_allclose(confusion[2], (votes[:, 2:3] * truth).sum(axis=0) / votes[:, 2].sum(), atol=1e-3)
     leading = votes.argmax(axis=1) == 3
-    assert summary["by_class"]["LRDA"] == {"rows": leading.sum(), "kl": pytest.approx(kl[leading].mean(), abs=1e-4)}
+    of_class = summary["by_class"]["LRDA"]
+    assert of_class["rows"] == of_class["patients"] == leading.sum()
+    assert of_class["kl"] == pytest.approx(kl[leading].mean(), abs=1e-4)
+    assert of_class["interval"][0] < of_class["kl"] < of_class["interval"][1]
+    assert of_class["voted_probability"] == pytest.approx(truth[leading, 3].mean(), abs=1e-4)
+    assert summary["voted_probability"] == pytest.approx(truth[np.arange(300), votes.argmax(axis=1)].mean(), abs=1e-4)
     assert sum(one["number"] for one in summary["reliability"]) == 6 * len(votes)
     print_summary(summary)
     printed = capsys.readouterr().out
     assert f"KL {summary['kl']:.4f}, 95% interval" in printed
     assert all(name in printed for name in CLASS_NAMES)
+    print_summary(describe(votes[:2], truth[:2]), confusion=False)
+    assert re.search(r"\n  \w+ +\d +[0-9.]+ +- +[0-9.]+\n", capsys.readouterr().out)  # no interval of two patients
     write_reliability(summary, tmp_path / "reliability.png")
     history = [{"stage": stage, "loss": 1.0, "kl": 0.9} for stage in ("all", "all", "many")]
     write_curves({"0": {"history": history}}, tmp_path / "curves.png")
@@ -53,6 +69,39 @@ def test_the_bootstrap_draws_patients_not_rows():
     rows = describe(*repeated)["interval"]
     patients = describe(*repeated, groups=np.repeat(np.arange(60), 20))["interval"]
     assert patients[1] - patients[0] > 3 * (rows[1] - rows[0])
+
+
+def test_patients_of_two_folders_with_one_number_are_two():
+    truth, votes = draw(8)
+    table = pd.DataFrame({"data": ["a", "b"] * 4, "patient_id": [0, 0, 1, 1, 2, 2, 3, 3]})
+    table[list(VOTES)], table[list(PREDICTED)] = votes, truth
+    assert describe_table(table)["patients"] == 8
+    assert describe_table(table.drop(columns="data"))["patients"] == 4
+
+
+def test_halves_have_the_same_classes_and_no_patient_in_common():
+    truth, votes = draw(301)
+    table = pd.DataFrame({"data": "a", "eeg_id": range(301), "patient_id": np.arange(301) // 2})
+    table.loc[150:, "data"] = "b"
+    table[list(VOTES)], table[list(PREDICTED)] = votes, truth
+    halves = assign_halves(table)
+    patients = table.assign(half=halves).groupby(["data", "patient_id"])
+    assert patients["half"].nunique().max() == 1
+    leading = patients[list(VOTES)].sum().to_numpy().argmax(axis=1)
+    even = (patients["half"].first() == "even").to_numpy()
+    for c in range(6):
+        assert abs(even[leading == c].sum() - (~even[leading == c]).sum()) <= 1
+    order = np.random.default_rng(0).permutation(301)
+    np.testing.assert_array_equal(assign_halves(table.iloc[order]), halves[order])
+
+
+def test_parts_are_what_differs_from_the_whole():
+    table = pd.DataFrame({"data": ["a", "a", "b"], "half": ["even", "odd", "odd"], "seconds": [50.0, 60.0, 50.0]})
+    parts = {title: list(part.index) for title, part in cut_parts(table, halves=True)}
+    assert parts == {"a": [0, 1], "b": [2], "even half": [0], "odd half": [1, 2]}
+    table["seconds"] = [50.0, 15.0, 50.0]
+    parts = {title: list(part.index) for title, part in cut_parts(table[:2], halves=False)}
+    assert parts == {"recordings of 50 s and more": [0], "shorter recordings": [1]}
 
 
 def test_reliability_tells_calibrated_from_over_sure():
@@ -90,26 +139,3 @@ def test_the_blend_is_the_best_convex_one():
     grid = [(a, b, 1 - a - b) for a in np.linspace(0, 1, 21) for b in np.linspace(0, 1 - a, 21)]
     assert score(weights) <= min(score(np.maximum(w, 0)) for w in grid) + 1e-6
     assert fit_blend(votes, np.stack([truth, np.full((800, 6), 1 / 6)]))[0] > 0.95
-
-
-def write_model(folder, ids, votes, predictions):
-    folder.mkdir()
-    write_config(ModelConfig("raw_1d", ()), folder / "config.json")
-    table = pd.DataFrame({"eeg_id": ids, "patient_id": ids, "fold": 0})
-    table[list(VOTES)], table[list(PREDICTED)] = votes, predictions
-    table.to_csv(folder / "out_of_fold.csv", index=False)
-
-
-def test_an_ensemble_is_fitted_on_common_rows_and_written(tmp_path):
-    truth, votes = draw(200)
-    write_model(tmp_path / "good", range(200), votes, truth)
-    with pytest.raises(ValueError, match="at least two models"):
-        fit_ensemble(tmp_path)
-    write_model(tmp_path / "poor", range(100, 200), votes[100:], np.full((100, 6), 1 / 6))
-    found = fit_ensemble(tmp_path)
-    assert json.loads((tmp_path / "ensemble.json").read_text()) == found
-    assert found["good"] > 0.9
-    assert sum(found.values()) == pytest.approx(1, abs=1e-3)
-    write_model(tmp_path / "elsewhere", range(900, 950), votes[:50], truth[:50])
-    with pytest.raises(ValueError, match="no predicted rows in common"):
-        fit_ensemble(tmp_path)

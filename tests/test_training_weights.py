@@ -1,6 +1,5 @@
 """The weights that ship: readable, small, and as good on real recordings as their model card says."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,10 +7,10 @@ import numpy as np
 import pytest
 
 from kernel.constants import VOTES, WINDOW_SECONDS
-from kernel.model import fold_files, load_model, read_config
 from training.evaluation import PREDICTED
 from training.metric import kl_per_row
-from training.scoring import predict_folder
+from training.scoring import find_models, predict_folders
+from training.trained import verify_model
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "weights"
@@ -26,11 +25,7 @@ def test_some_weights_ship_and_all_of_them_are_small():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_shipped_model_loads_and_says_where_it_comes_from(name):
-    config = read_config(WEIGHTS / name / "config.json")
-    files = fold_files(WEIGHTS / name)
-    assert files
-    load_model(config, files[0])
-    metrics = json.loads((WEIGHTS / name / "metrics.json").read_text())
+    metrics = verify_model(WEIGHTS / name).metrics
     assert metrics["data"]
     assert metrics["out_of_fold"]["kl"] < metrics["out_of_fold"]["uniform_kl"]
 
@@ -38,7 +33,7 @@ def test_a_shipped_model_loads_and_says_where_it_comes_from(name):
 def test_the_twelve_real_recordings_score_what_the_model_card_says():
     if not REAL.is_dir():
         pytest.skip(f"{REAL} is not here: no real recordings to score")
-    table = predict_folder(REAL, WEIGHTS, "ensemble", min_votes=1)
+    table = predict_folders([REAL], find_models("ensemble", [WEIGHTS]), min_votes=1)
     table = table[table["seconds"] >= WINDOW_SECONDS]
     kl = kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean()
     assert len(table) == 12

@@ -1,4 +1,4 @@
-"""An epoch as batches of network inputs, smoothed vote shares and weights. Called by `training.fitting`."""
+"""An epoch as batches of network inputs, smoothed vote shares and weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from kernel.constants import PRIOR
 from kernel.inputs import InputConfig, build_input
 from training.augmentation import augment, choose
-from training.cached import CachedWindows, augment_inputs
+from training.cached import augment_inputs
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
 
@@ -23,7 +23,7 @@ THREADS = 2
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """One epoch in random order: augmented windows, shares smoothed toward the prior, a last partial batch dropped.
+    """One epoch in the source's order: augmented windows, shares smoothed toward the prior, no partial batch.
 
     A window depends on the recipe's seed, the epoch and its place alone, whichever thread prepares it.
     """
@@ -33,8 +33,7 @@ class TrainingBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__(workers=THREADS, max_queue_size=4)
         self.source, self.inputs, self.recipe, self.stage, self.epoch = source, inputs, recipe, stage, epoch
-        rng = np.random.default_rng([recipe.seed, epoch])
-        self.order = rng.permutation(len(source))[: stage.windows]
+        self.order = source.order(np.random.default_rng([recipe.seed, epoch]))[: stage.windows]
 
     def __len__(self) -> int:
         return len(self.order) // self.recipe.batch_size
@@ -43,32 +42,27 @@ class TrainingBatches(keras.utils.PyDataset):
         """Return (inputs, shares, weights) of a batch."""
         size = self.recipe.batch_size
         windows = [self._read(place) for place in range(index * size, (index + 1) * size)]
-        arrays = tuple(np.stack([window[0][i] for window in windows]) for i in range(len(self.inputs)))
         shares, weights = (np.array([w[i] for w in windows], np.float32) for i in (1, 2))
-        return (arrays if len(arrays) > 1 else arrays[0]), shares, weights
+        return _stack([window[0] for window in windows]), shares, weights
 
     def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray, float]:
         """Return the inputs, the smoothed shares and the weight of one window."""
         rng = np.random.default_rng([self.recipe.seed, self.epoch, place, 1])
-        index = int(self.order[place])
         names = choose(rng, self.recipe.augmentation)
-        stored = self.source.read_inputs(index, self.epoch, names) if isinstance(self.source, CachedWindows) else None
-        if stored is not None:
-            arrays = augment_inputs(rng, stored[0], tuple(self.inputs), names)
-            return arrays, smooth(stored[1], self.recipe.prior_votes), self._weigh(stored[1])
-        channels, votes = self.source.read(index, self.epoch)
+        signal, votes = self.source.read(int(self.order[place]), self.epoch)
+        shares = smooth(votes, self.recipe.prior_votes)
+        if self.source.gives_inputs:
+            arrays = augment_inputs(rng, signal, self.inputs, names)
+        else:
+            channels, shares = augment(rng, (signal, shares), lambda: self._read_neighbour(place), names)
+            arrays = [build_input(np.ascontiguousarray(channels), config) for config in self.inputs]
+        weight = min(votes.sum() / FULL_WEIGHT_VOTES, 1.0) if self.stage.weight_by_votes else 1.0
+        return arrays, shares, weight
 
-        def another() -> tuple[np.ndarray, np.ndarray]:
-            other, other_votes = self.source.read(int(rng.choice(self.order)), self.epoch)
-            return other, smooth(other_votes, self.recipe.prior_votes)
-
-        window = (channels, smooth(votes, self.recipe.prior_votes))
-        channels, shares = augment(rng, window, another, names)
-        channels = np.ascontiguousarray(channels)
-        return [build_input(channels, config) for config in self.inputs], shares, self._weigh(votes)
-
-    def _weigh(self, votes: np.ndarray) -> float:
-        return float(min(votes.sum() / FULL_WEIGHT_VOTES, 1.0)) if self.stage.weight_by_votes else 1.0
+    def _read_neighbour(self, place: int) -> tuple[Any, np.ndarray]:
+        """Return another window's channels and shares: the next one in the epoch's order, or the one before."""
+        signal, votes = self.source.read(int(self.order[min(place ^ 1, len(self.order) - 1)]), self.epoch)
+        return signal, smooth(votes, self.recipe.prior_votes)
 
 
 class FixedBatches(keras.utils.PyDataset):
@@ -87,15 +81,17 @@ class FixedBatches(keras.utils.PyDataset):
         places = range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.source)))
         windows = [self._read(place) for place in places]
         self.votes[list(places)] = [votes for _, votes in windows]
-        arrays = tuple(np.stack([window[i] for window, _ in windows]) for i in range(len(self.inputs)))
-        return (arrays if len(arrays) > 1 else arrays[0],)
+        return (_stack([arrays for arrays, _ in windows]),)
 
     def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray]:
-        stored = self.source.read_inputs(place, 0, []) if isinstance(self.source, CachedWindows) else None
-        if stored is not None:
-            return stored
-        channels, votes = self.source.read(place, 0)
-        return [build_input(channels, config) for config in self.inputs], votes
+        signal, votes = self.source.read(place, 0)
+        return signal if self.source.gives_inputs else [build_input(signal, one) for one in self.inputs], votes
+
+
+def _stack(windows: list[list[np.ndarray]]) -> Any:
+    """Stack windows input by input; one input alone is not a tuple."""
+    arrays = tuple(np.stack(same) for same in zip(*windows, strict=True))
+    return arrays if len(arrays) > 1 else arrays[0]
 
 
 def smooth(votes: np.ndarray, prior_votes: float) -> np.ndarray:

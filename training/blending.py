@@ -1,25 +1,24 @@
 """Fits how much each model counts in the average, on out-of-fold predictions.
 
-Called by `build.py train --model ensemble`. The blend is convex: weights of zero or more that sum to 1, found by
-minimising the mean KL of the mixture on rows that no model was trained on. That problem has one minimum, and a model
-that adds nothing gets zero.
+The blend is convex: shares of zero or more that sum to 1, found by minimising the mean KL of the mixture on rows that
+no model was trained on. That problem has one minimum, and a model that adds nothing gets zero.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from kernel.constants import VOTES
-from kernel.model import calibrate, read_config
 from training.evaluation import PREDICTED
-from training.metric import EPSILON
+from training.metric import EPSILON, kl_per_row
+from training.trained import TrainedModel
 
-ENSEMBLE = "ensemble.json"
 ROUNDS = 2000
+FEWEST_ROWS = 20
+"""Shares fitted to fewer rows in common would be chance."""
 
 
 def fit_blend(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -51,33 +50,54 @@ def fit_blend(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def fit_ensemble(weights: Path) -> dict[str, float]:
-    """Fit a blend of all models under `weights` that have out-of-fold predictions of the same rows; write it there.
+def find_common_rows(models: list[TrainedModel]) -> tuple[np.ndarray, np.ndarray]:
+    """Find the rows that all models have predicted out of fold.
+
+    Returns
+    -------
+    shares : ndarray, shape (n, 6), float64
+        Of the votes.
+    predictions : ndarray, shape (n_models, n, 6), float64
+        Calibrated.
 
     Raises
     ------
     ValueError
-        If fewer than two models share rows, or they were voted on differently.
+        If there are too few: the models were trained on different data and cannot be compared.
     """
-    tables, configs = {}, {}
-    for path in sorted(weights.glob("*/out_of_fold.csv")):
-        table = pd.read_csv(path)
-        # A recording may be there once per vote pattern: the votes tell which row is which.
-        tables[path.parent.name] = table.set_index(["eeg_id", *VOTES])[list(PREDICTED)]
-        configs[path.parent.name] = read_config(path.parent / "config.json")
-    if len(tables) < 2:
-        raise ValueError(f"{weights}: an ensemble needs at least two models with out_of_fold.csv, found {len(tables)}")
-    common = None
-    for table in tables.values():
-        common = table.index if common is None else common.intersection(table.index)
-    if common is None or len(common) == 0:
+    # A recording may be there once per vote pattern: the votes tell which row is which.
+    tables = [model.out_of_fold.set_index(["eeg_id", *VOTES])[list(PREDICTED)] for model in models]
+    tables = [table[~table.index.duplicated()] for table in tables]
+    common = tables[0].index
+    for table in tables[1:]:
+        common = common.intersection(table.index)
+    if len(models) > 1 and len(common) < FEWEST_ROWS:
+        data = "; ".join(f"{model.name} on {model.metrics['data']}" for model in models)
         raise ValueError(
-            f"{weights}: {', '.join(tables)} have no predicted rows in common; train them on the same data"
+            f"{len(common)} rows out of fold in common, fewer than {FEWEST_ROWS}: the models were trained on different "
+            f"data or folds ({data})"
         )
     shares = common.to_frame()[list(VOTES)].to_numpy(float)
-    predictions = np.stack([calibrate(table.loc[common].to_numpy(), configs[name]) for name, table in tables.items()])
-    found = dict(zip(tables, (round(float(w), 4) for w in fit_blend(shares, predictions)), strict=True))
-    part = weights / (ENSEMBLE + ".part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    part.replace(weights / ENSEMBLE)
-    return found
+    return shares, np.stack([table.loc[common].to_numpy() for table in tables])
+
+
+def score_blend(shares: np.ndarray, predictions: np.ndarray, weights: Sequence[float]) -> float:
+    """Return the mean KL of a blend, for the arrays of `find_common_rows` and a weight of each model."""
+    return float(kl_per_row(shares, np.tensordot(weights, predictions, 1)).mean())
+
+
+def fit_shares(models: list[TrainedModel]) -> dict[str, Any]:
+    """Fit the models' shares on their common rows and return the content of `ensemble.json`."""
+    shares, predictions = find_common_rows(models)
+    names = [model.name for model in models]
+    fitted = [round(float(weight), 4) for weight in fit_blend(shares, predictions)]
+    alone = [round(score_blend(shares, predictions, one), 4) for one in np.eye(len(models))]
+    return {
+        "shares": dict(zip(names, fitted, strict=True)),
+        "fitted_on": {
+            "rows": len(shares),
+            "data": {model.name: model.metrics["data"] for model in models},
+            "kl": round(score_blend(shares, predictions, fitted), 4),
+            "kl_alone": dict(zip(names, alone, strict=True)),
+        },
+    }

@@ -3,39 +3,55 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+TRAINED = ROOT / "dist" / "trained"
+"""Where `train` writes a model, and `ship` takes it from."""
+WEIGHTS = ROOT / "weights"
+"""What ships."""
+RECIPES = sorted(path.stem for path in Path(__file__).with_name("recipes").glob("*.json"))
+FIELDS = """fields for --set, a value is JSON:
+  recipe.FIELD            stages, augmentation, batch_size, weight_decay, ema_momentum, prior_votes, shift_seconds,
+                          precision, folds, validation_windows, seed
+  recipe.stages.N.FIELD   name, epochs, learning_rate, min_votes, min_top_share, weight_by_votes, windows
+  recipe.augmentation.NAME=PROBABILITY
+                          crop_and_concatenate, mixup, mirror, time_reversal, sign, gain, band_stop, noise,
+                          channel_dropout
+  model.FIELD             network, inputs, options, temperature, prior_share
+  model.inputs.N.FIELD, model.options.FIELD
+                          of the input and the network: a wrong name lists what there is"""
 
 
 def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
-    command = commands.add_parser("train", help="Train a model's folds")
+    command = commands.add_parser("train", help="Train a model's folds", epilog=FIELDS)
     command.set_defaults(run=run_train)
     command.add_argument(
-        "--model", required=True, help="a recipe of training/recipes, a JSON file, or ensemble (a blend of models)"
+        "--model", required=True, help=f"a JSON file, or a recipe of training/recipes: {', '.join(RECIPES)}"
     )
     command.add_argument("--data", type=Path, help="folder with train.csv and train_eegs/")
     command.add_argument(
         "--draw", type=int, metavar="N", help="instead of --data: N simulated windows an epoch, none seen twice"
     )
     command.add_argument("--seed", type=int, default=0, help="of the simulated windows")
-    command.add_argument(
-        "--store", type=Path, help="draw the N windows once and keep them here, for every epoch and model"
-    )
-    command.add_argument("--workers", type=int, default=1, help="processes that fill the store")
+    command.add_argument("--workers", type=int, help="processes that draw them ahead [one a core]")
     command.add_argument(
         "--votes",
         choices=("cast", "expected"),
         default="cast",
-        help="of simulated windows: the raters' votes, or the mean of all raters",
+        help="of simulated windows, drawn or in --data: the raters' votes, or the mean of all raters",
     )
     command.add_argument("--fold", default="all", help="a fold's number, several with commas, or all")
     command.add_argument("--out", type=Path, help="folder to write [dist/trained/MODEL]")
     command.add_argument(
-        "--set", action="append", dest="changes", metavar="FIELD=VALUE", help="such as recipe.batch_size=64"
+        "--set",
+        action="append",
+        dest="changes",
+        metavar="FIELD=VALUE",
+        help="change a field of the recipe, such as recipe.batch_size=64; again for another. Fields are listed below",
     )
     command.add_argument(
         "--start-from", type=Path, help="a weights file of the same model, or a folder with one per fold"
@@ -43,22 +59,38 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder"
     )
-    command.add_argument("--cache", type=Path, help="inputs of --data, as `cache` stored them [DATA/cache]")
+    command.add_argument("--cache", type=Path, help="what `cache` made of --data [DATA/cache]")
 
     command = commands.add_parser("evaluate", help="Score a model on recordings with votes")
     command.set_defaults(run=run_evaluate)
-    command.add_argument("--model", required=True, help="a folder of weights/, or ensemble")
-    command.add_argument("--data", type=Path, required=True, help="folder with train.csv and its recordings")
-    command.add_argument("--weights", type=Path, default=ROOT / "weights", help="where the models lie")
+    command.add_argument("--model", required=True, help="a trained model's name, or ensemble for the blend that ships")
+    command.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders with train.csv and its recordings"
+    )
+    command.add_argument("--weights", type=Path, help="folder of the models [dist/trained, then weights]")
     command.add_argument("--min-votes", type=int, default=10, help="score rows with as many votes or more")
+    command.add_argument(
+        "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
+    )
     command.add_argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]")
     command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
 
-    command = commands.add_parser("cache", help="Compute the inputs of every labelled window once, for training")
+    command = commands.add_parser("ship", help="Put trained models into weights/: verified, blended, nothing lost")
+    command.set_defaults(run=run_ship)
+    command.add_argument(
+        "models", nargs="*", metavar="MODEL", help="a model of dist/trained, or a folder [fit the shares anew]"
+    )
+    command.add_argument("--replace", action="store_true", help="ship these alone, in place of all that ship now")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of what ships")
+
+    command = commands.add_parser("cache", help="Prepare every labelled window of a folder once, for training")
     command.set_defaults(run=run_cache)
     command.add_argument("--data", type=Path, required=True, help="folder with train.csv and train_eegs/")
-    command.add_argument("--out", type=Path, help="folder of the stores, one for each kind of input [DATA/cache]")
-    command.add_argument("--model", help="store the inputs of this recipe [the standard scalogram]")
+    command.add_argument("--out", type=Path, help="folder of the caches, one for each content [DATA/cache]")
+    command.add_argument(
+        "--model", help="cache the inputs of this recipe, for trainings that change no channels [the channels, for all]"
+    )
     command.add_argument(
         "--per-pattern", type=int, metavar="N", help="keep N windows of each recording and vote pattern [all]"
     )
@@ -70,90 +102,109 @@ def add_commands(commands: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train a model's folds; run again to go on with an interrupted one."""
-    from training.recipe import read_recipe
-
-    if args.model == "ensemble":
-        from training.blending import fit_ensemble
-
-        for model, weight in fit_ensemble(args.out or ROOT / "weights").items():
-            print(f"{model:20} {weight:.3f}")
-        return 0
-    from training.cached import find_caches
-    from training.cross_validation import Data, DrawnData, FolderData, train_model
+    from training.cross_validation import train_model
+    from training.drawn import draw_windows
     from training.evaluation import print_summary
-    from training.store import fill_store
+    from training.recipe import read_recipe
+    from training.windows import WindowSource, find_caches, read_folder
 
     if (args.data is None) == (args.draw is None):
         raise ValueError("give either --data DIR or --draw N, the data to train on")
+    if args.cache and not args.cache.is_dir():
+        raise FileNotFoundError(f"{args.cache}: no such folder; `python build.py cache --data DIR` makes one")
     config, recipe = read_recipe(args.model, args.changes)
-    origin, draw = f"the simulator, seed {args.seed}, {args.votes} votes", partial(draw_window, args.seed, args.votes)
-    data: Data
+    data: WindowSource
     if args.data:
-        data = FolderData(args.data, find_caches(args.cache or args.data / "cache", config.inputs))
-    elif args.store:
-        data = fill_store(args.store, draw, args.draw, origin, args.workers)
+        caches = find_caches(args.cache or args.data / "cache", config.inputs, recipe.augmentation)
+        data = read_folder(args.data, caches, votes=args.votes)
     else:
-        data = DrawnData(draw, args.draw, origin)
+        data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
     if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
         raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
     folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
-    out = args.out or ROOT / "dist" / "trained" / Path(args.model).stem
+    name = Path(args.model).stem
+    out = args.out or TRAINED / name
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
-    print(f"{out}: folds {', '.join(metrics['folds'])}; out of fold:")
+    print(f"{out}: {'fold' if len(metrics['folds']) == 1 else 'folds'} {', '.join(metrics['folds'])}; out of fold:")
     print_summary(metrics["out_of_fold"])
-    print(f"to ship it, copy {out} into {ROOT / 'weights'}; what ships is never overwritten by a training")
+    print(f"to ship it: python build.py ship {name if out == TRAINED / name else out}")
     return 0
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability."""
-    from kernel.constants import VOTES, WINDOW_SECONDS
-    from training.evaluation import PREDICTED, describe, print_summary, write_reliability
-    from training.scoring import predict_folder
+    """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability.
 
-    table = predict_folder(args.data, args.weights, args.model, args.min_votes)
-    long = table.seconds >= WINDOW_SECONDS
-    parts = {f"recordings of {WINDOW_SECONDS} s and more": table[long], "shorter recordings": table[~long]}
+    What a model was trained on is answered out of fold: by the fold that did not see the patient. Several folders are
+    pooled, and scored one by one too. Intervals are of a bootstrap by patient. The two halves of --halves have the same
+    share of each class and no patient in common; the same folders always give the same halves.
+    """
+    from training.evaluation import describe_table, print_summary, write_reliability
+    from training.folds import assign_halves
+    from training.scoring import cut_parts, find_models, predict_folders
+
+    models = find_models(args.model, [args.weights] if args.weights else [TRAINED, WEIGHTS])
+    print(f"model: {', '.join(f'{folder} ({share:.3f})' for folder, share in models.items())}")
+    table = predict_folders(args.data, models, args.min_votes)
+    table.insert(1, "half", assign_halves(table))
+    summary = describe_table(table)
+    print(f"{' and '.join(table['data'].unique())}:")
+    print_summary(summary)
+    for title, part in cut_parts(table, args.halves):
+        print(f"{title}:")
+        print_summary(describe_table(part), confusion=False)
     picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    for number, (title, part) in enumerate((title, part) for title, part in parts.items() if len(part)):
-        summary = describe(part[list(VOTES)].to_numpy(), part[list(PREDICTED)].to_numpy(), part.patient_id.to_numpy())
-        print(f"{title}:")
-        print_summary(summary)
-        if number == 0:
-            write_reliability(summary, picture)
-            print(f"reliability diagram: {picture}")
+    write_reliability(summary, picture)
+    print(f"reliability diagram: {picture}")
     if args.table:
         table.to_csv(args.table, index=False)
     return 0
 
 
-def draw_window(seed: int, votes: str, index: int, many: bool = False) -> Any:
-    """Draw window number `index` from the simulator: electrodes and votes, cast or expected."""
-    from simulator.generate import simulate_window
+def run_ship(args: argparse.Namespace) -> int:
+    """Ship trained models: verify them, fit their shares of the answer, compare with what ships now, and put them in.
 
-    window = simulate_window(seed, index, population="many" if many else None)
-    return window.samples, window.votes if votes == "cast" else window.truth["expected"] * window.votes.sum()
+    Shares are fitted on the rows that all the models have predicted out of fold; models without such rows, because one
+    was trained on simulated data and another on the competition's, are never mixed: --replace ships the new ones alone.
+    Without a model's name only the shares are fitted anew. What shipped before is kept in dist/replaced.
+    """
+    from training.shipping import name_copy, plan_shipment, ship
+
+    folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in args.models]
+    shipment = plan_shipment(folders, args.weights, replace=args.replace)
+    print("\n".join(shipment.lines))
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise ValueError("nothing was changed: --yes ships it without asking")
+        if input("ship this? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing was changed")
+            return 1
+    kept = name_copy(ROOT / "dist" / "replaced")
+    ship(shipment, kept)
+    print(f"{args.weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {kept}")
+    card = args.weights / "README.md"
+    if card.is_file():
+        print(f"{card} tells of what shipped before: bring it up to date, then `make rehearse`")
+    return 0
 
 
 def run_cache(args: argparse.Namespace) -> int:
-    """Store the inputs of every labelled window, for training to read instead of computing.
+    """Prepare every labelled window of a folder once: its channels, which serve every training, or a model's inputs.
 
     Run again it checks everything, goes on with what is missing, adds new recordings, redoes those whose file changed
-    and mends what is damaged. One window is 0.46 MB as a scalogram.
+    and repairs what is damaged.
     """
     from cache.build import build_cache, choose_folder
-    from kernel.scalogram import ScalogramConfig
 
-    inputs: list[Any] = [ScalogramConfig()]
+    contents: list[Any] = [None]
     if args.model:
         from training.recipe import read_recipe
 
-        inputs = list(dict.fromkeys(read_recipe(args.model)[0].inputs))
-    for config in inputs:
-        folder = choose_folder(args.out or args.data / "cache", config)
+        contents = list(dict.fromkeys(read_recipe(args.model)[0].inputs))
+    for content in contents:
+        folder = choose_folder(args.out or args.data / "cache", content)
         made = build_cache(
-            args.data, folder, config, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler
+            args.data, folder, content, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler
         )
         print(
             f"{made.folder}: {made.windows} windows of {made.recordings} recordings, {made.size / 1e6:.1f} MB; "

@@ -1,11 +1,4 @@
-"""Trains a model's folds and writes all that belongs beside its weights. Called by `build.py train`.
-
-    <out>/<model>/config.json             network, inputs, options, and the calibration that fits the rows out of fold
-                    fold_k.weights.h5     best epoch of fold k, float16
-                    metrics.json          recipe, data, each epoch of each fold, out-of-fold score
-                    out_of_fold.csv       every predicted row, by the fold that did not see its patient, not calibrated
-                    curves.png            loss and validation KL
-                    .unfinished/          states of folds under way; a finished fold's is removed
+"""Trains a model's folds, and writes all that belongs beside its weights (`training.trained`).
 
 A finished fold is not trained again; an interrupted one goes on.
 """
@@ -15,98 +8,36 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cache.cache import Cache
 from kernel.constants import VOTES
-from kernel.model import ModelConfig, calibrate, read_config, write_config, write_weights
-from training.cached import CachedWindows
+from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
 from training.calibration import fit_calibration
-from training.evaluation import PREDICTED, describe, write_curves
-from training.fitting import Progress, fit_fold, predict
+from training.evaluation import PREDICTED, describe_table, write_curves
+from training.fitting import Progress, fit_fold, predict_windows
 from training.folds import assign_folds
 from training.recipe import Recipe
-from training.windows import MANY_VOTES, Draw, DrawnWindows, FolderWindows, WindowSource, read_rows
-
-VALIDATION_START = 1 << 40
-"""Index of the first window drawn for validation: training never gets that far."""
-
-
-class Data(Protocol):
-    """What a model is trained on, before it is cut into folds."""
-
-    @property
-    def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
-
-    def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
-        """Return the windows to train on, those to validate on, and which rows the latter are."""
-
-
-@dataclass(frozen=True)
-class FolderData:
-    """A folder in the competition's layout."""
-
-    folder: Path
-    caches: tuple[Cache, ...] = ()
-    """Where each input of the model is stored (`training.cached.find_caches`); none to compute them."""
-
-    @property
-    def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
-        return f"folder {self.folder.resolve().name}"
-
-    def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
-        """Train on all rows of the other folds' patients; validate on the rows of this fold's with many votes."""
-        rows = read_rows(self.folder)
-        folds = assign_folds(rows, recipe.folds, recipe.seed)
-        held_out = rows[(folds == fold) & (rows["n_votes"] >= MANY_VOTES)]
-        if held_out.empty:
-            raise ValueError(
-                f"{self.folder / 'train.csv'}: fold {fold} has no row with at least {MANY_VOTES} votes to validate on; "
-                "lower recipe.folds or add data"
-            )
-        if recipe.validation_windows is not None and len(held_out) > recipe.validation_windows:
-            held_out = held_out.sample(recipe.validation_windows, random_state=recipe.seed).sort_index()
-        training = FolderWindows(rows[folds != fold], recipe.seed, 0 if self.caches else recipe.shift_seconds)
-        validation = FolderWindows(held_out)
-        if self.caches:
-            return CachedWindows(training, self.caches), CachedWindows(validation, self.caches), held_out
-        return training, validation, held_out
-
-
-@dataclass(frozen=True)
-class DrawnData:
-    """Windows drawn on the fly; every window is a patient of its own."""
-
-    draw: Draw
-    windows: int
-    name: str
-
-    @property
-    def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
-        return f"{self.windows} windows an epoch, drawn from {self.name}"
-
-    def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
-        """Give each fold windows of its own, to train on and to validate on."""
-        n_validation = recipe.validation_windows or max(recipe.batch_size, self.windows // recipe.folds)
-        first = VALIDATION_START + fold * n_validation
-        training = DrawnWindows(self.draw, self.windows, first=fold * (VALIDATION_START // recipe.folds))
-        validation = DrawnWindows(self.draw, n_validation, first=first, many=True, fresh=False)
-        numbers = np.arange(first, first + n_validation)
-        return training, validation, pd.DataFrame({"eeg_id": numbers, "patient_id": numbers})
+from training.trained import (
+    METRICS,
+    OUT_OF_FOLD,
+    UNFINISHED,
+    hash_file,
+    read_metrics,
+    write_folds,
+    write_metrics,
+    write_out_of_fold,
+)
+from training.windows import FolderWindows, WindowSource
 
 
 def train_model(
     config: ModelConfig,
     recipe: Recipe,
-    data: Data,
+    data: WindowSource,
     folds: list[int],
     out: Path,
     *,
@@ -127,9 +58,11 @@ def train_model(
     if wrong:
         raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {recipe.folds - 1}")
     out.mkdir(parents=True, exist_ok=True)
-    metrics = _read_metrics(out, config, recipe)
-    metrics["data"] = data.description
-    write_config(config, out / "config.json")
+    metrics = _go_on(out, config, recipe, data.description)
+    if not metrics["folds"]:
+        write_config(config, out / "config.json")
+    if isinstance(data, FolderWindows):  # of windows that were drawn each is a patient of its own
+        write_folds(data.patterns, assign_folds(data.patterns, recipe.folds, recipe.seed), out)
     for fold in folds:
         weights = out / f"fold_{fold}.weights.h5"
         if weights.is_file() and str(fold) in metrics["folds"]:
@@ -137,7 +70,7 @@ def train_model(
             continue
         started = time.monotonic()
         training, validation, rows = data.split(fold, recipe)
-        state = out / ".unfinished" / f"fold_{fold}"
+        state = out / UNFINISHED / f"fold_{fold}"
         first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
         label = f"{out.name} fold {fold}"
         seeded = replace(recipe, seed=recipe.seed + fold)
@@ -145,9 +78,10 @@ def train_model(
             config, seeded, training, validation, state, start_from=first, backbone=backbone, label=label
         )
         write_weights(model, weights)
-        shares, probabilities = predict(model, config, validation, recipe.batch_size)
-        _write_out_of_fold(out / "out_of_fold.csv", rows, fold, shares, probabilities)
-        metrics["folds"][str(fold)] = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
+        shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
+        write_out_of_fold(out, rows, fold, shares, probabilities)
+        described = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
+        metrics["folds"][str(fold)] = {**described, "sha256": hash_file(weights)}
         _finish(out, config, metrics)
         shutil.rmtree(state)
         if not any(state.parent.iterdir()):
@@ -169,45 +103,31 @@ def _describe_fold(progress: Progress, n_training: int, n_validation: int, secon
 
 def _finish(out: Path, config: ModelConfig, metrics: dict[str, Any]) -> None:
     """Write what sums up all folds so far: calibration, scores, curves."""
-    frame = pd.read_csv(out / "out_of_fold.csv")
+    frame = pd.read_csv(out / OUT_OF_FOLD)
     frame = frame[frame["fold"].astype(str).isin(metrics["folds"])]
-    votes, found = frame[list(VOTES)].to_numpy(), frame[list(PREDICTED)].to_numpy()
-    calibrated = fit_calibration(votes, found, config)
+    found = frame[list(PREDICTED)].to_numpy()
+    calibrated = fit_calibration(frame[list(VOTES)].to_numpy(), found, config)
     write_config(calibrated, out / "config.json")
-    metrics["out_of_fold"] = describe(votes, calibrate(found, calibrated), frame["patient_id"].to_numpy())
-    part = out / "metrics.json.part"
-    part.write_text(json.dumps(metrics, indent=1) + "\n")
-    part.replace(out / "metrics.json")
+    frame[list(PREDICTED)] = calibrate(found, calibrated)
+    metrics["out_of_fold"] = describe_table(frame)
+    write_metrics(metrics, out)
     write_curves(metrics["folds"], out / "curves.png")
 
 
-def _read_metrics(out: Path, config: ModelConfig, recipe: Recipe) -> dict[str, Any]:
+def _go_on(out: Path, config: ModelConfig, recipe: Recipe, data: str) -> dict[str, Any]:
     """Return the metrics of folds trained before, once they are known to be of the same model and recipe."""
-    path = out / "metrics.json"
-    fresh: dict[str, Any] = {"recipe": recipe.to_json(), "data": "", "folds": {}, "out_of_fold": {}}
-    if not path.is_file():
-        return fresh
-    found = json.loads(path.read_text())
-    wanted = json.loads(json.dumps(fresh["recipe"]))
+    wanted = json.loads(json.dumps(recipe.to_json()))
+    if not (out / METRICS).is_file():
+        return {"recipe": wanted, "data": data, "folds": {}, "out_of_fold": {}}
+    found = read_metrics(out)
     different = [name for name, value in wanted.items() if found["recipe"].get(name) != value]
-    old, new = read_config(out / "config.json").to_json(), config.to_json()
+    old, new = read_model_config(out / "config.json").to_json(), config.to_json()
     different += [f"model.{name}" for name in ("network", "inputs", "options") if old[name] != new[name]]
+    if found["data"] != data:
+        different.append(f"data ({found['data']})")
     if different:
         raise ValueError(
-            f"{out}: holds folds trained with another {', '.join(different)}; choose another --out, or remove it first"
+            f"{out}: holds folds trained with other values of {', '.join(different)}; choose another --out, or remove "
+            "it first"
         )
     return found
-
-
-def _write_out_of_fold(
-    path: Path, rows: pd.DataFrame, fold: int, shares: np.ndarray, probabilities: np.ndarray
-) -> None:
-    """Put this fold's rows into the table in place of what it had."""
-    table = rows[["eeg_id", "patient_id"]].reset_index(drop=True).assign(fold=fold)
-    table[list(VOTES)], table[list(PREDICTED)] = shares, probabilities
-    if path.is_file():
-        before = pd.read_csv(path)
-        table = pd.concat([before[before["fold"] != fold], table]).sort_values("fold", kind="stable")
-    part = path.with_name(path.name + ".part")
-    table.to_csv(part, index=False, float_format="%.7g")
-    part.replace(path)

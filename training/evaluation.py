@@ -1,7 +1,4 @@
-"""What predictions are worth: KL with an interval, by class, confusion of soft votes, reliability; and their pictures.
-
-Called by `training.cross_validation` for out-of-fold predictions and by `training.scoring` for any data with votes.
-"""
+"""What predictions are worth: KL with an interval, by class, confusion of soft votes, reliability, and pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 
 from kernel.constants import CLASS_NAMES, VOTES
 from training.metric import kl_per_row
@@ -35,34 +33,47 @@ def describe(
     Returns
     -------
     summary : dict
-        rows, kl, interval (95%, percentiles of the bootstrap), uniform_kl, top1 (share of rows whose leading classes
-        agree), by_class {name: {rows, kl}} by leading vote, confusion (6 x 6: of the votes of a class, where the
-        predicted probability went), reliability (bins: mean predicted, mean voted, number).
+        rows, patients, kl, interval (95%, percentiles of the bootstrap) and voted_probability (mean probability given
+        to the class with the most votes, the first of those that tie), for all and by_class {name: {...}} by that
+        class; uniform_kl, top1 (share of rows whose leading classes agree), confusion (6 x 6: of the votes of a class,
+        where the predicted probability went), reliability (bins: mean predicted, mean voted, number).
     """
     kl = kl_per_row(shares, probabilities)
     leading = shares.argmax(axis=1)
-    by_class = {
-        name: {"rows": int((leading == c).sum()), "kl": round(float(kl[leading == c].mean()), 4)}
-        for c, name in enumerate(CLASS_NAMES)
-        if (leading == c).any()
-    }
+    groups = np.arange(len(kl)) if groups is None else np.asarray(groups)
+    to_voted = probabilities[np.arange(len(kl)), leading]
+
+    def sum_up(rows: np.ndarray) -> dict[str, Any]:
+        return {
+            "rows": int(rows.sum()),
+            "patients": len(np.unique(groups[rows])),
+            "kl": round(float(kl[rows].mean()), 4),
+            "interval": [round(float(edge), 4) for edge in _bootstrap(kl[rows], groups[rows], resamples)],
+            "voted_probability": round(float(to_voted[rows].mean()), 4),
+        }
+
     voted = shares.sum(axis=0)[:, None]
     confusion = np.divide(shares.T @ probabilities, voted, out=np.zeros((6, 6)), where=voted > 0)
     return {
-        "rows": len(kl),
-        "kl": round(float(kl.mean()), 4),
-        "interval": [round(float(edge), 4) for edge in _bootstrap(kl, groups, resamples)],
+        **sum_up(np.ones(len(kl), bool)),
         "uniform_kl": round(float(kl_per_row(shares, np.full_like(shares, 1 / 6, dtype=float)).mean()), 4),
         "top1": round(float((probabilities.argmax(axis=1) == leading).mean()), 4),
-        "by_class": by_class,
+        "by_class": {name: sum_up(leading == c) for c, name in enumerate(CLASS_NAMES) if (leading == c).any()},
         "confusion": confusion.round(4).tolist(),
         "reliability": _reliability(shares, probabilities),
     }
 
 
-def _bootstrap(kl: np.ndarray, groups: np.ndarray | None, resamples: int) -> np.ndarray:
+def describe_table(table: pd.DataFrame) -> dict[str, Any]:
+    """Sum up a table with the votes' shares, the predictions, patient_id, and `data` where folders are pooled."""
+    groups = [column for column in ("data", "patient_id") if column in table]
+    patients = table.groupby(groups).ngroup().to_numpy()
+    return describe(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy(), patients)
+
+
+def _bootstrap(kl: np.ndarray, groups: np.ndarray, resamples: int) -> np.ndarray:
     """Return the 2.5th and 97.5th percentile of the mean over resampled groups (Efron 1979)."""
-    _, group = np.unique(np.arange(len(kl)) if groups is None else groups, return_inverse=True)
+    _, group = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(group, kl), np.bincount(group)
     drawn = np.random.default_rng(0).integers(0, len(sums), (resamples, len(sums)))
     return np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
@@ -80,32 +91,54 @@ def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) 
     return found
 
 
-def print_summary(summary: dict[str, Any]) -> None:
+def print_summary(summary: dict[str, Any], confusion: bool = True) -> None:
     """Print a summary as a person reads it."""
-    low, high = summary["interval"]
-    print(f"KL {summary['kl']:.4f}, 95% interval {low:.4f} to {high:.4f}, over {summary['rows']} rows")
-    print(f"uniform {summary['uniform_kl']:.4f}; leading class right in {summary['top1']:.0%}")
+    print(
+        f"KL {summary['kl']:.4f}, 95% interval {_range(summary)}, over {summary['rows']} rows of "
+        f"{summary['patients']} patients"
+    )
+    print(
+        f"uniform {summary['uniform_kl']:.4f}; leading class right in {summary['top1']:.0%}; "
+        f"mean probability given to the voted class {summary['voted_probability']:.3f}"
+    )
+    print("  class     rows      KL      95% interval   to the voted class")
     for name, one in summary["by_class"].items():
-        print(f"  {name:8} {one['kl']:.4f}  ({one['rows']} rows)")
+        print(f"  {name:8}{one['rows']:6}{one['kl']:8.3f}{_range(one):>18}{one['voted_probability']:21.3f}")
+    if not confusion:
+        return
     print("of the votes for (row), the predicted probability went to:")
     print("          " + "".join(f"{name:>9}" for name in CLASS_NAMES))
     for name, row in zip(CLASS_NAMES, summary["confusion"], strict=True):
         print(f"  {name:8}" + "".join(f"{value:9.3f}" for value in row))
 
 
+def _range(summary: dict[str, Any]) -> str:
+    """Return the interval as text; of one or two patients a bootstrap knows nothing."""
+    return "{:.3f} to {:.3f}".format(*summary["interval"]) if summary["patients"] > 2 else "-"
+
+
 def write_reliability(summary: dict[str, Any], path: Path) -> None:
-    """Draw predicted against voted shares, and the confusion of soft votes."""
+    """Draw predicted against voted shares with the number of answers behind each point, and the confusion of votes."""
     plt = _pyplot()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    figure, axes = plt.subplot_mosaic(
+        [["curve", "confusion"], ["counts", "confusion"]], figsize=(10, 5), height_ratios=(4, 1), layout="constrained"
+    )
     bins = summary["reliability"]
-    left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    left.plot([b["predicted"] for b in bins], [b["voted"] for b in bins], marker="o")
-    left.set(xlabel="predicted probability", ylabel="share of the votes", title=f"KL {summary['kl']:.3f}")
-    image = right.imshow(np.array(summary["confusion"]), vmin=0, vmax=1, cmap="Blues")
-    right.set_xticks(range(6), CLASS_NAMES, rotation=45)
-    right.set_yticks(range(6), CLASS_NAMES)
-    right.set(xlabel="predicted", ylabel="voted")
-    figure.colorbar(image, ax=right)
+    predicted, numbers = [b["predicted"] for b in bins], [b["number"] for b in bins]
+    curve, counts = axes["curve"], axes["counts"]
+    curve.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    curve.plot(predicted, [b["voted"] for b in bins], marker="o")
+    curve.set(xlim=(0, 1), ylabel="share of the votes", title=f"KL {summary['kl']:.3f} over {summary['rows']} rows")
+    bars = counts.bar(predicted, numbers, width=0.06, color="0.6")
+    counts.bar_label(bars, fontsize=7)
+    counts.set(
+        xlim=(0, 1), ylim=(0.5, 8 * max(numbers)), yscale="log", xlabel="predicted probability", ylabel="answers"
+    )
+    image = axes["confusion"].imshow(np.array(summary["confusion"]), vmin=0, vmax=1, cmap="Blues")
+    axes["confusion"].set_xticks(range(6), CLASS_NAMES, rotation=45)
+    axes["confusion"].set_yticks(range(6), CLASS_NAMES)
+    axes["confusion"].set(xlabel="predicted", ylabel="voted")
+    figure.colorbar(image, ax=axes["confusion"])
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -1,6 +1,6 @@
 """Fits one model on one fold: stages, moving average, best epoch, and a state on disk after every epoch.
 
-Called by `training.cross_validation`. Interrupted at any moment and run again it goes on after the last whole epoch, to
+Interrupted at any moment and run again it goes on after the last whole epoch, to
 the same weights as if it had never stopped: the state holds every variable of the model (its dropout's seeds too) and
 of the optimizer, and windows depend on the epoch's number alone.
 """
@@ -8,6 +8,7 @@ of the optimizer, and windows depend on the epoch's number alone.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from kernel.files import replacing
 from kernel.model import ModelConfig, build_model, keras_array, read_weights, write_weights
 from training.batches import FixedBatches, TrainingBatches
 from training.devices import compiles_fast, spread_over_devices
@@ -69,7 +71,7 @@ def fit_fold(
     backbone : Path, optional
         A local file for the EfficientNet inside, see `kernel.efficientnet.read_backbone_weights`.
     label : str
-        What the progress bar says.
+        Names the fold in the progress bar and the log.
 
     Returns
     -------
@@ -99,8 +101,8 @@ def fit_fold(
     finally:
         keras.mixed_precision.set_global_policy("float32")
     signature = json.dumps({"model": config.to_json(), "recipe": recipe.to_json()}, sort_keys=True)
-    fold = _Fold(model, config, recipe, validation, state, signature, scope)
-    return model, fold.fit(training, label)
+    fold = _Fold(model, config, recipe, validation, state, signature, scope, label)
+    return model, fold.fit(training)
 
 
 class _Fold:
@@ -115,12 +117,13 @@ class _Fold:
         state: Path,
         signature: str,
         scope: Callable[[], AbstractContextManager[object]],
+        label: str,
     ) -> None:
         self.model, self.config, self.recipe, self.validation = model, config, recipe, validation
         self.state, self.best, self.signature = state / "state.h5", state / "best.weights.h5", signature
-        self.scope, self.progress = scope, Progress()
+        self.scope, self.label, self.progress = scope, label, Progress()
 
-    def fit(self, training: WindowSource, label: str) -> Progress:
+    def fit(self, training: WindowSource) -> Progress:
         stages = self.recipe.stages
         saved = self._read_state()
         if saved:
@@ -128,7 +131,7 @@ class _Fold:
         sources = [training.choose(stage) for stage in stages]
         steps = [self._steps(source, stage) for source, stage in zip(sources, stages, strict=True)]
         total = sum(n * stage.epochs for n, stage in zip(steps, stages, strict=True))
-        with tqdm(total=total, desc=label, unit="batch") as bar:
+        with tqdm(total=total, desc=self.label, unit="batch", disable=None) as bar:
             for number in range(self.progress.stage, len(stages)):
                 stage = stages[number]
                 if self.progress.epoch == 0 and self.best.is_file():
@@ -167,8 +170,9 @@ class _Fold:
 
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
         progress = self.progress
-        batches = TrainingBatches(source, self.config.inputs, self.recipe, stage, progress.total)
-        fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[_Bar(bar, progress)])
+        batches = _TimedBatches(source, self.config.inputs, self.recipe, stage, progress.total)
+        watch = _Watch(bar, progress, batches)
+        fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
         loss = float(fitted.history["loss"][-1])
         if not np.isfinite(loss):
             raise ValueError(
@@ -176,7 +180,9 @@ class _Fold:
                 f"{stage.name!r}, or use precision float32; remove {self.state} to start again"
             )
         with _averaged(self.model, optimizer if self.recipe.ema_momentum else None):
-            kl = float(kl_per_row(*predict(self.model, self.config, self.validation, self.recipe.batch_size)).mean())
+            kl = float(
+                kl_per_row(*predict_windows(self.model, self.config, self.validation, self.recipe.batch_size)).mean()
+            )
             if kl < progress.best_kl:
                 progress.best_kl = kl
                 write_weights(self.model, self.best, "float32")
@@ -184,17 +190,19 @@ class _Fold:
         progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
         self._write_state(optimizer)
-        bar.write(f"{bar.desc} epoch {progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}")
+        bar.write(
+            f"{self.label} epoch {progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
+            f"{len(batches) * self.recipe.batch_size / watch.seconds:.1f} windows/s, "
+            f"{watch.waited / watch.seconds:.0%} of the time waiting for data"
+        )
 
     def _write_state(self, optimizer: Any) -> None:
-        part = self.state.with_name("state.part")
-        with h5py.File(part, "w") as file:
+        with replacing(self.state) as part, h5py.File(part, "w") as file:
             parts = {"model": [*self.model.weights, *_seeds(self.model)], "optimizer": optimizer.variables}
             for name, variables in parts.items():
                 for index, variable in enumerate(variables):
                     file[f"{name}/{index:05d}"] = keras_array(variable)
             file.attrs["signature"], file.attrs["progress"] = self.signature, json.dumps(vars(self.progress))
-        part.replace(self.state)
 
     def _read_state(self) -> dict[str, list[np.ndarray]]:
         """Return the variables of an earlier run, none where there was none, and take over its progress."""
@@ -240,21 +248,46 @@ def _averaged(model: Any, optimizer: Any | None) -> Iterator[None]:
             variable.assign(value)
 
 
-class _Bar(keras.callbacks.Callback):
-    """One progress bar over all epochs and stages, with the loss and the last KL; the bar tells the time left."""
+class _TimedBatches(TrainingBatches):
+    """Knows when each batch was ready."""
 
-    def __init__(self, bar: Any, progress: Progress) -> None:
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.ready: dict[int, float] = {}
+
+    def __getitem__(self, index: int) -> Any:
+        batch = super().__getitem__(index)
+        self.ready[index] = time.monotonic()
+        return batch
+
+
+class _Watch(keras.callbacks.Callback):
+    """Moves one progress bar over all epochs and stages, and measures for how long the device waits for data.
+
+    The device waits from the end of a batch until the next one is ready.
+    """
+
+    def __init__(self, bar: Any, progress: Progress, batches: _TimedBatches) -> None:
         super().__init__()
-        self.bar, self.progress = bar, progress
+        self.bar, self.progress, self.batches = bar, progress, batches
+        self.started = self.free = time.monotonic()
+        self.seconds = self.waited = 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Advance by one batch."""
-        last = self.progress.history[-1]["kl"] if self.progress.history else float("nan")
-        self.bar.set_postfix(loss=f"{(logs or {}).get('loss', float('nan')):.3f}", kl=f"{last:.3f}", refresh=False)
+        """Advance by one batch; reading the loss waits until the device has finished it."""
+        shown = {"loss": f"{(logs or {}).get('loss', float('nan')):.3f}"}
+        if self.progress.history:
+            shown["kl"] = f"{self.progress.history[-1]['kl']:.3f}"
+        self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
+        self.waited += max(0.0, self.batches.ready[batch] - self.free)
+        self.free = time.monotonic()
+        self.seconds = self.free - self.started
 
 
-def predict(model: Any, config: ModelConfig, source: WindowSource, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def predict_windows(
+    model: Any, config: ModelConfig, source: WindowSource, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Predict a source's windows in their order.
 
     Returns

@@ -1,6 +1,6 @@
 """How a model is trained, as JSON: `training/recipes/<model>.json` holds a model's configuration and its recipe.
 
-Read by `build.py train`; a copy is written beside the weights. Every field has its default here, so a recipe's file
+A copy is written beside the weights. Every field has its default here, so a recipe's file
 says only what is particular about it, while the copy beside the weights spells everything out.
 """
 
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kernel.inputs import KINDS, InputConfig, check_fields
-from kernel.model import ModelConfig
+from kernel.inputs import KINDS
+from kernel.model import ModelConfig, build_model_config
 from kernel.networks import NETWORKS
 from training.augmentation import AUGMENTATIONS
 
@@ -31,7 +33,7 @@ class Stage:
     min_votes: int = 1
     """Only rows with as many votes."""
     min_top_share: float = 0.0
-    """Only rows whose leading class has this share of the votes: 0.9 is the seed's "ideal" cases."""
+    """Only rows whose leading class has this share of the votes: 0.9 is "ideal" cases."""
     weight_by_votes: bool = False
     """Rows weigh in proportion to their votes, 20 votes counting as one."""
     windows: int | None = None
@@ -93,7 +95,7 @@ def read_recipe(name: str, changes: list[str] | None = None) -> tuple[ModelConfi
     FileNotFoundError
         If there is no such recipe.
     ValueError
-        If the file is no JSON, has unknown fields, or a change names none of its fields.
+        If the file is no JSON, or it or a change has an unknown field or a value that is not what the field holds.
     """
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not path.is_file():
@@ -102,11 +104,12 @@ def read_recipe(name: str, changes: list[str] | None = None) -> tuple[ModelConfi
         content = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
-    for change in changes or []:
+    read = _read(content, str(path))
+    if not changes:
+        return read
+    for change in changes:
         _apply(content, change)
-    if content.keys() != {"model", "recipe"}:
-        raise ValueError(f"{path}: needs the fields model and recipe, found {', '.join(content)}")
-    return _read_model(content["model"], str(path)), _read_training(content["recipe"], str(path))
+    return _read(content, " ".join(f"--set {change}" for change in changes))
 
 
 def _apply(content: dict[str, Any], change: str) -> None:
@@ -117,48 +120,86 @@ def _apply(content: dict[str, Any], change: str) -> None:
     try:
         for parent in parents:
             place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-        parsed: Any = json.loads(value)
-    except ValueError:
-        parsed = value
-    except (IndexError, AttributeError):
+    except (ValueError, IndexError, AttributeError):
         separator = ""
     if not separator or not isinstance(place, dict):
         raise ValueError(f"--set {change}: expected a field of the recipe's file and a value: recipe.batch_size=64")
-    place[last] = parsed
+    try:
+        place[last] = json.loads(value)
+    except ValueError:
+        place[last] = value
+
+
+def _read(content: Any, source: str) -> tuple[ModelConfig, Recipe]:
+    if not isinstance(content, dict) or content.keys() != {"model", "recipe"}:
+        raise ValueError(f"{source}: a recipe has the two fields model and recipe, found {content}")
+    try:
+        return _read_model(content["model"], source), read_training(content["recipe"])
+    except ValueError as error:
+        raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 
 
 def _read_model(values: dict[str, Any], source: str) -> ModelConfig:
     if values.get("network") not in NETWORKS:
-        raise ValueError(f"{source}: unknown network {values.get('network')!r}; this code knows {', '.join(NETWORKS)}")
-    inputs = tuple(_read_input(one, source) for one in values.get("inputs", []))
-    options = _build(NETWORKS[values["network"]].options, values.get("options", {}), source)
-    calibration = {name: value for name, value in values.items() if name not in ("network", "inputs", "options")}
-    return _build(
-        ModelConfig,
-        {**calibration, "network": values["network"], "inputs": inputs, "options": dataclasses.asdict(options)},
-        source,
-    )
+        raise ValueError(f"unknown network {values.get('network')!r}; this code knows {', '.join(NETWORKS)}")
+    inputs = []
+    for number, one in enumerate(values.get("inputs", [])):
+        if one.get("kind") not in KINDS:
+            raise ValueError(f"unknown kind of input {one.get('kind')!r}; this code knows {', '.join(KINDS)}")
+        rest = {name: value for name, value in one.items() if name != "kind"}
+        inputs.append({"kind": one["kind"], **_complete(KINDS[one["kind"]], rest, f"model.inputs.{number}")})
+    options = _complete(NETWORKS[values["network"]].options, values.get("options", {}), "model.options")
+    return build_model_config(_complete(ModelConfig, {**values, "options": options, "inputs": inputs}, "model"), source)
 
 
-def _read_input(values: dict[str, Any], source: str) -> InputConfig:
-    kind = values.get("kind")
-    if kind not in KINDS:
-        raise ValueError(f"{source}: unknown kind of input {kind!r}; this code knows {', '.join(KINDS)}")
-    return _build(KINDS[kind], {name: value for name, value in values.items() if name != "kind"}, source)
+def read_training(values: dict[str, Any]) -> Recipe:
+    """Return the recipe that JSON describes, with the defaults of what it leaves out."""
+    complete = _complete(Recipe, values, "recipe")
+    stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(complete["stages"]))
+    return Recipe(**{**complete, "stages": tuple(stages)})
 
 
-def _read_training(values: dict[str, Any], source: str) -> Recipe:
-    stages = tuple(_build(Stage, stage, source) for stage in values.get("stages", []))
-    return _build(Recipe, {**values, "stages": stages}, source)
+def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a dataclass's fields: those of a JSON object, once they are what it holds, and its defaults."""
+    fields, hints = {one.name: one for one in dataclasses.fields(type_)}, typing.get_type_hints(type_)
+    unknown = sorted(values.keys() - fields.keys())
+    if unknown:
+        raise ValueError(f"{where} has no field {', '.join(unknown)}; there are {', '.join(fields)}")
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            raise ValueError(f"{where}.{name} must be {_spell(hints[name])}, found {json.dumps(value)}")
+    found = dict(values)
+    for name, one in fields.items():
+        if one.default_factory is not dataclasses.MISSING:
+            found.setdefault(name, one.default_factory())
+        elif one.default is not dataclasses.MISSING:
+            found.setdefault(name, one.default)
+    if fields.keys() - found.keys():
+        raise ValueError(f"{where} lacks {', '.join(sorted(fields.keys() - found.keys()))}")
+    return found
 
 
-def _build(type_: Any, values: dict[str, Any], source: str) -> Any:
-    """Build a dataclass from some of its fields; JSON's lists become tuples."""
-    fields = {f.name: f for f in dataclasses.fields(type_)}
-    unset = [f.name for f in fields.values() if _has_default(f) and f.name not in values]
-    check_fields({**values, **dict.fromkeys(unset)}, type_, source)
-    return type_(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value of JSON is of a field's type."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        right_length = Ellipsis in parts or len(value) == len(parts) if isinstance(value, list | tuple) else False
+        return right_length and all(_fits(one, parts[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, parts[1]) for one in value.values())
+    if hint is Any or dataclasses.is_dataclass(hint):
+        return isinstance(value, dict) or hint is Any
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if hint is float else hint)
 
 
-def _has_default(one: dataclasses.Field[Any]) -> bool:
-    return one.default is not dataclasses.MISSING or one.default_factory is not dataclasses.MISSING
+def _spell(hint: Any) -> str:
+    """Return a field's type in words."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(_spell(part) for part in parts))
+    return names.get(hint) or {tuple: "a list", dict: "an object"}.get(origin, "an object")

@@ -1,66 +1,139 @@
-"""Scores finished models on a folder of recordings with votes. Called by `build.py evaluate`.
+"""Scores finished models on folders of recordings with votes.
 
-Every fold of a model answers and the answers are averaged, as the kernel does on Kaggle; so the folder must not be the
-one the model was trained on. For that one there is `out_of_fold.csv`.
+The folds of a model answer together, as the kernel does on Kaggle. A recording that the model was trained on is
+answered by the one fold that did not see its patient; where that fold was never trained, the recording is left out. So
+no answer is by a network that knew the votes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kernel.constants import SFREQ, VOTES
-from kernel.ensemble import read_model_weights
-from kernel.model import calibrate, fold_files, load_model, read_config
+from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
+from kernel.ensemble import list_models, read_model_weights
+from kernel.model import calibrate, fold_files, load_model, read_model_config
 from kernel.recording import read_electrodes
+from kernel.table import read_patterns
 from training.evaluation import PREDICTED
-from training.fitting import predict
-from training.windows import FolderWindows, read_rows
+from training.fitting import predict_windows
+from training.trained import fold_number, read_folds
+from training.windows import FolderWindows
 
 BATCH_SIZE = 16
 
 
-def predict_folder(folder: Path, weights: Path, name: str, min_votes: int) -> pd.DataFrame:
-    """Predict every row of a folder with enough votes; `name` is a model's, or `ensemble` for all that ship.
+def find_models(name: str, places: list[Path]) -> dict[Path, float]:
+    """Return the folder and the share of each model that `name` means: one of that name, or `ensemble` for all.
 
-    Returns
-    -------
-    table : DataFrame
-        eeg_id, patient_id, n_votes, seconds (length of the recording), the six votes' shares and the six predictions.
+    Parameters
+    ----------
+    name : str
+        A model's, or `ensemble` for the blend that ships.
+    places : list of Path
+        Folders of models: the first that has it is taken. An ensemble is always the last one's.
 
     Raises
     ------
     FileNotFoundError
-        If the folder, the model or its weights are missing.
-    ValueError
-        If no row has enough votes.
+        If no folder has a model of that name with weights.
     """
-    rows = read_rows(folder)
-    rows = rows[rows["n_votes"] >= min_votes].reset_index(drop=True)
+    if name == "ensemble":
+        return {places[-1] / model: share for model, share in read_model_weights(places[-1]).items()}
+    for place in places:
+        if (place / name / "config.json").is_file() and fold_files(place / name):
+            return {place / name: 1.0}
+    there = [f"{place}: {', '.join(list_models(place)) or 'none'}" for place in places]
+    raise FileNotFoundError(f"no model {name} with weights; there are in {'; in '.join(there)}; train it first")
+
+
+def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: int) -> pd.DataFrame:
+    """Predict every row of some folders with enough votes by a blend of models, `find_models`'.
+
+    Returns
+    -------
+    table : DataFrame
+        data (the folder's name), eeg_id, patient_id, n_votes, seconds (length of the recording), the six votes' shares
+        and the six predictions.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder, or a model's weights are missing.
+    ValueError
+        If two folders have the same name, no row has enough votes, or all are of patients that every fold has seen.
+    """
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--data: two folders are called {max(names, key=names.count)}; rename one, or give it once")
+    found = pd.concat([read_patterns(folder).assign(data=one) for folder, one in zip(folders, names, strict=True)])
+    rows = found[found["n_votes"] >= min_votes].reset_index(drop=True)
+    where = ", ".join(str(folder / "train.csv") for folder in folders)
     if rows.empty:
-        raise ValueError(f"{folder / 'train.csv'}: no row has {min_votes} votes or more; lower --min-votes")
-    shares, total = np.zeros((len(rows), 6)), np.zeros((len(rows), 6))
-    blend = read_model_weights(weights) if name == "ensemble" else {name: 1.0}
-    for model, weight in blend.items():
-        shares, probabilities = _predict_model(weights / model, rows)
-        total += weight * probabilities
-    table = rows[["eeg_id", "patient_id", "n_votes"]].copy()
+        raise ValueError(f"{where}: no row has {min_votes} votes or more; lower --min-votes")
+    if len(rows) < len(found):
+        print(f"{len(rows)} of {len(found)} rows have {min_votes} votes or more; --min-votes 1 takes all")
+    allowed = {model: find_allowed_folds(model, rows) for model in models}
+    known = np.all([folds.any(axis=1) for folds in allowed.values()], axis=0)
+    if not known.any():
+        raise ValueError(f"{where}: every trained fold has seen the patients of all {len(rows)} rows; train another")
+    rows = rows[known].reset_index(drop=True)
+    total = np.zeros((len(rows), len(VOTES)))
+    for model, share in models.items():
+        total += share * _predict_model(model, rows, allowed[model][known])
+    table = rows[["data", "eeg_id", "patient_id", "n_votes"]].copy()
     table["seconds"] = [read_electrodes(path).shape[1] / SFREQ for path in rows["path"]]
-    table[list(VOTES)], table[list(PREDICTED)] = shares, total / total.sum(axis=1, keepdims=True)
+    table[list(VOTES)] = rows[list(VOTES)].div(rows["n_votes"], axis=0)
+    table[list(PREDICTED)] = total / total.sum(axis=1, keepdims=True)
     return table
 
 
-def _predict_model(folder: Path, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the votes' shares, and the calibrated mean of a model's folds."""
-    config = read_config(folder / "config.json")
-    files = fold_files(folder)
-    if not files:
-        raise FileNotFoundError(f"{folder}: no fold_*.weights.h5; train the model first")
-    source = FolderWindows(rows)
-    answers = []
-    for file in files:
-        shares, probabilities = predict(load_model(config, file), config, source, BATCH_SIZE)
-        answers.append(calibrate(probabilities, config))
-    return shares, np.mean(answers, axis=0)
+def find_allowed_folds(model: Path, rows: pd.DataFrame) -> np.ndarray:
+    """Return which of a model's folds may answer which row, shape (n_rows, n_folds), bool; say what that means."""
+    numbers = np.array([fold_number(file) for file in fold_files(model)])
+    seen = read_folds(model)
+    if seen is None:
+        return np.ones((len(rows), len(numbers)), bool)
+    held_out = rows[["eeg_id", "patient_id"]].merge(seen, on=["eeg_id", "patient_id"], how="left")["fold"].to_numpy()
+    trained = ~np.isnan(held_out)
+    allowed = ~trained[:, None] | (held_out[:, None] == numbers)
+    lost = int((~allowed.any(axis=1)).sum())
+    if trained.any():
+        print(
+            f"{trained.sum() - lost} of {len(rows)} rows are of recordings that {model.name} was trained on: out of "
+            "fold, each is answered by the fold that did not see its patient"
+        )
+    if lost:
+        missing = ", ".join(str(int(fold)) for fold in np.unique(held_out[~allowed.any(axis=1)]))
+        print(
+            f"LEFT OUT: {lost} rows of patients that every fold of {model.name} was trained on; fold {missing} is not "
+            "trained"
+        )
+    return allowed
+
+
+def cut_parts(table: pd.DataFrame, halves: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the parts of `predict_folders`' table that are scored on their own: folders, long and short, halves."""
+    long = table["seconds"] >= WINDOW_SECONDS
+    parts = {name: table["data"] == name for name in table["data"].unique()}
+    parts |= {f"recordings of {WINDOW_SECONDS} s and more": long, "shorter recordings": ~long}
+    if halves:
+        parts |= {f"{name} half": table["half"] == name for name in ("even", "odd")}
+    for title, mask in parts.items():
+        if mask.any() and not mask.all():
+            yield title, table[mask]
+
+
+def _predict_model(folder: Path, rows: pd.DataFrame, allowed: np.ndarray) -> np.ndarray:
+    """Return the calibrated mean of the folds that are allowed to answer, row by row."""
+    config = read_model_config(folder / "config.json")
+    total = np.zeros((len(rows), len(VOTES)))
+    for file, asked in zip(fold_files(folder), allowed.T, strict=True):
+        if asked.any():
+            source = FolderWindows(rows[asked].reset_index(drop=True))
+            _, probabilities = predict_windows(load_model(config, file), config, source, BATCH_SIZE)
+            total[asked] += calibrate(probabilities, config)
+    return total / allowed.sum(axis=1, keepdims=True)

@@ -1,0 +1,79 @@
+"""Chooses what of a data set is cached: its labelled windows, or the pieces of its recordings that hold them.
+
+The competition's 106,800 labelled windows overlap, and training draws another one of each vote pattern in every epoch:
+a random shift is worth more than most augmentations, and here it is a free one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cache.shard import BLOCK, Key
+from kernel.constants import SFREQ, WINDOW_SAMPLES
+from kernel.table import read_patterns
+
+MARGIN = SFREQ
+"""Samples that are cached before and after a labelled window: training shifts windows by up to a second."""
+
+
+def find_windows(data: Path, per_pattern: int | None = None) -> np.ndarray:
+    """Return the distinct labelled windows of a data set.
+
+    Parameters
+    ----------
+    data : Path
+        A folder in the competition's layout.
+    per_pattern : int, optional
+        At most so many windows of each (recording, vote pattern), evenly spaced; all by default.
+
+    Returns
+    -------
+    keys : ndarray, shape (n, 2), int64
+        (eeg_id, first sample), rising.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `kernel.table.read_patterns`.
+    """
+    if per_pattern is not None and per_pattern < 1:
+        raise ValueError(f"--per-pattern must be at least 1, found {per_pattern}")
+    keys = set()
+    for eeg_id, starts in read_patterns(data)[["eeg_id", "starts"]].itertuples(index=False):
+        kept = min(len(starts), per_pattern or len(starts))
+        keys |= {(eeg_id, starts[int((part + 0.5) * len(starts) / kept)]) for part in range(kept)}
+    return np.array(sorted(keys), np.int64)
+
+
+def find_blocks(windows: np.ndarray, eegs: Path) -> np.ndarray:
+    """Return the blocks of channels that hold some windows and `MARGIN` around them, (n, 2), rising.
+
+    Raises
+    ------
+    ValueError
+        If a window starts after its recording's end.
+    """
+    blocks: set[Key] = set()
+    for eeg_id, group in itertools.groupby(windows.tolist(), key=lambda key: key[0]):
+        starts = [start for _, start in group]
+        path = eegs / f"{eeg_id}.parquet"
+        try:
+            n_samples = pq.read_metadata(path).num_rows
+        except (OSError, pa.ArrowException):  # the work on its shard will say what is wrong with it
+            n_samples = starts[-1] + WINDOW_SAMPLES
+        if starts[-1] >= n_samples:
+            raise ValueError(
+                f"{path}: ends at {n_samples / SFREQ:g} s, but train.csv has a window that starts at "
+                f"{starts[-1] / SFREQ:g} s; copy both again"
+            )
+        last = max(0, n_samples - WINDOW_SAMPLES)
+        for start in starts:
+            begin = max(0, min(start, last) - MARGIN) // BLOCK * BLOCK
+            stop = min(n_samples, min(start, last) + WINDOW_SAMPLES + MARGIN)
+            blocks |= {(eeg_id, at) for at in range(begin, stop, BLOCK)}
+    return np.array(sorted(blocks), np.int64)

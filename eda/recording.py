@@ -1,0 +1,126 @@
+"""One recording in figures: amplitude, gaps, flat and saturated electrodes, line noise, spectrum."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.signal import welch
+
+from kernel.constants import SFREQ
+from kernel.montage import build_montage
+from kernel.recording import cut_window, repair_gaps
+
+FLAT_MICROVOLTS = 0.5
+"""An electrode or channel with samples whose standard deviation is below this over a window carries nothing."""
+
+SATURATED_SHARE = 0.01
+"""An electrode that spends this share of a window at exactly its largest or smallest value ran into its amplifier."""
+
+SEGMENT = 4 * SFREQ
+"""Welch's segments: 4 s, so that the spectrum has steps of 0.25 Hz."""
+
+EXPONENT_HZ = (2.0, 40.0)
+"""Where the power law is fitted: above the drifts, below the mains."""
+
+LINE_HZ, NOISY_LINE = (50, 60), 5.0
+"""Mains frequencies, and from how many microvolts (root mean square) on a line counts as noise."""
+
+PLACES = {"start": "at the start", "inside": "inside", "end": "at the end"}
+"""Where samples are missing in a recording."""
+
+
+def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, float], np.ndarray, np.ndarray | None]:
+    """Measure one recording.
+
+    Parameters
+    ----------
+    electrodes : ndarray, shape (19, n_times), float32
+        Microvolts, NaN in the gaps.
+    start : int
+        First sample of the labelled window; amplitudes and spectra are those of the window.
+
+    Returns
+    -------
+    row : dict
+        `nan_start`, `nan_inside`, `nan_end`: share of the recording's samples; `flat`, `saturated`: number of
+        electrodes; `seconds`: the recording's length; `amplitude`: median over the channels of the 5-95% range,
+        microvolts; `largest`: the same range of the largest channel; `line`: the stronger mains line's root mean
+        square, median over the channels, microvolts; `exponent`: of the power law, median over the channels. NaN
+        where no channel is alive.
+    per_electrode : ndarray, shape (3, 19)
+        1 where flat, 1 where saturated, share of samples missing.
+    log_power : ndarray, shape (401,), or None
+        Median over the channels of log10 of the power spectral density, None where no channel is alive.
+
+    Raises
+    ------
+    ValueError
+        If the window starts outside the recording.
+    """
+    window = cut_window(electrodes, start)
+    flat, saturated = find_flat(window), find_saturated(window)
+    gaps = place_gaps(electrodes)
+    channels = repair_gaps(build_montage(window))
+    spread = np.ptp(np.quantile(channels, (0.05, 0.95), axis=1), axis=0)
+    alive = channels.std(axis=1) > FLAT_MICROVOLTS
+    row = {f"nan_{place}": float(share.mean()) for place, share in zip(PLACES, gaps, strict=True)}
+    row |= {"flat": int(flat.sum()), "saturated": int(saturated.sum()), "seconds": electrodes.shape[1] / SFREQ}
+    per_electrode = np.array([flat, saturated, np.isnan(electrodes).mean(axis=1)], float)
+    if not alive.any() or channels.shape[1] < SEGMENT:
+        empty = dict.fromkeys(("amplitude", "largest", "line", "exponent"), np.nan)
+        return row | empty, per_electrode, None
+    freqs, power = welch(channels[alive].astype(np.float64), SFREQ, nperseg=SEGMENT, axis=1)
+    log_power = np.log10(np.maximum(power, 1e-12))
+    row |= {
+        "amplitude": float(np.median(spread[alive])),
+        "largest": float(spread.max()),
+        "line": max(float(np.median(measure_line(freqs, power, hertz))) for hertz in LINE_HZ),
+        "exponent": float(np.median(fit_exponent(freqs, log_power))),
+    }
+    return row, per_electrode, np.median(log_power, axis=0)
+
+
+def find_flat(window: np.ndarray) -> np.ndarray:
+    """Return which electrodes (n_electrodes, n_times) have samples that hardly change; a missing one is not flat."""
+    some = np.isfinite(window).any(axis=1)
+    flat = np.zeros(len(window), bool)
+    flat[some] = np.nanstd(window[some], axis=1) < FLAT_MICROVOLTS
+    return flat
+
+
+def find_saturated(window: np.ndarray) -> np.ndarray:
+    """Return which electrodes (n_electrodes, n_times) stay at exactly their largest or smallest value for too long."""
+    largest = np.nanmax(window, axis=1, initial=-np.inf, keepdims=True)
+    smallest = np.nanmin(window, axis=1, initial=np.inf, keepdims=True)
+    at_end = np.maximum((window == largest).mean(axis=1), (window == smallest).mean(axis=1))
+    return (at_end > SATURATED_SHARE) & ~find_flat(window)
+
+
+def place_gaps(electrodes: np.ndarray) -> np.ndarray:
+    """Return the share of each electrode's samples missing at the start, inside and at the end: (3, n_electrodes)."""
+    known = np.isfinite(electrodes)
+    n_times = electrodes.shape[1]
+    some = known.any(axis=1)
+    first = np.where(some, known.argmax(axis=1), 0)
+    after = np.where(some, known[:, ::-1].argmax(axis=1), 0)
+    return np.array([first, (~known).sum(axis=1) - first - after, after]) / n_times
+
+
+def measure_line(freqs: np.ndarray, power: np.ndarray, hertz: float) -> np.ndarray:
+    """Return a mains line's root mean square in microvolts, its surroundings taken away: shape (n_channels,).
+
+    `power` is the spectral density (n_channels, n_freqs); the line is what stands out within 1 Hz, the surroundings
+    are the median from 2 to 5 Hz away.
+    """
+    distance = np.abs(freqs - hertz)
+    around = np.median(power[:, (distance >= 2) & (distance <= 5)], axis=1, keepdims=True)
+    excess = (power[:, distance <= 1] - around).sum(axis=1) * (freqs[1] - freqs[0])
+    return np.sqrt(np.maximum(excess, 0))
+
+
+def fit_exponent(freqs: np.ndarray, log_power: np.ndarray) -> np.ndarray:
+    """Fit power ~ 1 / f^exponent by least squares on log-log axes: shape (n_channels,)."""
+    inside = (freqs >= EXPONENT_HZ[0]) & (freqs <= EXPONENT_HZ[1])
+    # Steps of equal ratio, or the many high frequencies would decide alone.
+    steps = np.geomspace(*EXPONENT_HZ, 40)
+    levels = np.array([np.interp(steps, freqs[inside], one[inside]) for one in log_power])
+    return -np.polyfit(np.log10(steps), levels.T, 1)[0]

@@ -1,0 +1,123 @@
+"""The journal: what was published, what is being published, and how nothing is done twice.
+
+`published.json` says which version is which. `publishing.json` is written before anything that must not happen twice is
+sent, so that a push that was killed knows what to ask the service for. Neither holds a credential.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kernel.files import replacing
+from publisher.client import Kaggle
+from publisher.faults import ServiceError
+from publisher.target import Target
+
+T = TypeVar("T")
+PUBLISHED, PUBLISHING = "published.json", "publishing.json"
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return what `push` and `submit` recorded of a job, or an empty dictionary."""
+    record = _read(folder / PUBLISHED)
+    try:
+        if record:
+            int(record["kernel"]["version"]), str(record["kernel"]["ref"]), str(record["dataset"]["tree_sha256"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"{folder / PUBLISHED} lacks what a push records: remove it and run `make push`, which asks the service"
+        ) from None
+    return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Replace the record in one step."""
+    _write(folder / PUBLISHED, record)
+
+
+def recorded_version(record: dict[str, Any], wanted: Target) -> int:
+    """Return the kernel version that was recorded for a target; 0 where none was."""
+    kernel = record.get("kernel", {})
+    if kernel.get("ref") == wanted.kernel_ref and record.get("competition") == wanted.competition:
+        return int(kernel["version"])
+    return 0
+
+
+class Journal:
+    """Notes of what is about to be sent, by step, each with what was known before."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / PUBLISHING
+        self._notes = _read(self._path)
+
+    def recall(self, step: str, **wanted: Any) -> dict[str, Any] | None:
+        """Return the note of a step if it is about exactly this, else None."""
+        note = self._notes.get(step)
+        if isinstance(note, dict) and all(note.get(key) == value for key, value in wanted.items()):
+            return note
+        return None
+
+    def note(self, step: str, **known: Any) -> None:
+        """Note, durably, that a step is about to be taken."""
+        self._notes[step] = known
+        _write(self._path, self._notes)
+
+    def forget(self, step: str) -> None:
+        """Strike a step out: it is done, or has failed for good."""
+        if self._notes.pop(step, None) is None:
+            return
+        if self._notes:
+            _write(self._path, self._notes)
+        else:
+            self._path.unlink(missing_ok=True)
+
+
+def look_first(kaggle: Kaggle, find: Callable[[], T | None]) -> T | None:
+    """Look for what an earlier, killed command may have done; it may take the settling time to show."""
+    kaggle.say("an earlier run may have got this far: looking whether it did")
+    return kaggle.watch(find, kaggle.pace.settle)
+
+
+def do_once(kaggle: Kaggle, send: Callable[[], T], find: Callable[[], T | None]) -> T:
+    """Send; where the answer was lost, look whether it happened all the same, and send again only if it did not."""
+    for attempt in range(kaggle.pace.attempts):
+        try:
+            return send()
+        except ServiceError as error:
+            if error.refused or not error.transient or error.must_come_back_later:
+                # "Already exists" may mean that our previous attempt succeeded.
+                found = find() if attempt else None
+                if found is not None:
+                    return found
+                raise
+            kaggle.say(f"{error.doing}: {error.said}; looking whether it happened all the same")
+            found = kaggle.watch(find, kaggle.pace.settle)
+            if found is not None:
+                return found
+            if attempt + 1 == kaggle.pace.attempts:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): remove it; the service is asked for what it held") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object: remove it; the service is asked for what it held")
+    return content
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,129 @@
+"""Where a job goes on Kaggle, and what Kaggle is told about its kernel: names, visibility, sources, and their rules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset_builder.metadata import OWNER, SLUG, make_slug, make_title
+from rehearsal.job import Job
+
+RETIRED = frozenset({"nvidiateslap100", "tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"})
+"""Machines that Kaggle no longer has and replaces without a word, in lower case."""
+
+KERNEL_KEYS = {
+    *("id", "id_no", "title", "code_file", "language", "kernel_type", "is_private", "enable_gpu", "enable_tpu"),
+    *("enable_internet", "machine_shape", "dataset_sources", "competition_sources", "kernel_sources", "model_sources"),
+    *("keywords", "docker_image", "docker_image_pinning_type"),
+}
+"""Every key of `kernel-metadata.json` that the client reads."""
+
+SOURCES = {"dataset_sources": 2, "competition_sources": 1, "kernel_sources": 2, "model_sources": 5}
+"""What a kernel is given, and of how many parts each name is made: `owner/slug`, `slug`, or a model's
+`owner/model/framework/variation/version`."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One job's place on Kaggle: the owner's name and the slugs of data set, kernel and competition."""
+
+    job: Job
+    owner: str
+    dataset: str
+    kernel: str
+    competition: str
+
+    @property
+    def dataset_ref(self) -> str:
+        """The data set with the job's code as `owner/slug`."""
+        return f"{self.owner}/{self.dataset}"
+
+    @property
+    def kernel_ref(self) -> str:
+        """The kernel as `owner/slug`."""
+        return f"{self.owner}/{self.kernel}"
+
+
+def aim(job: Job, owner: str, *, dataset: str = "", kernel: str = "", competition: str = "") -> Target:
+    """Return where a job goes: as its metadata say, but for what is given."""
+    metadata = job.read_metadata()
+    return Target(
+        job,
+        owner,
+        dataset or job.data_sets[0].slug,
+        kernel or str(metadata.get("id", "")).rpartition("/")[2],
+        competition or (metadata.get("competition_sources") or [""])[0],
+    )
+
+
+def fill_kernel_metadata(target: Target, template: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the kernel's metadata for one target, with the code file beside it and the safe choices written out."""
+    filled = dict(target.job.read_metadata() if template is None else template)
+    title = str(filled.get("title", ""))
+    filled["id"] = target.kernel_ref
+    filled["title"] = title if make_slug(title) == target.kernel else make_title(target.kernel)
+    filled["code_file"] = Path(str(filled.get("code_file", "main.py"))).name
+    code = f"OWNER/{target.job.data_sets[0].slug}"
+    for name in SOURCES:
+        filled[name] = [
+            target.dataset_ref if source == code else re.sub("^OWNER/", f"{target.owner}/", source)
+            for source in filled.get(name) or []
+        ]
+    if target.dataset_ref not in filled["dataset_sources"]:
+        filled["dataset_sources"].insert(0, target.dataset_ref)
+    filled["competition_sources"] = [target.competition, *filled["competition_sources"][1:]]
+    # The client sends true for an `enable_internet` that is left out: both choices are always written.
+    filled.setdefault("is_private", True)
+    filled.setdefault("enable_internet", False)
+    return filled
+
+
+def find_kernel_faults(metadata: dict[str, Any], name: str = "kernel-metadata.json") -> list[tuple[str, str]]:
+    """Return what Kaggle would refuse or silently change in a kernel's metadata, as (what is wrong, how to fix it)."""
+    faults = []
+    fix = f"fix {name}"
+    owner, _, slug = str(metadata.get("id", "")).partition("/")
+    title = str(metadata.get("title", ""))
+    if not OWNER.fullmatch(owner) or owner == "OWNER":
+        faults.append((f"the kernel's owner is {owner!r}", "give your user name on Kaggle with --owner"))
+    if not SLUG.fullmatch(slug) or len(slug) < 5:
+        faults.append(
+            (
+                f"the kernel's slug {slug!r} is not at least 5 lower-case letters, digits and single hyphens",
+                "choose another with --kernel",
+            )
+        )
+    if len(title) < 5:
+        faults.append((f"the kernel's title {title!r} is shorter than 5 characters", fix))
+    elif make_slug(title) != slug:
+        faults.append((f"Kaggle would name a kernel titled {title!r} {make_slug(title)!r}, not {slug!r}", fix))
+    for kind, parts in SOURCES.items():
+        for source in metadata.get(kind, []):
+            if len(source.split("/")) != parts or not all(source.split("/")):
+                faults.append((f"{source!r} in {kind} is not made of {parts} names with '/' between", fix))
+    for source in metadata.get("dataset_sources", []):
+        if source.partition("/")[2] == slug:
+            faults.append((f"kernel and data set share the slug {slug!r}", "choose another with --kernel or --dataset"))
+    for key in ("is_private", "enable_gpu", "enable_tpu", "enable_internet"):
+        if not isinstance(metadata.get(key, False), bool):
+            faults.append((f"{key} is {metadata[key]!r}, where Kaggle wants true or false", fix))
+    if metadata.get("enable_internet", True) is not False:
+        faults.append(("the kernel asks for the internet: the competition refuses such a submission", fix))
+    if metadata.get("is_private", True) is not True:
+        faults.append(("the kernel would be public", fix))
+    if str(metadata.get("machine_shape", "")).lower() in RETIRED:
+        found = f"the kernel asks for {metadata['machine_shape']}, which Kaggle has retired"
+        faults.append((found, f"{fix}: NvidiaTeslaT4 is two T4"))
+    for key, known in (
+        ("language", ("python",)),
+        ("kernel_type", ("script",)),
+        ("docker_image_pinning_type", ("original", "latest", None)),
+    ):
+        if metadata.get(key) not in known:
+            faults.append((f"{key} is {metadata.get(key)!r}, expected {known[0]!r}", fix))
+    unknown = sorted(set(metadata) - KERNEL_KEYS)
+    if unknown:
+        faults.append((f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {name}"))
+    return faults

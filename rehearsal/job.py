@@ -1,0 +1,150 @@
+"""A job: a kernel that we push, with the data sets that we build for it and the rehearsal before its push.
+
+To add one: write its pushed file and a `kernel-metadata.json` beside it, and enter it in `JOBS`. Rehearsal, push,
+status, submit, output and doctor then know it as `--job NAME`. The pushed file keeps to the manners of `rehearsal.run`;
+what it is called with, `Job.options`, is written into its line `ARGUMENTS = {}`: Kaggle passes a script no arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from kernel.main import BUNDLE_NAME
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT = "inference"
+ARGUMENTS = re.compile(r"^(ARGUMENTS\b.*= )\{\}$", re.MULTILINE)
+
+
+class Findings(Protocol):
+    """What a rehearsal found, whatever the job."""
+
+    def lines(self) -> list[str]:
+        """Return the findings for people."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the findings for scripts."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that we build and publish: its slug, and what builds its folder and returns its manifest."""
+
+    slug: str
+    build: Callable[[Path, str | None], dict[str, Any]]
+    """Takes the folder and the owner's name on Kaggle."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kernel that we push."""
+
+    name: str
+    metadata: Path
+    """Its `kernel-metadata.json`; the pushed file is the `code_file` in it, relative to this file."""
+    data_sets: tuple[DataSet, ...]
+    """Built here and published before the kernel; the first holds the job's code, and the run is known by its hash."""
+    rehearse: Callable[..., Findings]
+    """Takes (input or None, working folder, {slug: built folder}), dist=, code_file=, log= and options of its own."""
+    leaves: str
+    """The output without which a run is of no use."""
+    submitted: bool = False
+    """Whether its output is submitted to the competition."""
+    options: dict[str, str] = field(default_factory=dict)
+    """What the pushed file can be called with: name -> help."""
+
+    def folder(self, dist: Path) -> Path:
+        """Return the job's own folder below `dist`: its data sets, its record, its outputs."""
+        return dist if self.name == DEFAULT else dist / self.name
+
+    def read_metadata(self) -> dict[str, Any]:
+        """Read the kernel's metadata as it stands in the repository."""
+        path = self.metadata
+        try:
+            metadata = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{path} is missing: it says what the kernel asks of Kaggle; restore it from git"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}): fix it, or restore it from git") from None
+        if not isinstance(metadata, dict):
+            raise ValueError(f"{path} must hold a JSON object, found {type(metadata).__name__}")
+        return metadata
+
+    def read_code(self, arguments: dict[str, str] | None = None) -> str:
+        """Return the text of the pushed file, with what it is called with written into it."""
+        path = self.metadata.parent / self.read_metadata().get("code_file", "")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; {self.metadata} names it as the code_file")
+        code = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+        if not arguments:
+            return code
+        unknown = sorted(arguments.keys() - self.options.keys())
+        if unknown:
+            raise ValueError(f"the job {self.name} has no option {', '.join(unknown)}")
+        code, count = ARGUMENTS.subn(lambda match: match[1] + repr(arguments), code)
+        if count != 1:
+            raise ValueError(
+                f"{path}: expected one line `ARGUMENTS = {{}}` for what the job is called with, found {count}"
+            )
+        return code
+
+    def build_data_sets(self, dist: Path, owner: str | None = None) -> dict[str, tuple[Path, dict[str, Any]]]:
+        """Build the job's data sets; return each one's folder and manifest by its slug."""
+        from kernel.files import naming_full_disk
+
+        built = {}
+        for number, data_set in enumerate(self.data_sets):
+            folder = self.folder(dist) / ("dataset" if number == 0 else data_set.slug)
+            with naming_full_disk(folder):
+                built[data_set.slug] = (folder, data_set.build(folder, owner))
+        return built
+
+
+def build_inference_bundle(folder: Path, owner: str | None) -> dict[str, Any]:
+    """Build the bundle of code, weights and wheels."""
+    from dataset_builder.bundle import build_bundle
+
+    return build_bundle(folder, owner=owner)
+
+
+def rehearse_inference(
+    source: Path | None,
+    out: Path,
+    folders: dict[str, Path],
+    *,
+    dist: Path,
+    recordings: int = 8,
+    seed: int = 0,
+    **options: Any,
+) -> Findings:
+    """Rehearse on a hidden test: the given one, or a simulated one."""
+    from rehearsal.rehearse import hidden_test, rehearse
+
+    source = source or hidden_test(dist, recordings=recordings, seed=seed)
+    return rehearse(source, out, bundle=folders[BUNDLE_NAME], **options)
+
+
+INFERENCE = Job(
+    "inference",
+    ROOT / "kernel-metadata.json",
+    (DataSet(BUNDLE_NAME, build_inference_bundle),),
+    rehearse_inference,
+    leaves="submission.csv",
+    submitted=True,
+)
+
+JOBS = {job.name: job for job in (INFERENCE,)}
+
+
+def find_job(name: str) -> Job:
+    """Return a job by its name."""
+    if name not in JOBS:
+        raise ValueError(f"there is no job {name!r}; there are {', '.join(sorted(JOBS))}")
+    return JOBS[name]

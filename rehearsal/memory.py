@@ -1,0 +1,42 @@
+"""Remembers which rehearsal passed, so that an unchanged push need not rehearse again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kernel.files import replacing
+from rehearsal.job import Findings
+
+REHEARSED = "rehearsed.json"
+
+
+def describe_rehearsal(manifests: list[dict[str, Any]], code_file: Path, source: Path | None) -> dict[str, Any]:
+    """Return all that a rehearsal's outcome depends on: data sets, pushed file, input, and the packages it uses."""
+    table = source / "test.csv" if source else None
+    return {
+        "data_sets": [manifest["tree_sha256"] for manifest in manifests],
+        "code_sha256": hashlib.sha256(code_file.read_bytes()).hexdigest(),
+        "input_sha256": hashlib.sha256(table.read_bytes()).hexdigest() if table and table.is_file() else str(source),
+        "versions": {"python": platform.python_version(), **manifests[0].get("versions", {})},
+    }
+
+
+def recall_rehearsal(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what is remembered of a rehearsal of exactly this that passed, None where there was none."""
+    try:
+        known = json.loads((folder / REHEARSED).read_text(encoding="utf-8"))
+        return dict(known) if known["about"] == about else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember_rehearsal(folder: Path, about: dict[str, Any], found: Findings) -> None:
+    """Note that a rehearsal passed, and what it found."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with replacing(folder / REHEARSED) as path:
+        path.write_text(json.dumps({"passed": now, "about": about, "found": found.to_json()}, indent=2) + "\n")

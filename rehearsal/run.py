@@ -1,0 +1,193 @@
+"""Runs one pushed file as Kaggle would, whatever the job: its mounts, read-only input, `/kaggle/working`, no network.
+
+Every pushed file keeps to the same manners: it takes `--input` and `--working` (by default Kaggle's own folders),
+starts its log with `HMS-START {json}` and ends it with `HMS-END {json}`. A run without the end marker has failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kernel.files import naming_full_disk
+from kernel.main import END
+from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
+
+ROOT = Path(__file__).resolve().parent.parent
+INPUT, WORKING, SCRIPT = "/kaggle/input", "/kaggle/working", "/kaggle/src/script.py"
+
+MOUNTS = {
+    "dataset": ("{1}", "datasets/{0}/{1}"),
+    "competition": ("{0}", "competitions/{0}"),
+    "notebook": ("{1}", "notebooks/{0}/{1}"),
+    "model": ("{1}/{2}/{3}/{4}", "models/{0}/{1}/{2}/{3}/{4}"),
+}
+"""Where Kaggle mounts each kind of source below `/kaggle/input`, by the parts of its name (`owner/slug`, the slug of a
+competition, `owner/model/framework/variation/version`): the older, flat layout and the nested one. Both are seen."""
+LAYOUTS = ("flat", "nested")
+
+
+def mount(kind: str, ref: str, layout: str) -> str:
+    """Return the path at which Kaggle mounts a source, `dataset`, `competition`, `notebook` or `model`."""
+    return f"{INPUT}/{MOUNTS[kind][LAYOUTS.index(layout)].format(*ref.split('/'))}"
+
+
+@dataclass(frozen=True)
+class KernelRun:
+    """What a run that reached its end marker said."""
+
+    network: str
+    """How the network was cut."""
+    report: dict[str, Any]
+    """The end marker."""
+    seconds: float
+    """Of the whole process, imports and loading included."""
+
+
+def run_kernel(
+    code_file: Path,
+    mounts: dict[str, Path],
+    working: Path,
+    *,
+    options: Sequence[str] = (),
+    isolation: str = "auto",
+    log: Callable[[str], None] = print,
+) -> KernelRun:
+    """Run a pushed file to its end marker.
+
+    Parameters
+    ----------
+    code_file : Path
+        The one file that is pushed.
+    mounts : dict of str to Path
+        Path below `/kaggle/input`, as `mount` gives it -> the file or folder that shall be seen there, read-only.
+    working : Path
+        Becomes `/kaggle/working`; the log goes to `kernel.log` in it.
+    options : sequence of str
+        What the file is called with, which Kaggle never does.
+    isolation : str
+        `namespace`, `guard`, or `auto`: the first where it can be had.
+    log : callable
+        Takes each line as the kernel prints it.
+
+    Returns
+    -------
+    run : KernelRun
+        Its end marker and its time.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file or folder to be mounted is missing.
+    ValueError
+        If the kernel failed or did not reach its end marker; the message names files by their paths here, not by their
+        paths in the run. Also if `isolation` is `namespace` and this host has none, or `working` is a file.
+    """
+    for path in (code_file, *mounts.values()):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: not found; the rehearsal needs it")
+    if working.exists() and not working.is_dir():
+        raise ValueError(f"{working} is a file: the rehearsal writes into a folder, name another with --out (OUT=)")
+    why_not = find_isolation() if isolation != "guard" else "asked for the guard"
+    if why_not and isolation == "namespace":
+        raise ValueError(f"the network cannot be cut by a namespace: {why_not}; use --isolation guard")
+    working.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        environment = _environment(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-home-")))
+        if why_not is None:
+            network = "cut: a network namespace without interfaces"
+            read_only = {name: path.resolve() for name, path in (*mounts.items(), (SCRIPT, code_file))}
+            # The checkout's own code and weights are hidden: what runs must come from what is mounted.
+            inside = {parent for path in read_only.values() for parent in path.parents}
+            hidden = [path for path in (ROOT / "kernel", ROOT / "weights") if path.is_dir() and path not in inside]
+            sandbox = Sandbox(read_only, {WORKING: working.resolve()}, hidden)
+            command = stack.enter_context(isolated([sys.executable, SCRIPT, *options], sandbox))
+            seen = {**mounts, WORKING: working, SCRIPT: code_file}
+        else:
+            network = f"guarded: Python's sockets refuse, the rest of the machine is open ({why_not})"
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
+            seen = _lay_out(folder, mounts, code_file)
+            script = str(folder / "src" / "script.py")
+            paths = ["--input", str(folder / "input"), "--working", str(working.resolve())]
+            command = [sys.executable, script, *options, *paths]
+            environment = stack.enter_context(guarded(environment))
+        log(f"network {network}")
+        started = time.monotonic()
+        report = _follow(command, environment, working / "kernel.log", log, seen)
+        return KernelRun(network, report, time.monotonic() - started)
+
+
+def _lay_out(folder: Path, mounts: dict[str, Path], code_file: Path) -> dict[str, Path]:
+    """Link Kaggle's layout below a folder; return what each path there stands for."""
+    seen = {str(folder / name.removeprefix("/kaggle/")): path for name, path in mounts.items()}
+    for link, path in seen.items():
+        Path(link).parent.mkdir(parents=True, exist_ok=True)
+        Path(link).symlink_to(path.resolve())
+    (folder / "src").mkdir()
+    shutil.copyfile(code_file, folder / "src" / "script.py")
+    return seen
+
+
+def _environment(home: str) -> dict[str, str]:
+    """Return what a scored run sees: nothing of the user's environment, above all no credential."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "KAGGLE_IS_COMPETITION_RERUN": "1",
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+    }
+
+
+def _follow(
+    command: list[str],
+    environment: dict[str, str],
+    log_file: Path,
+    log: Callable[[str], None],
+    seen: dict[str, Path],
+) -> dict[str, Any]:
+    """Run the kernel, passing its lines on; return its end marker."""
+    end: dict[str, Any] | None = None
+    last, errors = "", []
+    with (
+        naming_full_disk(log_file),
+        log_file.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                last = line.strip() or last
+                if line.startswith("error: "):
+                    errors.append(line)  # said once, at the end
+                    continue
+                log("  " + line.rstrip())
+                if line.startswith(f"{END} "):
+                    end = json.loads(line.removeprefix(f"{END} "))
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode == 0 and end is not None:
+        for line in errors:
+            log("  " + line.rstrip())
+        return end
+    for name in sorted(seen, key=len, reverse=True):
+        last = last.replace(name, str(seen[name]))
+    if last.startswith("error: "):
+        raise ValueError(f"{last.removeprefix('error: ')} (said by the kernel, whose log is {log_file})")
+    raise ValueError(f"the kernel failed with status {process.returncode}: {last}; its log is {log_file}")

@@ -1,0 +1,145 @@
+"""Puts trained models into `weights/`, where the bundle takes them from: verified, blended, nothing lost.
+
+The new content is made ready beside the folder and takes its place at once; what was there is kept whole.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kernel.ensemble import ENSEMBLE, list_models, read_model_weights
+from training.blending import find_common_rows, fit_shares, score_blend
+from training.trained import UNFINISHED, TrainedModel, verify_model
+
+WIDTH = 20
+"""Of a model's name in the comparison."""
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What is to ship, compared with what does."""
+
+    weights: Path
+    models: list[TrainedModel]
+    """All that will ship."""
+    ensemble: dict[str, Any]
+    """The content of `ensemble.json`."""
+    lines: list[str]
+    """Old against new, for a person to decide."""
+
+
+def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) -> Shipment:
+    """Verify models, and fit the blend that they will be part of. Writes nothing.
+
+    Parameters
+    ----------
+    folders : list of Path
+        The models to ship; each takes the place of one with its name. None: only fit the shares anew.
+    weights : Path
+        What ships now.
+    replace : bool
+        Ship these models alone; else beside those that ship.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a model is damaged (`verify_model`), or those to ship together cannot be compared.
+    """
+    if replace and not folders:
+        raise ValueError("--replace: name the models that shall ship")
+    there = list_models(weights)
+    before = dict.fromkeys(there, 0.0) | (read_model_weights(weights) if there else {})
+    new = [verify_model(folder) for folder in folders]
+    names = [model.name for model in new]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two of the models to ship are called {max(names, key=names.count)}; rename one's folder")
+    staying = [] if replace else [name for name in before if name not in names]
+    old, broken = {}, ""
+    for name in before:
+        try:
+            old[name] = verify_model(weights / name)
+        except (ValueError, FileNotFoundError) as error:
+            if name in staying:
+                raise
+            broken = str(error)
+    models = [*(old[name] for name in staying), *new]
+    try:
+        ensemble = fit_shares(models)
+    except ValueError as error:
+        hint = f"; --replace ships {' and '.join(names)} without the others" if staying and names else ""
+        raise ValueError(f"{' and '.join(model.name for model in models)} cannot be blended: {error}{hint}") from error
+    lines = _list_models(before, old, models, ensemble)
+    if broken:
+        lines.append(f"what ships now is damaged: {broken}")
+    elif before:
+        lines.append(_compare(before, old, models, ensemble))
+    return Shipment(weights, models, ensemble, lines)
+
+
+def _list_models(
+    before: dict[str, float], old: dict[str, TrainedModel], models: list[TrainedModel], ensemble: dict[str, Any]
+) -> list[str]:
+    """Return one line for each model that ships now, and for each that will: its share and what it scores."""
+    new, shares = {model.name: model for model in models}, ensemble["shares"]
+    lines = [f"{'now':>{WIDTH + 8}}{'then':>8}"]
+    for name in sorted({*before, *new}, key=lambda name: (-shares.get(name, -1.0), name)):
+        stays = name in old and new.get(name) is old[name]
+        if name in before and not stays:
+            described = old[name].describe() if name in old else "damaged"
+            lines.append(f"  {name:{WIDTH}}{before[name]:6.3f}{'-':>8}  {described}; moves to dist/replaced")
+        if name in new:
+            now = f"{before[name]:.3f}" if stays else "-"
+            lines.append(f"  {name:{WIDTH}}{now:>6}{shares[name]:8.3f}  {new[name].describe()}")
+    return lines
+
+
+def _compare(
+    before: dict[str, float], old: dict[str, TrainedModel], models: list[TrainedModel], ensemble: dict[str, Any]
+) -> str:
+    """Say what the old and the new blend score on the rows that both have predicted out of fold."""
+    try:
+        shares, predictions = find_common_rows([*old.values(), *models])
+    except ValueError:
+        return "what ships now has predicted other rows out of fold: its KL and the new one's are not comparable"
+    now = [*before.values()] + [0.0] * len(models)
+    then = [0.0] * len(old) + [ensemble["shares"][model.name] for model in models]
+    scores = (score_blend(shares, predictions, weights) for weights in (now, then))
+    return "on {} rows in common: KL now {:.4f}, then {:.4f}".format(len(shares), *scores)
+
+
+def ship(shipment: Shipment, kept: Path) -> None:
+    """Give `weights/` the planned content, and move what was there to `kept`, whole.
+
+    Whatever else lies there (the model card) stays. Interrupted, the folder is as it was or as it shall be.
+    """
+    weights, part = shipment.weights, shipment.weights.with_name(shipment.weights.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    weights.mkdir(parents=True, exist_ok=True)
+    models = {path.parent.name for path in weights.glob("*/config.json")}
+    try:
+        shutil.copytree(
+            weights, part, ignore=lambda folder, names: models & set(names) if Path(folder) == weights else []
+        )
+        for model in shipment.models:
+            shutil.copytree(model.folder, part / model.name, ignore=shutil.ignore_patterns(UNFINISHED, ".*.part"))
+        (part / ENSEMBLE).write_text(json.dumps(shipment.ensemble, indent=1) + "\n")
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise OSError(error.errno, f"{part}: cannot be written ({error}); what ships is as it was") from error
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(weights, kept)
+    try:
+        part.rename(weights)
+    except BaseException:
+        shutil.move(kept, weights)
+        raise
+
+
+def name_copy(folder: Path) -> Path:
+    """Return a new name below a folder, of the present second."""
+    return folder / datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
