@@ -17,6 +17,8 @@ FORMAT = "hms-bundle/"
 CACHE_SLUG = "hms-scalogram-cache"
 SUBTITLES = {CACHE_SLUG: "Inputs of labelled EEG windows, computed once for all networks"}
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+SLUG_LETTERS = "lower-case letters, digits and single hyphens"
+GIVE_OWNER = "give your user name on Kaggle with --owner"
 OWNER = re.compile(r"[a-z0-9]+(?:[-_]?[a-z0-9]+)*", re.IGNORECASE)
 
 
@@ -78,26 +80,16 @@ def check_manifest(content: bytes, source: str) -> dict[str, Any]:
 
 def find_dataset_faults(metadata: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what Kaggle would refuse in a data set's metadata, as (what is wrong, how to fix it)."""
-    faults = []
     owner, _, slug = str(metadata.get("id", "")).partition("/")
     title, subtitle = str(metadata.get("title", "")), metadata.get("subtitle")
-    if not OWNER.fullmatch(owner) or owner == "OWNER":
-        faults.append((f"the data set's owner is {owner!r}", "give your user name on Kaggle with --owner"))
-    if not SLUG.fullmatch(slug) or not 6 <= len(slug) <= 50:
-        faults.append(
-            (
-                f"the data set's slug {slug!r} is not 6 to 50 lower-case letters, digits and single hyphens",
-                "choose another with --dataset",
-            )
-        )
-    if not 6 <= len(title) <= 50:
-        faults.append(
-            (f"the data set's title {title!r} is not 6 to 50 characters long", "choose another --dataset slug")
-        )
-    if subtitle is not None and not 20 <= len(str(subtitle)) <= 80:
-        faults.append(
-            ("the data set's subtitle is not 20 to 80 characters long", "fix it in dataset_builder/metadata.py")
-        )
-    if len(metadata.get("licenses", [])) != 1:
-        faults.append(("the data set needs exactly one licence", "fix it in dataset_builder/metadata.py"))
-    return faults
+    no_slug = not SLUG.fullmatch(slug) or not 6 <= len(slug) <= 50
+    no_subtitle = subtitle is not None and not 20 <= len(str(subtitle)) <= 80
+    fix = "fix it in dataset_builder/metadata.py"
+    checks = (
+        (not OWNER.fullmatch(owner) or owner == "OWNER", f"the data set's owner is {owner!r}", GIVE_OWNER),
+        (no_slug, f"the data set's slug {slug!r} is not 6 to 50 {SLUG_LETTERS}", "choose another with --dataset"),
+        (not 6 <= len(title) <= 50, f"the title {title!r} is not 6 to 50 characters", "choose another --dataset slug"),
+        (no_subtitle, "the data set's subtitle is not 20 to 80 characters long", fix),
+        (len(metadata.get("licenses", [])) != 1, "the data set needs exactly one licence", fix),
+    )
+    return [(wrong, how) for broken, wrong, how in checks if broken]

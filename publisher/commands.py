@@ -12,8 +12,8 @@ from rehearsal.commands import add_job, add_job_options, job_arguments
 from rehearsal.job import ROOT, find_job
 
 if TYPE_CHECKING:
-    from publisher.client import Kaggle
     from publisher.screen import Screen
+    from publisher.service.client import Kaggle
     from publisher.target import Target
 
 Shown = tuple[dict[str, Any], list[str], int]
@@ -162,7 +162,7 @@ def _target(args: argparse.Namespace, owner: str) -> Target:
 
 def _connect(args: argparse.Namespace, screen: Screen) -> Kaggle:
     """Sign in to Kaggle with the waiting times that were asked for."""
-    from publisher.client import Kaggle
-    from publisher.faults import Pace
+    from publisher.service.client import Kaggle
+    from publisher.service.faults import Pace
 
     return Kaggle(Pace(timeout=args.timeout, interval=args.interval, patience=args.patience), screen.say, screen.wait)

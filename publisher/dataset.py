@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dataset_builder.metadata import MANIFEST, check_manifest, dataset_metadata
-from publisher.answers import DatasetState
-from publisher.client import Kaggle
-from publisher.faults import ServiceError
 from publisher.journal import Journal, do_once, look_first
+from publisher.service.answers import DatasetState
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
 from publisher.upload import Uploads, pack
 
 
@@ -69,17 +69,16 @@ class DatasetPublisher:
 
     def _settled(self) -> DatasetState | None:
         """Return the state once no version is being processed: a second one would be refused until then."""
-        told = False
+        told: list[str] = []
 
         def look() -> tuple[DatasetState | None] | None:
-            nonlocal told
             state = self._state()
-            if state is not None and state.processing:
-                if not told:
-                    self.kaggle.say(f"Kaggle is processing a version of {self.ref} ({state.status}): waiting for it")
-                told = True
-                return None
-            return (state,)
+            if state is None or not state.processing:
+                return (state,)
+            if not told:
+                told.append(f"Kaggle is processing a version of {self.ref} ({state.status}): waiting for it")
+                self.kaggle.say(told[0])
+            return None
 
         settled = self.kaggle.watch(look, self.kaggle.pace.patience)
         if settled is None:
@@ -173,17 +172,13 @@ class DatasetPublisher:
         first = since.setdefault(what, time.monotonic())
         if not at_once and time.monotonic() - first < self.kaggle.pace.settle:
             return
-        doing = f"publishing the data set {self.ref}"
         if what == "failed":
             self.journal.note(self.step, failed=True)
             page = f"https://www.kaggle.com/datasets/{self.ref}"
-            raise ServiceError(doing, "Kaggle failed to process it", f"Look at {page} and run the same command again")
+            raise self._error("Kaggle failed to process it", f"Look at {page} and run the same command again")
         self.journal.forget(self.step)
-        raise ServiceError(
-            doing,
-            "its newest version holds another bundle than ours",
-            "Someone else may be publishing too: make sure that nobody is, then run the same command again",
-        )
+        todo = "Someone else may be publishing too: make sure that nobody is, then run the same command again"
+        raise self._error("its newest version holds another bundle than ours", todo)
 
     def _served_tree(self, state: DatasetState) -> str | None:
         """Return the tree hash in the manifest that the service serves, None where there is no such manifest."""
@@ -228,28 +223,20 @@ class DatasetPublisher:
                 f"note: the {MANIFEST} of {self.ref} cannot be read{self.unreadable}; the record says: ours"
             )
             return
-        raise ServiceError(
-            f"publishing the data set {self.ref}",
-            f"version {state.version} there was not published by this project: it has no {MANIFEST} of ours",
-            "Nothing was changed. Choose another name with --dataset, or overwrite it with FORCE=1 (--force)",
-        )
+        said = f"version {state.version} there was not published by this project: it has no {MANIFEST} of ours"
+        todo = "Nothing was changed. Choose another name with --dataset, or overwrite it with FORCE=1 (--force)"
+        raise self._error(said, todo)
 
     def _refuse_deleted(self, state: DatasetState) -> None:
         if state.status == "DELETED":
-            raise ServiceError(
-                f"publishing the data set {self.ref}",
-                "it was deleted",
-                "Choose another name with --dataset",
-                status=410,
-            )
+            raise self._error("it was deleted", "Choose another name with --dataset", status=410)
 
     def _too_slow(self, what: str) -> ServiceError:
-        minutes = self.kaggle.pace.patience / 60
-        return ServiceError(
-            f"publishing the data set {self.ref}",
-            f"Kaggle {what} after {minutes:.0f} minutes",
-            "Run the same command again: it goes on from here, and nothing is sent twice",
-        )
+        said = f"Kaggle {what} after {self.kaggle.pace.patience / 60:.0f} minutes"
+        return self._error(said, "Run the same command again: it goes on from here, and nothing is sent twice")
+
+    def _error(self, said: str, todo: str, status: int | None = None) -> ServiceError:
+        return ServiceError(f"publishing the data set {self.ref}", said, todo, status=status)
 
     def _done(self) -> None:
         self.journal.forget(self.step)

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import dataset_metadata, find_dataset_faults, read_manifest
-from publisher.client import Kaggle
-from publisher.faults import ServiceError
+from dataset_builder.metadata import read_manifest
 from publisher.journal import read_record
-from publisher.session import CLIENT_VERSION
-from publisher.target import SOURCES, Target, fill_kernel_metadata, find_kernel_faults
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
+from publisher.service.sign_in import CLIENT_VERSION
+from publisher.target import SOURCES, Target, fill_kernel_metadata, find_faults
 from rehearsal.job import ROOT
 
 LARGEST_DATASET = 200 * 10**9
@@ -46,7 +46,7 @@ def examine(connect: Callable[[], Kaggle], target_of: Callable[[str], Target], d
     else:
         owner = kaggle.credential.username
         findings += _check_credential(kaggle, target_of(owner))
-    findings += _check_client(kaggle.newest_client if owner else "")
+    findings += _check_client(kaggle.account.newest_version if owner else "")
     target = target_of(owner or "your-name")
     findings += _check_names(target)
     findings += _check_bundle(dist, target)
@@ -55,42 +55,32 @@ def examine(connect: Callable[[], Kaggle], target_of: Callable[[str], Target], d
 
 def _check_credential(kaggle: Kaggle, target: Target) -> list[Finding]:
     findings = []
-    if kaggle.stale_token:
+    if kaggle.account.stale_token:
+        found = f"Kaggle refuses the token from {kaggle.account.stale_token}; it is not used"
+        findings.append(Finding("note", found, "remove or renew that token"))
+    if kaggle.account.key_file_fault:
         findings.append(
-            Finding(
-                "note",
-                f"Kaggle refuses the token from {kaggle.stale_token}; it is not used",
-                "remove or renew that token",
-            )
+            Finding("note", kaggle.account.key_file_fault, "make a new one at https://www.kaggle.com/settings")
         )
-    if kaggle.key_file_fault:
-        findings.append(Finding("note", kaggle.key_file_fault, "make a new one at https://www.kaggle.com/settings"))
-    key_file = kaggle.key_file
+    key_file = Path(kaggle.account.config)
     if os.name != "nt" and key_file.is_file() and key_file.stat().st_mode & 0o077:
-        findings.append(
-            Finding("note", f"{key_file} can be read by other users of this system", f"chmod 600 {key_file}")
-        )
+        found = f"{key_file} can be read by other users of this system"
+        findings.append(Finding("note", found, f"chmod 600 {key_file}"))
     if target.owner.lower() != kaggle.credential.username.lower():
         found = f"the owner {target.owner} is not the credential's user {kaggle.credential.username}"
         findings.append(Finding("note", found, "fine for an organisation of yours, else leave --owner out"))
+    page = f"https://www.kaggle.com/competitions/{target.competition}"
     try:
         limits = kaggle.limits(target.competition)
     except ServiceError as error:
-        level, todo = "error", error.todo
-        if error.status in (403, 404):
-            page = f"https://www.kaggle.com/competitions/{target.competition}"
-            level, todo = "note", f"join the competition and accept its rules at {page}"
-        return [
-            *findings,
-            Finding("ok", f"credential: {kaggle.credential}"),
-            Finding(level, f"{error.doing}: {error.said}", todo),
-        ]
+        findings.append(Finding("ok", f"credential: {kaggle.credential}"))
+        known = error.status in (403, 404)
+        todo = f"join the competition and accept its rules at {page}" if known else error.todo
+        return [*findings, Finding("note" if known else "error", f"{error.doing}: {error.said}", todo)]
     findings.append(Finding("ok", f"credential: {kaggle.credential}; Kaggle accepts it"))
-    found = f"{limits.allowed_now} submissions left now ({limits.today} made today, {limits.total} in all)"
     if limits.allowed_now:
-        return [*findings, Finding("ok", found)]
-    page = f"https://www.kaggle.com/competitions/{target.competition}"
-    return [*findings, Finding("note", found, f"join the competition, or wait until after midnight UTC: {page}")]
+        return [*findings, Finding("ok", str(limits))]
+    return [*findings, Finding("note", str(limits), f"join the competition, or wait until after midnight UTC: {page}")]
 
 
 def _check_client(newest: str) -> list[Finding]:
@@ -106,9 +96,7 @@ def _check_names(target: Target) -> list[Finding]:
         metadata = fill_kernel_metadata(target)
     except (ValueError, OSError) as error:
         return [Finding("error", str(error))]
-    faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset)) + find_kernel_faults(
-        metadata, target.job.metadata.name
-    )
+    faults = find_faults(target)
     asked = [
         f"internet {'on' if metadata['enable_internet'] else 'off'}",
         "private" if metadata["is_private"] else "public",
@@ -117,11 +105,10 @@ def _check_names(target: Target) -> list[Finding]:
         f"image {metadata.get('docker_image') or metadata.get('docker_image_pinning_type') or 'as Kaggle chooses'}",
     ]
     sources = ", ".join(source for kind in SOURCES for source in metadata[kind])
+    names = f"data set {target.dataset_ref}, kernel {target.kernel_ref}, competition {target.competition}"
     return [
         *(Finding("error", wrong, fix) for wrong, fix in faults),
-        Finding(
-            "ok", f"names: data set {target.dataset_ref}, kernel {target.kernel_ref}, competition {target.competition}"
-        ),
+        Finding("ok", f"names: {names}"),
         Finding("ok", f"the kernel asks for: {', '.join(asked)}; it is given {sources}"),
     ]
 
@@ -134,16 +121,13 @@ def _check_bundle(dist: Path, target: Target) -> list[Finding]:
         return [Finding("note", str(error))]
     size = sum(int(file["size"]) for file in manifest["files"])
     tree = str(manifest["tree_sha256"])
-    found = f"bundle: {len(manifest['files'])} files, {size / 1e6:.1f} MB, tree {tree[:16]}"
-    findings = [Finding("ok", found)]
+    findings = [Finding("ok", f"bundle: {len(manifest['files'])} files, {size / 1e6:.1f} MB, tree {tree[:16]}")]
     if size > LARGEST_DATASET:
-        findings = [
-            Finding("error", f"{found}: Kaggle takes at most {LARGEST_DATASET / 1e9:.0f} GB", "bundle fewer weights")
-        ]
+        found = f"Kaggle takes at most {LARGEST_DATASET / 1e9:.0f} GB as one data set"
+        findings.append(Finding("error", found, "bundle fewer weights"))
     if manifest.get("dirty"):
-        findings.append(
-            Finding("note", "the bundle was built with changes that are not committed", "commit, then push")
-        )
+        found = "the bundle was built with changes that are not committed"
+        findings.append(Finding("note", found, "commit, then push"))
     known = read_record(folder).get("dataset", {})
     if known.get("ref") == target.dataset_ref and known.get("tree_sha256") != tree:
         findings.append(Finding("note", f"version {known.get('version')} on Kaggle holds another bundle", "make push"))

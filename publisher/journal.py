@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kernel.files import replacing
-from publisher.client import Kaggle
-from publisher.faults import ServiceError
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
 from publisher.target import Target
 
 T = TypeVar("T")

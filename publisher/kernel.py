@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from publisher.answers import KernelState
-from publisher.client import Kaggle
-from publisher.faults import ServiceError
 from publisher.journal import Journal, do_once, look_first
+from publisher.service.answers import KernelState
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
 from publisher.target import SOURCES, Target, fill_kernel_metadata
 
 STEP = "kernel"

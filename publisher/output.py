@@ -14,13 +14,19 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
+<<<<<<< HEAD
 from kernel.submission import read_submission
 from kernel.table import read_ids
 from publisher.client import Kaggle
 from publisher.faults import ServiceError, explain, explain_response, strip_controls
+=======
+from kernel.submission import read_ids, read_submission
+>>>>>>> refs/heads/publish
 from publisher.journal import read_record, recorded_version
 from publisher.run import describe_end, judge_run
-from publisher.session import open_session
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError, explain, explain_response, strip_controls
+from publisher.service.sign_in import open_session
 from publisher.target import Target
 
 UNCHECKED = ".unchecked"
@@ -43,7 +49,7 @@ def bring_output(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, 
         )
     out, partial = folder / "output", folder / f"output-v{version}.partial"
     faults = [verdict.fault] if verdict.fault else []
-    _download(kaggle, target, version, partial, faults)
+    _download(kaggle, target, version, partial, verdict.left, faults)
     (partial / f"{target.kernel}.log").write_text(verdict.log, encoding="utf-8")
     rows = None
     unchecked = partial / f"{leaves}{UNCHECKED}"
@@ -63,7 +69,7 @@ def bring_output(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, 
     return {**answer, "faults": faults}, lines, 1 if faults else 0
 
 
-def _download(kaggle: Kaggle, target: Target, version: int, folder: Path, faults: list[str]) -> None:
+def _download(kaggle: Kaggle, target: Target, version: int, folder: Path, left: str, faults: list[str]) -> None:
     """Fetch every file, a page at a time as the URLs do not live long."""
     folder.mkdir(parents=True, exist_ok=True)
     session = open_session(kaggle.pace.timeout)
@@ -72,12 +78,9 @@ def _download(kaggle: Kaggle, target: Target, version: int, folder: Path, faults
     with tqdm(unit="file", disable=None, desc="downloading") as bar:
         for page in kaggle.outputs(target.owner, target.kernel, version):
             bar.total = len(names) + len(page.files)
-            # Kaggle may name a file by its folder in the session.
-            nested = [name for name, _ in page.files if name.rpartition("/")[2] == leaves]
-            alone = nested[0] if len(nested) == 1 else leaves
             for told, url in page.files:
                 bar.update()
-                name = leaves if told == alone else told
+                name = leaves if told == left else told
                 # Two names that differ in case alone are one file on some systems.
                 if not is_safe(name, target.kernel) or name.casefold() in names:
                     shown = strip_controls(name)[:80]
@@ -120,19 +123,14 @@ def _fetch(kaggle: Kaggle, session: requests.Session, name: str, url: str, path:
             raise explain(doing, error, "", kaggle.redact) from None
         wanted = answer.headers.get("Content-Length")
         if wanted is not None and "Content-Encoding" not in answer.headers and int(wanted) != size:
-            raise ServiceError(
-                doing, f"{size} of {wanted} bytes came", "Run the same command again: it goes on from here"
-            )
+            raise ServiceError(doing, f"{size} of {wanted} bytes came", "Run the same command again: it goes on")
 
     try:
         kaggle.pace.retrying(lambda error: error.transient, kaggle.say)(once)
     except ServiceError as error:
-        raise ServiceError(
-            error.doing,
-            error.said.replace("Kaggle answered", "the store answered"),
-            "Nothing was replaced; run the same command again: it goes on from here",
-            status=error.status,
-        ) from None
+        said = error.said.replace("Kaggle answered", "the store answered")
+        todo = "Nothing was replaced; run the same command again: it goes on from here"
+        raise ServiceError(doing, said, todo, status=error.status) from None
     partial.replace(path)
 
 
@@ -154,10 +152,8 @@ def _check_submission(path: Path, end: dict[str, Any] | None, faults: list[str])
 
 def _replace(new: Path, out: Path) -> None:
     old = out.with_name(out.name + ".old")
-    if old.exists():
-        shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         out.rename(old)
     new.rename(out)
-    if old.exists():
-        shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)

@@ -10,12 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, find_dataset_faults
-from publisher.client import Kaggle
+from dataset_builder.metadata import CACHE_SLUG
 from publisher.dataset import DatasetPublisher
 from publisher.journal import Journal, read_record, write_record
 from publisher.kernel import PAGE, KernelPublisher
-from publisher.target import Target, fill_kernel_metadata, find_kernel_faults
+from publisher.service.client import Kaggle
+from publisher.target import Target, find_faults
 from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
 
 
@@ -33,8 +33,7 @@ def push(
     `source` is what to rehearse on; `arguments` is what the pushed file is called with.
     """
     job, say, folder = target.job, kaggle.say, target.job.folder(dist)
-    faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset))
-    faults += find_kernel_faults(fill_kernel_metadata(target), job.metadata.name)
+    faults = find_faults(target)
     if faults:
         raise ValueError("; ".join(f"{wrong}: {fix}" for wrong, fix in faults))
     say(f"signed in with {kaggle.credential}")
@@ -54,7 +53,7 @@ def push(
     else:
         say("rehearsing it")
         folders = {slug: path for slug, (path, _) in built.items()}
-        found = job.rehearse(source, folder / "rehearsal", folders, dist=dist, code_file=code_file, log=say)
+        found = job.rehearse(source, folder / "rehearsal", folders, dist=dist, code_file=code_file, log=say, quick=True)
         remember_rehearsal(folder, about, found)
     if first.get("dirty"):
         say("note: the working tree has changes that are not committed; the record says so")

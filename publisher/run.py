@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from kernel.main import END
-from publisher.answers import Submission
-from publisher.client import Kaggle
-from publisher.faults import ServiceError, strip_controls
+from publisher.service.answers import Submission
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError, strip_controls
 from publisher.target import Target
 
 
@@ -32,6 +31,8 @@ class Verdict:
     """The whole log as text."""
     known: bool = True
     """Whether the status is one that we know the meaning of."""
+    left: str = ""
+    """The name under which Kaggle lists the output that the run should leave; empty where it does not."""
 
 
 def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | None = None) -> Verdict:
@@ -42,12 +43,15 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
     pieces, names = "", []
     for page in kaggle.outputs(target.owner, target.kernel, version):
         pieces = pieces or page.log
-        names += [PurePosixPath(name).name for name, _ in page.files]
+        names += [name for name, _ in page.files]
     log, end = decode_log(pieces), find_marker(pieces, END)
     if not run.known and end is None:
         note = f"Kaggle calls the run {run.status!r}, which is not known here"
         return Verdict(run.status, ended=False, notes=(note,), known=False)
     leaves, notes, fault = target.job.leaves, [], ""
+    # Kaggle may name a file by its folder in the session.
+    nested = [name for name in names if name.rpartition("/")[2] == leaves]
+    left = leaves if leaves in names else nested[0] if len(nested) == 1 else ""
     if not run.pinned:
         notes.append(f"Kaggle does not tell the runs of versions apart: this is the latest, which may not be {version}")
     if run.known and run.status != "COMPLETE":
@@ -56,15 +60,15 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
         fault = (
             "Kaggle calls the run COMPLETE, and its log lacks the kernel's end marker: the script crashed on the way"
         )
-    elif end is None and leaves not in names:
+    elif end is None and not left:
         fault = f"Kaggle calls the run COMPLETE, and it left neither a log nor {leaves}"
     elif tree_sha256 and end and end.get("tree_sha256") not in (None, tree_sha256):
         fault = f"the run used the bundle {str(end['tree_sha256'])[:16]}, not the published {tree_sha256[:16]}"
     elif end is None:
         notes.append(f"Kaggle shows no log of the run: that it left {leaves} is all that is known")
-    elif leaves not in names:
+    elif not left:
         notes.append(f"Kaggle's list of what the run left lacks {leaves}, which the log says was written")
-    return Verdict(run.status, True, fault, tuple(notes), end, log, run.known)
+    return Verdict(run.status, True, fault, tuple(notes), end, log, run.known, left)
 
 
 def describe_end(end: dict[str, Any] | None) -> str:

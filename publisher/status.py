@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from publisher.answers import Submission
-from publisher.client import Kaggle
-from publisher.faults import ServiceError
 from publisher.journal import read_record, recorded_version
 from publisher.kernel import PAGE
 from publisher.run import Verdict, describe_end, find_submissions, judge_run, list_submissions, tail
 from publisher.screen import Screen
+from publisher.service.answers import Submission
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
 from publisher.target import Target
 
 WORKING, COMPLETE, SCORED, FAILED, NOTHING = "working", "complete", "scored", "failed", "nothing"

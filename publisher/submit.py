@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from publisher.client import Kaggle
-from publisher.faults import ServiceError
 from publisher.journal import Journal, do_once, look_first, read_record, recorded_version, write_record
 from publisher.run import describe_end, find_submissions, judge_run, list_submissions
 from publisher.screen import Screen
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
 from publisher.status import COMPLETE, Watcher, watch
 from publisher.target import Target
 
@@ -103,9 +103,8 @@ def _send(kaggle: Kaggle, target: Target, version: int, description: str, newer:
     ref = kaggle.submit(target.competition, target.kernel_ref, version, target.job.leaves, description)
     ref = ref or kaggle.watch(newer, kaggle.pace.settle) or 0
     if not ref:
-        raise ServiceError(
-            "submitting", "Kaggle gave no number for the submission", "Look at `make status`", status=400
-        )
+        said = "Kaggle gave no number for the submission"
+        raise ServiceError("submitting", said, "Look at `make status`", status=400)
     return ref
 
 
@@ -116,7 +115,7 @@ def _ask_limits(kaggle: Kaggle, target: Target) -> str:
     except ServiceError as error:
         kaggle.say(f"note: {error.doing}: {error.said}")
         return ""
-    kaggle.say(f"{limits.allowed_now} submissions left now ({limits.today} made today, {limits.total} in all)")
+    kaggle.say(str(limits))
     if limits.allowed_now > 0:
         return ""
     if not limits.today and not limits.total:

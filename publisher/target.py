@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import OWNER, SLUG, make_slug, make_title
+from dataset_builder.metadata import (
+    GIVE_OWNER,
+    OWNER,
+    SLUG,
+    SLUG_LETTERS,
+    dataset_metadata,
+    find_dataset_faults,
+    make_slug,
+    make_title,
+)
 from rehearsal.job import Job
 
 RETIRED = frozenset({"nvidiateslap100", "tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"})
@@ -23,6 +32,13 @@ KERNEL_KEYS = {
 SOURCES = {"dataset_sources": 2, "competition_sources": 1, "kernel_sources": 2, "model_sources": 5}
 """What a kernel is given, and of how many parts each name is made: `owner/slug`, `slug`, or a model's
 `owner/model/framework/variation/version`."""
+
+KNOWN = {
+    "language": ("python",),
+    "kernel_type": ("script",),
+    "docker_image_pinning_type": ("original", "latest", None),
+}
+"""What we can make use of, by key."""
 
 
 @dataclass(frozen=True)
@@ -80,50 +96,46 @@ def fill_kernel_metadata(target: Target, template: dict[str, Any] | None = None)
     return filled
 
 
+def find_faults(target: Target) -> list[tuple[str, str]]:
+    """Return what Kaggle would refuse or silently change in a target's data set and kernel."""
+    faults = find_dataset_faults(dataset_metadata(target.owner, target.dataset))
+    return faults + find_kernel_faults(fill_kernel_metadata(target), target.job.metadata.name)
+
+
 def find_kernel_faults(metadata: dict[str, Any], name: str = "kernel-metadata.json") -> list[tuple[str, str]]:
     """Return what Kaggle would refuse or silently change in a kernel's metadata, as (what is wrong, how to fix it)."""
-    faults = []
+    faults: list[tuple[str, str]] = []
     fix = f"fix {name}"
     owner, _, slug = str(metadata.get("id", "")).partition("/")
-    title = str(metadata.get("title", ""))
-    if not OWNER.fullmatch(owner) or owner == "OWNER":
-        faults.append((f"the kernel's owner is {owner!r}", "give your user name on Kaggle with --owner"))
-    if not SLUG.fullmatch(slug) or len(slug) < 5:
-        faults.append(
-            (
-                f"the kernel's slug {slug!r} is not at least 5 lower-case letters, digits and single hyphens",
-                "choose another with --kernel",
-            )
-        )
-    if len(title) < 5:
-        faults.append((f"the kernel's title {title!r} is shorter than 5 characters", fix))
-    elif make_slug(title) != slug:
-        faults.append((f"Kaggle would name a kernel titled {title!r} {make_slug(title)!r}, not {slug!r}", fix))
+    title, shape = str(metadata.get("title", "")), str(metadata.get("machine_shape", ""))
+
+    def check(broken: bool, wrong: str, how: str = fix) -> None:
+        if broken:
+            faults.append((wrong, how))
+
+    check(not OWNER.fullmatch(owner) or owner == "OWNER", f"the kernel's owner is {owner!r}", GIVE_OWNER)
+    found = f"the kernel's slug {slug!r} is not at least 5 {SLUG_LETTERS}"
+    check(not SLUG.fullmatch(slug) or len(slug) < 5, found, "choose another with --kernel")
+    check(len(title) < 5, f"the kernel's title {title!r} is shorter than 5 characters")
+    found = f"Kaggle would name a kernel titled {title!r} {make_slug(title)!r}, not {slug!r}"
+    check(len(title) >= 5 and make_slug(title) != slug, found)
     for kind, parts in SOURCES.items():
         for source in metadata.get(kind, []):
-            if len(source.split("/")) != parts or not all(source.split("/")):
-                faults.append((f"{source!r} in {kind} is not made of {parts} names with '/' between", fix))
-    for source in metadata.get("dataset_sources", []):
-        if source.partition("/")[2] == slug:
-            faults.append((f"kernel and data set share the slug {slug!r}", "choose another with --kernel or --dataset"))
+            names = source.split("/")
+            found = f"{source!r} in {kind} is not made of {parts} names with '/' between"
+            check(len(names) != parts or not all(names), found)
+            found = f"kernel and data set share the slug {slug!r}"
+            check(kind == "dataset_sources" and names[-1] == slug, found, "choose another with --kernel or --dataset")
     for key in ("is_private", "enable_gpu", "enable_tpu", "enable_internet"):
-        if not isinstance(metadata.get(key, False), bool):
-            faults.append((f"{key} is {metadata[key]!r}, where Kaggle wants true or false", fix))
-    if metadata.get("enable_internet", True) is not False:
-        faults.append(("the kernel asks for the internet: the competition refuses such a submission", fix))
-    if metadata.get("is_private", True) is not True:
-        faults.append(("the kernel would be public", fix))
-    if str(metadata.get("machine_shape", "")).lower() in RETIRED:
-        found = f"the kernel asks for {metadata['machine_shape']}, which Kaggle has retired"
-        faults.append((found, f"{fix}: NvidiaTeslaT4 is two T4"))
-    for key, known in (
-        ("language", ("python",)),
-        ("kernel_type", ("script",)),
-        ("docker_image_pinning_type", ("original", "latest", None)),
-    ):
-        if metadata.get(key) not in known:
-            faults.append((f"{key} is {metadata.get(key)!r}, expected {known[0]!r}", fix))
+        value = metadata.get(key, False)
+        check(not isinstance(value, bool), f"{key} is {value!r}, where Kaggle wants true or false")
+    found = "the kernel asks for the internet: the competition refuses such a submission"
+    check(metadata.get("enable_internet", True) is not False, found)
+    check(metadata.get("is_private", True) is not True, "the kernel would be public")
+    found = f"the kernel asks for {shape}, which Kaggle has retired"
+    check(shape.lower() in RETIRED, found, f"{fix}: NvidiaTeslaT4 is two T4")
+    for key, known in KNOWN.items():
+        check(metadata.get(key) not in known, f"{key} is {metadata.get(key)!r}, expected {known[0]!r}")
     unknown = sorted(set(metadata) - KERNEL_KEYS)
-    if unknown:
-        faults.append((f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {name}"))
+    check(bool(unknown), f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {name}")
     return faults

@@ -26,9 +26,9 @@ from tqdm.utils import CallbackIOWrapper
 
 from dataset_builder.metadata import DATASET_METADATA
 from kernel.files import replacing
-from publisher.client import Kaggle
-from publisher.faults import ServiceError, explain, explain_response
-from publisher.session import open_session
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError, explain, explain_response
+from publisher.service.sign_in import open_session
 
 EXPIRY = 6 * 24 * 3600
 """Seconds for which an announced upload can be resumed (a week, less a margin)."""
@@ -94,7 +94,7 @@ class Uploads:
 
     def __init__(self, kaggle: Kaggle, dataset_ref: str) -> None:
         self.kaggle = kaggle
-        self.folder = kaggle.private_dir / "uploads" / dataset_ref.replace("/", "_")
+        self.folder = Path(kaggle.account.config_dir) / "uploads" / dataset_ref.replace("/", "_")
         self.session = open_session(kaggle.pace.timeout)
 
     def send(self, parcels: list[Parcel]) -> list[str]:

@@ -23,8 +23,9 @@ def add_commands(commands: Any) -> None:
         "--isolation", choices=("auto", "namespace", "guard"), default="auto", help="how to cut the network"
     )
     command.add_argument("--budget", type=float, metavar="SECONDS", help="time that the kernel may take [8.5 hours]")
-    command.add_argument("--recordings", type=int, default=64, help="size of the simulated hidden test")
-    command.add_argument("--seed", type=int, default=0, help="seed of the simulated hidden test")
+    command.add_argument("--recordings", type=int, help="size of the simulated hidden test [64]")
+    command.add_argument("--seed", type=int, help="seed of the simulated hidden test [0]")
+    command.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder of what is built")
 
 
 def add_job(command: argparse.ArgumentParser) -> None:
@@ -52,12 +53,15 @@ def run_rehearse(args: argparse.Namespace) -> None:
     The last line is JSON; of the inference: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the
     input has votes.
     """
-    job, dist = find_job(args.job), ROOT / "dist"
+    job, dist = find_job(args.job), args.dist
+    own = {name: getattr(args, name) for name in ("budget", "recordings", "seed") if getattr(args, name) is not None}
+    if own and job.name != DEFAULT:
+        raise ValueError(f"the job {job.name} takes no --{', --'.join(own)}")
     code = job.read_code(job_arguments(args))
     folders = {slug: folder for slug, (folder, _) in job.build_data_sets(dist).items()}
     code_file = job.folder(dist) / "script.py"
     code_file.write_text(code, encoding="utf-8", newline="\n")
-    options = {name: getattr(args, name) for name in ("layout", "isolation", "budget", "recordings", "seed")}
+    options = {"dist": dist, "code_file": code_file, "layout": args.layout, "isolation": args.isolation, **own}
     out = args.out or job.folder(dist) / "rehearsal"
-    found = job.rehearse(args.input, out, folders, dist=dist, code_file=code_file, log=print, **options)
+    found = job.rehearse(args.input, out, folders, log=print, **options)
     print("", *found.lines(), json.dumps(found.to_json()), sep="\n")

@@ -50,7 +50,8 @@ class Job:
     data_sets: tuple[DataSet, ...]
     """Built here and published before the kernel; the first holds the job's code, and the run is known by its hash."""
     rehearse: Callable[..., Findings]
-    """Takes (input or None, working folder, {slug: built folder}), dist=, code_file=, log= and options of its own."""
+    """Takes (input or None, working folder, {slug: built folder}), dist=, code_file=, log=, layout=, isolation=, quick=
+    (as small as can be), and options of its own."""
     leaves: str
     """The output without which a run is of no use."""
     submitted: bool = False
@@ -120,14 +121,15 @@ def rehearse_inference(
     folders: dict[str, Path],
     *,
     dist: Path,
-    recordings: int = 8,
+    quick: bool = False,
+    recordings: int | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Findings:
     """Rehearse on a hidden test: the given one, or a simulated one."""
     from rehearsal.rehearse import hidden_test, rehearse
 
-    source = source or hidden_test(dist, recordings=recordings, seed=seed)
+    source = source or hidden_test(dist, recordings=recordings or (8 if quick else 64), seed=seed)
     return rehearse(source, out, bundle=folders[BUNDLE_NAME], **options)
 
 

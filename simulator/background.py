@@ -184,7 +184,7 @@ def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
     # More of it comes from the front and the rim of the head than from the vertex, of delta most.
     low, front = rng.uniform(0.3, 2.0), np.where(np.arange(N_SLOW + N_FAST) < N_SLOW, rng.uniform(0, 1.5), 0)
     chances = np.exp(np.outer(front, directions[:, 1]) - low * directions[:, 2])
-    chosen = []
+    chosen: list[np.ndarray] = []
     sizes = rng.lognormal(0, 0.4, len(chances))
     for k, chance in enumerate(chances):  # each second one is the mirror of the one before
         mirror = chosen[-1] * (-1, 1, 1) if k % 2 else directions[rng.choice(len(directions), p=chance / chance.sum())]

@@ -49,7 +49,7 @@ def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tup
 def draw_course(
     rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw where a pattern is on, how far it has evolved, how its pace wanders and its rate in hertz, all (n_times,)."""
+    """Draw where a pattern is on, how far it has evolved, how its pace wanders, and its rate in hertz: (n_times,) each."""
     on = _draw_runs(rng, plan, n_times, centre)
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties
@@ -76,11 +76,12 @@ def _play_train(
     p = plan.properties
     n_times, unrest = len(on), plan.unrest
     # 1 a rhythm, 0 discharges; between them both at once: sharply contoured waves
-    rhythmic: np.ndarray | float = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
-    calm_rhythm = rhythmic > 0.5 and not plan.seizure
+    share = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
+    rhythmic = np.full(n_times, share)
+    calm_rhythm = share > 0.5 and not plan.seizure
     weights = np.array([1.0, rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
-    fields = draw_fields(rng, laterality, side, rhythmic, weights, recruits)
+    fields = draw_fields(rng, laterality, side, share, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
     if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves
         rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)

@@ -24,10 +24,28 @@ MOST_EVOLUTION = 2.5
 """Above 1 not the change alone says seizure but the shape too, as polyspikes of 1 Hz do; the change is played as 1."""
 
 Kind = Literal["calm", "rhythm", "spike_wave", "irregular", "polyspikes", "fast"]
-SEIZURES: dict[Kind, float] = {"rhythm": 0.4, "spike_wave": 0.22, "irregular": 0.18, "polyspikes": 0.1, "fast": 0.1}
-"""Kinds of seizures and their shares: an evolving rhythm; spikes or sharp waves with slow waves; waves whose regions
-run out of step; polyspike complexes, slower than 2 Hz; low-voltage fast activity of few channels (Niedermeyer, ch. 30;
-Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021)."""
+
+
+@dataclass(frozen=True)
+class Habit:
+    """What seizures of a kind are like: their share, rate in hertz, sharpness, and salience where it is sure."""
+
+    share: float
+    rate: tuple[float, float, float, float]  # median, deviation of its logarithm, lowest, highest
+    sharpness: tuple[float, float]
+    salience: tuple[float, float] = (6.0, 0.6)  # median, deviation of its logarithm
+
+
+SEIZURES: dict[Kind, Habit] = {
+    "rhythm": Habit(0.40, (2.4, 0.4, 1.1, 9), (0.05, 0.55)),  # of any rate, which evolves
+    "spike_wave": Habit(0.22, (2.5, 0.3, 1.3, 4.5), (0.6, 0.98)),  # spikes or sharp waves, with slow waves or without
+    "irregular": Habit(0.18, (2.2, 0.35, 1.0, 5), (0.25, 0.85)),  # its regions run out of step
+    "polyspikes": Habit(0.10, (1.2, 0.35, 0.6, 1.95), (0.6, 0.98)),
+    "fast": Habit(0.10, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
+}
+"""Niedermeyer, 7th ed., ch. 30; Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021."""
+CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (1.1, 0.4, 0.4, 3.0)
+"""Their rates, as `Habit.rate`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,9 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     p = replace(p, laterality=_find_free(rng, p, "laterality", 3, lateral))
     kind = _draw_kind(rng, ictal, p.sharpness)
     if kind != "calm" and ictal > SURE_SEIZURE:
-        p = replace(p, sharpness=_draw_sharpness(rng, kind), laterality=_draw_laterality(rng, kind))
+        bilateral = kind != "fast" and rng.random() < 0.6
+        p = replace(p, sharpness=rng.uniform(*SEIZURES[kind].sharpness))
+        p = replace(p, laterality=rng.beta(1.2, 6) if bilateral else rng.uniform(0.3, 1))
     p = _set_rate(rng, p, kind, ictal)
     p = _set_salience(rng, p, kind, visible)
     unrest, apart = 1 - p.regularity, 0.0
@@ -93,44 +113,21 @@ def _find_free(rng: np.random.Generator, p: Properties, name: str, decision: int
 
 
 def _draw_kind(rng: np.random.Generator, ictal: float, sharpness: float) -> Kind:
-    if rng.random() > 1 / (1 + np.exp(-2 * (ictal - 0.5))):
+    if ictal <= SURE and rng.random() > 1 / (1 + np.exp(-2 * (ictal - 0.5))):
         return "calm"
-    shares = dict(SEIZURES)
+    kinds = list(SEIZURES)
     if ictal <= SURE_SEIZURE:  # the sharpness is asked for
-        for kind in ("rhythm",) if sharpness > 0.55 else ("spike_wave", "polyspikes"):
-            del shares[kind]
-    if ictal <= SURE:
-        del shares["fast"]
-    kinds = list(shares)
-    weights = np.array([shares[k] for k in kinds])
+        kinds = [k for k in kinds if SEIZURES[k].sharpness[0] - 0.05 <= sharpness <= SEIZURES[k].sharpness[1] + 0.05]
+    kinds = [k for k in kinds if k != "fast" or ictal > SURE] or ["irregular"]
+    weights = np.array([SEIZURES[k].share for k in kinds])
     return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-
-
-def _draw_sharpness(rng: np.random.Generator, kind: Kind) -> float:
-    ranges = {"rhythm": (0.05, 0.55), "irregular": (0.25, 0.85), "fast": (0.0, 0.4), "calm": (0.1, 0.9)}
-    return rng.uniform(*ranges.get(kind, (0.6, 0.98)))
-
-
-def _draw_laterality(rng: np.random.Generator, kind: Kind) -> float:
-    if kind == "fast":
-        return rng.uniform(0.4, 1)
-    return float(rng.beta(1.2, 6)) if rng.random() < 0.6 else rng.uniform(0.3, 1)
-
-
-def _draw_rate(rng: np.random.Generator, kind: Kind, sharpness: float) -> float:
-    if kind == "polyspikes":
-        return rng.uniform(0.6, 2.0)
-    if kind == "fast":
-        return float(np.clip(rng.lognormal(np.log(11), 0.4), 5, 22))
-    middle, spread, low, high = {
-        "rhythm": (2.4, 0.4, 1.1, 9), "spike_wave": (2.5, 0.3, 1.3, 4.5), "irregular": (2.2, 0.35, 1.0, 5),
-    }.get(kind, (1.1, 0.4, 0.4, 3.0) if sharpness > 0.5 else (1.25, 0.4, 0.5, 3.6))  # fmt: skip
-    return float(np.clip(rng.lognormal(np.log(middle), spread), low, high))
 
 
 def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float) -> Properties:
     """Return `p` with a rate and an evolution at the score `ictal`."""
-    p = replace(p, rate=_draw_rate(rng, kind, p.sharpness))
+    calm = CALM_DISCHARGES if p.sharpness > 0.5 else CALM_RHYTHM
+    middle, spread, low, high = calm if kind == "calm" else SEIZURES[kind].rate
+    p = replace(p, rate=float(np.clip(rng.lognormal(np.log(middle), spread), low, high)))
     if ictal < -SURE:
         p = replace(p, evolution=rng.uniform(0, 0.08))
         highest = _find_property(p, "rate", 1, -SURE, 0.2, 20)
@@ -145,11 +142,9 @@ def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float)
 
 def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: float) -> Properties:
     """Return `p` with regularity, prevalence and salience at the score `visible`."""
-    rhythmic = p.sharpness < 0.5
     regularity = rng.beta(7, 1.3) if kind == "calm" else rng.beta(4, 2)  # a doubtful seizure is seldom a faint one
-    prevalence = 1.0 if rng.random() < (0.35 if rhythmic else 0.65) else rng.uniform(0.45, 1)
-    if kind != "calm":
-        prevalence = 1.0 if rng.random() < 0.65 else rng.uniform(0.3, 1)
+    steady = 0.35 if kind == "calm" and p.sharpness < 0.5 else 0.65
+    prevalence = 1.0 if rng.random() < steady else rng.uniform(0.45 if kind == "calm" else 0.3, 1)
     if visible < -SURE:
         if rng.random() < 0.3:  # not faint but without order, or brief
             regularity, prevalence = rng.uniform(0.05, 0.5), rng.uniform(0.1, 1)
@@ -159,13 +154,10 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     def shape(power: float) -> Properties:  # 0 as drawn, 1 a clock without pause
         return replace(p, regularity=regularity ** (1 - power), prevalence=prevalence ** (1 - power))
 
-    power = 0.0
-    often = replace(shape(0), salience=rng.uniform(4, MOST_SALIENT))
-    if score(often)[0] < target:
-        power = _find(lambda w: float(score(replace(shape(w), salience=often.salience))[0]), target, 0.0, 1.0)
-    p = shape(power)
+    most = rng.uniform(4, MOST_SALIENT)
+    p = shape(_find(lambda power: float(score(replace(shape(power), salience=most))[0]), target, 0.0, 1.0))
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
     if visible > SURE:
-        middle, spread = {"calm": (3.0, 0.6), "fast": (2.5, 0.5)}.get(kind, (6.0, 0.6))
+        middle, spread = (3.0, 0.6) if kind == "calm" else SEIZURES[kind].salience
         salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
     return replace(p, salience=salience)

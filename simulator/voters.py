@@ -30,6 +30,9 @@ HALF_SEEN = 0.9
 WEAK = 0.25
 """The power of regularity and of prevalence: a pattern that is plainly visible is named though it is not perfect."""
 
+SPLIT = np.array([0.3, 0.8, -0.3, -0.3])
+"""The scores that split the raters of many-vote rows in half: what their fitted thresholds are on average."""
+
 
 @dataclass(frozen=True)
 class Properties:
@@ -53,16 +56,10 @@ class Properties:
 
 
 def score(p: Properties) -> np.ndarray:
-    """Return the four decision scores (pattern, ictal, periodic, lateralised): 0 splits the raters in half."""
+    """Return the four decision scores (pattern, ictal, periodic, lateralised) of a pattern."""
     visible = p.salience**2 / (p.salience**2 + HALF_SEEN**2) * (p.regularity * p.prevalence) ** WEAK
-    return np.array(
-        [
-            14 * visible - 7,
-            np.log(p.rate / ictal_rate(p.sharpness)) / 0.12 + 7 * p.evolution - 0.5,
-            12 * (p.sharpness - 0.5),
-            11 * (p.laterality - 0.5),
-        ]
-    )
+    ictal = np.log(p.rate / ictal_rate(p.sharpness)) / 0.12 + 7 * p.evolution - 0.5
+    return SPLIT + [14 * visible - 7, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)]
 
 
 def ictal_rate(sharpness: float) -> float:

@@ -26,7 +26,13 @@ if os.name == "posix":
         [
             *("requests", "tenacity", "tqdm.utils", "bleach", "dotenv", "slugify", "dateutil.relativedelta", "pandas"),
             *("google.protobuf.field_mask_pb2", "packaging.version", "kagglesdk", "build", "rehearsal.rehearse"),
-            *("dataset_builder.bundle", "rehearsal.memory", "publisher.faults", "publisher.screen", "tests.tiny_job"),
+            *(
+                "dataset_builder.bundle",
+                "rehearsal.memory",
+                "publisher.service.faults",
+                "publisher.screen",
+                "tests.tiny_job",
+            ),
         ]
     )
 TINY_JOB = Path(__file__).with_name("tiny_job.py")
@@ -65,7 +71,7 @@ class Desk:
     def command(self, *argv: str) -> list[str]:
         extra = ["--input", str(self.source / "hidden")] if argv[0] == "push" else []
         # A later --interval or --timeout overrides these.
-        pace = ["--interval", "0.02", "--timeout", "10", "--patience", "20"]
+        pace = [] if argv[0] == "rehearse" else ["--interval", "0.02", "--timeout", "10", "--patience", "60"]
         return [
             sys.executable,
             str(TINY_JOB),
@@ -100,7 +106,7 @@ class Desk:
 
     def run(self, *argv: str) -> Result:
         process, out, err = self.spawn(*argv)
-        process.join(60)
+        process.join(180)
         if process.exitcode is None:
             process.kill()
             raise TimeoutError(f"{argv} does not end: {out.read_text()}{err.read_text()}")
@@ -115,7 +121,7 @@ class Desk:
         self.server.victim, self.server.kill_at = pid.result, (number + len(self.server.calls), before)
         process, *_ = self.spawn(*argv)
         pid.set_result(process.pid)
-        process.join(60)
+        process.join(180)
         self.server.victim = None
         return process.exitcode
 

@@ -108,6 +108,7 @@ def enter_second_job(root: Path) -> None:
         log: Callable[[str], None],
         layout: str = "nested",
         isolation: str = "auto",
+        quick: bool = False,
     ) -> Found:
         mounts = {
             mount("dataset", "owner/hms-second-code", layout): folders["hms-second-code"],

@@ -63,6 +63,17 @@ def test_a_second_job_goes_all_the_way(desk: Desk) -> None:
     assert "GPU on" in desk.run("doctor", *SECOND).out
 
 
+@pytest.mark.parametrize("layout", ["flat", "nested"])
+def test_a_second_job_is_rehearsed(desk: Desk, layout: str) -> None:
+    result = desk.run("rehearse", *SECOND, "--model", "raw_1d", "--layout", layout)
+    assert result.status == 0, result.text
+    assert json.loads(result.out.splitlines()[-1])["model"] == "raw_1d"
+    assert (desk.dist / "second" / "rehearsal" / "weights.txt").exists()
+    refused = desk.run("rehearse", *SECOND, "--budget", "3")
+    assert refused.status == 1
+    assert "the job second takes no --budget" in refused.err
+
+
 def test_jobs_do_not_touch_each_other(desk: Desk) -> None:
     assert desk.run("push").status == 0
     first, state = desk.record(), desk.server.state()

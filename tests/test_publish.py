@@ -158,7 +158,7 @@ def test_watching_ends_by_ctrl_c_and_says_how_to_go_on(desk: Desk) -> None:
     while desk.server.calls.count("GetKernelSessionStatus") < 3:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "make status" in err
     assert "Traceback" not in err
@@ -180,7 +180,7 @@ def run_on_a_terminal(desk: Desk, *argv: str) -> tuple[int, bytes]:
             break
         shown += piece
     os.close(leader)
-    return process.wait(timeout=20), shown
+    return process.wait(timeout=120), shown
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
@@ -198,7 +198,7 @@ def test_on_a_terminal_there_is_a_bar_for_bytes_and_a_live_line(desk: Desk) -> N
 
 
 def test_watching_grows_slower_within_bounds() -> None:
-    from publisher.faults import Pace
+    from publisher.service.faults import Pace
 
     pauses = Pace(interval=1, longest=8).pauses()
     first = [next(pauses) for _ in range(12)]
@@ -280,7 +280,7 @@ def test_every_usual_place_of_credentials(desk: Desk, kind: str) -> None:
         (folder / "kaggle.json").write_text(key)
     if kind == "config dir":  # the file with the key is where it was put, outside of what may hold one
         process = desk.start("push")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
     else:
         assert desk.run("push").status == 0
@@ -374,9 +374,9 @@ def test_ctrl_c_in_an_upload_loses_nothing(desk: Desk) -> None:
 
     desk.server.fault("PUT", take_part(desk.server, 0.5, hold), skip=2)
     process = desk.start("push")
-    assert held.wait(20)
+    assert held.wait(120)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run the same command again to go on" in err
     desk.server.release.set()

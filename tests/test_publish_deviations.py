@@ -1,4 +1,4 @@
-"""What the service may answer that nobody has seen: each row of the table in `publisher.client`, played.
+"""What the service may answer that nobody has seen: each row of the table in `publisher.service.client`, played.
 
 An answer that is other than assumed may bring a note. It never makes a command fail, and never lets it wait without
 end: a wait that lasts fails the test.
@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-import publisher.client
+import publisher.service.client
 from tests.kaggle_server import Deviation, answer, refuse, submission_output, web_page
 from tests.publishing import DATASET, KERNEL, Desk, open_desk
 
 PUSH, STATUS, SUBMIT, OUTPUT = ("push",), ("status", "--watch"), ("submit",), ("output",)
-ASSUMED = re.findall(r"^\| (.+?) \| .+ \|$", publisher.client.__doc__ or "", re.MULTILINE)[1:]
+ASSUMED = re.findall(r"^\| (.+?) \| .+ \|$", publisher.service.client.__doc__ or "", re.MULTILINE)[1:]
 Step = tuple[tuple[str, ...], int, str]
 
 

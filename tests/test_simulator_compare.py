@@ -101,6 +101,7 @@ def write_recording(folder, eeg_id, n_times, marked, votes):
     pd.DataFrame(samples, columns=list(ELECTRODES)).to_parquet(folder / "test_eegs" / f"{eeg_id}.parquet")
     row = {
         "eeg_id": eeg_id,
+        "patient_id": 1,
         "eeg_label_offset_seconds": 2.0 * (n_times > 10_000),
         **dict(zip(VOTES, votes, strict=True)),
     }

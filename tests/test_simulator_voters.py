@@ -15,7 +15,7 @@ from simulator.fit_raters import Decisions, fit, locate, own_confusions, read_vo
 from simulator.generate import measure_window, simulate_window
 from simulator.plan import SEIZURES, SURE_SEIZURE, draw_plan
 from simulator.population import LIBRARY, draw_events
-from simulator.voters import Properties, cast_votes, draw_raters, expected_votes, load_pool, score
+from simulator.voters import VOTES_PER_ROW, Properties, cast_votes, draw_raters, expected_votes, load_pool, score
 
 FIGURES = Path(__file__).resolve().parents[2] / "shared" / "facts" / "votes.json"
 
@@ -96,11 +96,12 @@ def test_no_luck_is_stored():
 
 def test_rows_have_as_many_votes_as_the_competitions():
     rng = np.random.default_rng(5)
-    sizes = {name: (draw_events(rng, name, 5000).raters.asked >= 0).sum(axis=1) for name in ("few", "many")}
-    assert abs((sizes["few"] == 3).mean() - 0.776) < 0.08
-    assert (sizes["few"] < 10).all()
-    assert (sizes["many"] >= 10).all()
-    assert abs(sizes["many"].mean() - 14.0) < 0.5
+    rows, size = np.array(VOTES_PER_ROW), np.arange(1, len(VOTES_PER_ROW) + 1)
+    for name, among in (("few", size < 10), ("many", size >= 10)):
+        drawn = (draw_events(rng, name, 8000).raters.asked >= 0).sum(axis=1)
+        assert set(drawn) <= set(size[among])
+        real = np.where(among, rows, 0) / rows[among].sum()
+        assert np.abs(np.bincount(drawn, minlength=len(rows) + 1)[1:] - 8000 * real).max() < 0.03 * 8000
 
 
 def test_windows_measured_without_rendering_are_like_rendered_ones():

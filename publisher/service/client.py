@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from publisher.answers import (
+from publisher.service.answers import (
     DATASET_WORDS,
     ENDED,
     RUNNING,
@@ -51,8 +51,8 @@ from publisher.answers import (
     Submission,
     spell,
 )
-from publisher.faults import ServiceError
-from publisher.session import Content, Session
+from publisher.service.faults import ServiceError
+from publisher.service.session import Content, Session
 
 T = TypeVar("T")
 BLOBS, DATASETS = "blobs.BlobApiService", "datasets.DatasetApiService"
@@ -188,7 +188,7 @@ class Kaggle(Session):
 
     def save_kernel(self, folder: Path) -> SavedKernel:
         """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run."""
-        answer = self.call("pushing the kernel", lambda: self._api.kernels_push(str(folder)), repeatable=False)
+        answer = self.call("pushing the kernel", lambda: self.account.kernels_push(str(folder)), repeatable=False)
         invalid = {
             kind: [str(item) for item in getattr(answer, f"invalid_{name}", None) or []]
             for name, kind in (

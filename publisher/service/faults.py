@@ -24,6 +24,7 @@ Say = Callable[[str], None]
 Wait = Callable[[float], None]
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+FEWEST_LOOKS = 8
 LONGEST_RETRY_AFTER = 300.0
 """Seconds: the longest Retry-After that a command sits out; beyond it the user is told when to come back."""
 
@@ -104,14 +105,14 @@ class Pace:
             pause = min(pause * 1.5, max(self.longest, self.interval))
 
     def watch(self, look: Callable[[], T | None], within: float, wait: Wait = time.sleep) -> T | None:
-        """Look until there is an answer or the time is up; the last look comes after the last pause."""
+        """Look until there is an answer or the time is up, and often enough that a slow machine is no reason."""
         end = time.monotonic() + within
-        for pause in self.pauses():
+        for looks, pause in enumerate(self.pauses(), 1):
             found = look()
             left = end - time.monotonic()
-            if found is not None or left <= 0:
+            if found is not None or (left <= 0 and looks >= FEWEST_LOOKS):
                 return found
-            wait(min(pause, left))
+            wait(min(pause, left) if left > 0 else self.interval)
         return None
 
     def retrying(

@@ -1,7 +1,7 @@
 """What the service says, in words of our own: credential, data set, kernel, run, outputs, submission, limits.
 
-Made by `publisher.client`; the rest of this room knows nothing of how it travels. A word that no one has documented is
-kept as it came: whoever reads it decides without it.
+The rest of this room knows nothing of how it travels. A word that no one has documented is kept as it came: whoever
+reads it decides without it.
 """
 
 from __future__ import annotations
@@ -129,3 +129,6 @@ class Limits:
     total: int
     allowed_now: int
     limited_by_total: bool
+
+    def __str__(self) -> str:
+        return f"{self.allowed_now} submissions left now ({self.today} made today, {self.total} in all)"
