@@ -14,14 +14,8 @@ from typing import Any
 import requests
 from tqdm import tqdm
 
-<<<<<<< HEAD
 from kernel.submission import read_submission
 from kernel.table import read_ids
-from publisher.client import Kaggle
-from publisher.faults import ServiceError, explain, explain_response, strip_controls
-=======
-from kernel.submission import read_ids, read_submission
->>>>>>> refs/heads/publish
 from publisher.journal import read_record, recorded_version
 from publisher.run import describe_end, judge_run
 from publisher.service.client import Kaggle

@@ -116,7 +116,8 @@ def choose_library(
     rng = np.random.default_rng(7)
     panels = propose_panels(rng, measured, population)
     _, near = KDTree(planned).query(planned, k=8)
-    features, total = np.float32(0), np.zeros((len(planned), 6))
+    features: Any = 0.0
+    total = np.zeros((len(planned), 6))
     for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
         other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
         votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
@@ -208,7 +209,8 @@ def report(path: Path, size: int) -> None:
         shares, expected = votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)
         divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(axis=1)
         print(
-            f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; KL from expected {divergence.mean():.3f}"
+            f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; "
+            f"KL from expected {divergence.mean():.3f}"
         )
         for figure, real, simulated in far:
             print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")

@@ -59,7 +59,7 @@ def score(p: Properties) -> np.ndarray:
     """Return the four decision scores (pattern, ictal, periodic, lateralised) of a pattern."""
     visible = p.salience**2 / (p.salience**2 + HALF_SEEN**2) * (p.regularity * p.prevalence) ** WEAK
     ictal = np.log(p.rate / ictal_rate(p.sharpness)) / 0.12 + 7 * p.evolution - 0.5
-    return SPLIT + [14 * visible - 7, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)]
+    return SPLIT + np.array([14 * visible - 7, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)])
 
 
 def ictal_rate(sharpness: float) -> float:

@@ -25,12 +25,8 @@ ONLY_IN = {
     "keras": ("kernel/model.py", *NETWORKS, "training/", "benchmarks/"),
     "keras_cv": ("kernel/efficientnet.py", "benchmarks/"),
     "tensorflow": ("training/", "benchmarks/"),
-<<<<<<< HEAD
-    "kaggle": ("publisher/session.py",),
-=======
     "kaggle": ("publisher/service/sign_in.py",),
     "kagglesdk": ("publisher/service/sign_in.py",),
->>>>>>> refs/heads/publish
     "pickle": (),
 }
 

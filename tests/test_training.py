@@ -1,9 +1,11 @@
 """Training: recipes, folds, windows, smoothing, and a fit that goes on after an interruption to the same weights."""
 
+import dataclasses
 import json
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +14,26 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tqdm import tqdm
 
+from build import main
 from kernel.constants import EEG_ELECTRODES, PRIOR, VOTES
 from kernel.inputs import RawConfig
 from kernel.model import ModelConfig, load_model, read_model_config
 from kernel.recording import build_channels, read_channels
 from kernel.table import read_patterns
 from simulator.dataset import write_data_set
+from training.augmentation import AUGMENTATIONS
 from training.batches import TrainingBatches, smooth
+from training.commands import FIELDS
 from training.cross_validation import train_model
 from training.drawn import DrawnWindows, draw_windows, open_pool, simulate
 from training.fitting import fit_fold, predict_windows
 from training.folds import assign_folds
 from training.metric import kl_per_row
-from training.recipe import Recipe, Stage, read_recipe
+from training.recipe import Recipe, Stage, read_recipe, recipe_names
+from training.state import Progress
+from training.watch import TimedBatches, Watch
 from training.windows import FolderWindows, read_folder
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +120,37 @@ def test_a_recipe_is_read_with_changes_and_refused_by_name(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ValueError, match=r"x\.json: not JSON"):
         read_recipe(str(tmp_path / "x.json"))
+
+
+def test_the_help_lists_every_field_that_can_be_set(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    listed = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for type_ in (Recipe, Stage, ModelConfig):
+        for field in dataclasses.fields(type_):
+            assert re.search(rf"\b{field.name}\b", FIELDS), field.name
+    assert set(AUGMENTATIONS) <= set(re.findall(r"\w+", FIELDS))
+    assert re.sub(r"\s+", " ", FIELDS) in listed
+    assert ", ".join(recipe_names()) in listed
+
+
+def test_a_cache_that_is_named_must_exist(folder, tmp_path, capsys):
+    assert main(["train", "--model", "raw_1d", "--data", str(folder), "--cache", str(tmp_path / "nope")]) == 1
+    assert f"{tmp_path / 'nope'}: no such folder" in capsys.readouterr().err
+
+
+def test_the_device_waits_from_a_batchs_end_until_the_next_is_ready():
+    batches = TimedBatches(DrawnWindows(draw, 12, "a test"), TINY.inputs, RECIPE, STAGES[0], 0)
+    before = time.monotonic()
+    assert batches[1][1].shape == (4, 6)
+    assert before < batches.ready[1] < time.monotonic()
+    with tqdm(disable=True) as bar:
+        watch = Watch(bar, Progress(), batches)
+        batches.ready = {0: watch.free + 2.0, 1: watch.free - 1.0}
+        watch.on_train_batch_end(0, {"loss": 1.0})
+        watch.on_train_batch_end(1, {"loss": 1.0})
+    assert watch.waited == pytest.approx(2.0)
+    assert 0 < watch.seconds < 2.0
 
 
 def test_folds_keep_patients_whole_and_classes_even():

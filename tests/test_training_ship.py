@@ -1,8 +1,11 @@
 """From data to weights: a model is scored out of fold on its own data, and ships once it is verified and compared."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -14,24 +17,48 @@ from kernel.constants import VOTES
 from kernel.ensemble import read_model_weights
 from kernel.model import build_model, calibrate, load_model, read_model_config, read_weights, write_weights
 from kernel.table import read_patterns
+from tests.conftest import ROOT
 from tests.test_training import RECIPE, STAGES, TINY, folder  # noqa: F401
 from training import commands
-from training.cross_validation import train_model
 from training.evaluation import PREDICTED
 from training.fitting import predict_windows
 from training.metric import kl_per_row
 from training.scoring import find_allowed_folds, find_models, predict_folders
 from training.shipping import plan_shipment, ship
 from training.trained import hash_file, read_metrics, verify_model, write_metrics
-from training.windows import FolderWindows, read_folder
+from training.windows import FolderWindows
 
 
 @pytest.fixture(scope="module")
-def trained(folder, tmp_path_factory):  # noqa: F811
-    """Train both folds of a tiny model."""
-    out = tmp_path_factory.mktemp("trained") / "tiny"
-    train_model(TINY, RECIPE, read_folder(folder), [0, 1], out)
+def run(folder, tmp_path_factory):  # noqa: F811
+    """Train both folds of a tiny model by the command, its output in pipes."""
+    place = tmp_path_factory.mktemp("trained")
+    (place / "tiny.json").write_text(json.dumps({"model": TINY.to_json(), "recipe": RECIPE.to_json()}))
+    arguments = ["train", "--model", str(place / "tiny.json"), "--data", str(folder), "--out", str(place / "tiny")]
+    clean = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "build.py", *arguments], cwd=ROOT, env=clean, capture_output=True, text=True
+    ), place / "tiny"
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    """Return the folder of the tiny model."""
+    done, out = run
+    assert done.returncode == 0, done.stderr
     return out
+
+
+def test_training_into_a_pipe_prints_a_line_an_epoch_and_nothing_of_tensorflows(run):
+    done, out = run
+    assert done.stderr == ""
+    number = r"[0-9.]+"
+    pattern = (
+        rf"tiny fold \d epoch \d \(\w+\): loss {number}, validation KL {number}, {number} windows/s, \d+% of the time"
+    )
+    assert len(re.findall(pattern, done.stdout)) == 2 * sum(stage.epochs for stage in STAGES)
+    assert "nan" not in done.stdout
+    assert done.stdout.endswith(f"to ship it: python build.py ship {out}\n")
 
 
 def copy_as(trained, place, rows, uniform=0.0, votes=0.0):

@@ -8,39 +8,23 @@ of the optimizer, and windows depend on the epoch's number alone.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from kernel.files import replacing
 from kernel.model import ModelConfig, build_model, keras_array, read_weights, write_weights
-from training.batches import FixedBatches, TrainingBatches
+from training.batches import FixedBatches
 from training.devices import compiles_fast, spread_over_devices
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage
+from training.state import Progress, assign, model_variables, read_state, write_state
+from training.watch import TimedBatches, Watch
 from training.windows import WindowSource
-
-
-@dataclass
-class Progress:
-    """How far a fold is, and what each epoch gave; the JSON part of its state."""
-
-    stage: int = 0
-    epoch: int = 0
-    """Epochs done of the stage."""
-    total: int = 0
-    """Epochs done of all stages."""
-    best_kl: float = float("inf")
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry per epoch: stage, loss, kl (validation)."""
 
 
 def fit_fold(
@@ -125,9 +109,13 @@ class _Fold:
 
     def fit(self, training: WindowSource) -> Progress:
         stages = self.recipe.stages
-        saved = self._read_state()
-        if saved:
-            _assign([*self.model.weights, *_seeds(self.model)], saved["model"])
+        saved = read_state(self.state, self.signature)
+        if saved is not None:
+            assign(model_variables(self.model), saved.model)
+            self.progress = saved.progress
+            if self.progress.epoch == stages[self.progress.stage].epochs:
+                # Stopped between two stages: the next one starts from the best weights, with a new optimizer.
+                self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
         sources = [training.choose(stage) for stage in stages]
         steps = [self._steps(source, stage) for source, stage in zip(sources, stages, strict=True)]
         total = sum(n * stage.epochs for n, stage in zip(steps, stages, strict=True))
@@ -137,8 +125,8 @@ class _Fold:
                 if self.progress.epoch == 0 and self.best.is_file():
                     read_weights(self.model, self.best)
                 optimizer = self._compile(stage, steps[number])
-                if self.progress.epoch:
-                    _assign(optimizer.variables, saved["optimizer"])
+                if saved is not None and self.progress.epoch:
+                    assign(optimizer.variables, saved.optimizer)
                 done = sum(n * s.epochs for n, s in zip(steps[:number], stages[:number], strict=True))
                 bar.update(done + self.progress.epoch * steps[number] - bar.n)
                 while self.progress.epoch < stage.epochs:
@@ -170,8 +158,8 @@ class _Fold:
 
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
         progress = self.progress
-        batches = _TimedBatches(source, self.config.inputs, self.recipe, stage, progress.total)
-        watch = _Watch(bar, progress, batches)
+        batches = TimedBatches(source, self.config.inputs, self.recipe, stage, progress.total)
+        watch = Watch(bar, progress, batches)
         fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
         loss = float(fitted.history["loss"][-1])
         if not np.isfinite(loss):
@@ -189,48 +177,17 @@ class _Fold:
         progress.epoch += 1
         progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
-        self._write_state(optimizer)
-        bar.write(
-            f"{self.label} epoch {progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
-            f"{len(batches) * self.recipe.batch_size / watch.seconds:.1f} windows/s, "
-            f"{watch.waited / watch.seconds:.0%} of the time waiting for data"
+        write_state(self.state, self.signature, self.model, optimizer, progress)
+        with bar.external_write_mode():
+            self._log(stage, loss, kl, len(batches) * self.recipe.batch_size, watch)
+
+    def _log(self, stage: Stage, loss: float, kl: float, windows: int, watch: Watch) -> None:
+        """Print an epoch's line at once, into a pipe too."""
+        print(
+            f"{self.label} epoch {self.progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
+            f"{windows / watch.seconds:.1f} windows/s, {watch.waited / watch.seconds:.0%} of the time waiting for data",
+            flush=True,
         )
-
-    def _write_state(self, optimizer: Any) -> None:
-        with replacing(self.state) as part, h5py.File(part, "w") as file:
-            parts = {"model": [*self.model.weights, *_seeds(self.model)], "optimizer": optimizer.variables}
-            for name, variables in parts.items():
-                for index, variable in enumerate(variables):
-                    file[f"{name}/{index:05d}"] = keras_array(variable)
-            file.attrs["signature"], file.attrs["progress"] = self.signature, json.dumps(vars(self.progress))
-
-    def _read_state(self) -> dict[str, list[np.ndarray]]:
-        """Return the variables of an earlier run, none where there was none, and take over its progress."""
-        if not self.state.is_file():
-            return {}
-        with h5py.File(self.state) as file:
-            if file.attrs["signature"] != self.signature:
-                raise ValueError(
-                    f"{self.state}: an unfinished training of another recipe or model; remove the folder "
-                    f"{self.state.parent} to begin this one"
-                )
-            self.progress = Progress(**json.loads(file.attrs["progress"]))
-            saved = {name: [np.asarray(group[key]) for key in sorted(group)] for name, group in file.items()}
-        if self.progress.epoch == self.recipe.stages[self.progress.stage].epochs:
-            # Stopped between two stages: the next one starts from the best weights, with a new optimizer.
-            self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
-        return saved
-
-
-def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _seeds(model: Any) -> list[Any]:
-    """Return the states of the model's random generators: dropout goes on where it stopped."""
-    weights = {id(variable) for variable in model.weights}
-    return [v for v in model.non_trainable_variables if id(v) not in weights and "seed" in v.path]
 
 
 @contextmanager
@@ -246,43 +203,6 @@ def _averaged(model: Any, optimizer: Any | None) -> Iterator[None]:
     finally:
         for variable, value in zip(model.trainable_variables, own, strict=True):
             variable.assign(value)
-
-
-class _TimedBatches(TrainingBatches):
-    """Knows when each batch was ready."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.ready: dict[int, float] = {}
-
-    def __getitem__(self, index: int) -> Any:
-        batch = super().__getitem__(index)
-        self.ready[index] = time.monotonic()
-        return batch
-
-
-class _Watch(keras.callbacks.Callback):
-    """Moves one progress bar over all epochs and stages, and measures for how long the device waits for data.
-
-    The device waits from the end of a batch until the next one is ready.
-    """
-
-    def __init__(self, bar: Any, progress: Progress, batches: _TimedBatches) -> None:
-        super().__init__()
-        self.bar, self.progress, self.batches = bar, progress, batches
-        self.started = self.free = time.monotonic()
-        self.seconds = self.waited = 0.0
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Advance by one batch; reading the loss waits until the device has finished it."""
-        shown = {"loss": f"{(logs or {}).get('loss', float('nan')):.3f}"}
-        if self.progress.history:
-            shown["kl"] = f"{self.progress.history[-1]['kl']:.3f}"
-        self.bar.set_postfix(shown, refresh=False)
-        self.bar.update()
-        self.waited += max(0.0, self.batches.ready[batch] - self.free)
-        self.free = time.monotonic()
-        self.seconds = self.free - self.started
 
 
 def predict_windows(

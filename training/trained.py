@@ -102,13 +102,11 @@ def _read_out_of_fold(folder: Path, config: ModelConfig, metrics: dict[str, Any]
     missing = [name for name in ("eeg_id", "patient_id", "fold", *VOTES, *PREDICTED) if name not in table]
     if missing:
         raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; copy it again")
-    table[list(PREDICTED)] = calibrate(table[list(PREDICTED)].to_numpy(), config)
-    kl, recorded = (
-        kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean(),
-        metrics["out_of_fold"]["kl"],
-    )
+    predicted = calibrate(table[list(PREDICTED)].to_numpy(), config)
+    kl, recorded = kl_per_row(table[list(VOTES)].to_numpy(), predicted).mean(), metrics["out_of_fold"]["kl"]
     if {str(fold) for fold in table["fold"]} != metrics["folds"].keys() or not np.isclose(kl, recorded, atol=1e-3):
         raise ValueError(f"{path}: its rows score {kl:.4f}, {METRICS} says {recorded}; copy both again")
+    table[list(PREDICTED)] = predicted
     return table
 
 
