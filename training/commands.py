@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,6 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
     )
-    command.add_argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]")
     command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
 
     command = commands.add_parser("ship", help="Put trained models into weights/: verified, blended, nothing lost")
@@ -105,6 +105,7 @@ def run_train(args: argparse.Namespace) -> int:
     from training.cross_validation import train_model
     from training.drawn import draw_windows
     from training.evaluation import print_summary
+    from training.folds import choose_folds
     from training.recipe import read_recipe
     from training.windows import WindowSource, find_caches, read_folder
 
@@ -119,9 +120,7 @@ def run_train(args: argparse.Namespace) -> int:
         data = read_folder(args.data, caches, votes=args.votes)
     else:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
-    if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
-        raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
-    folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
+    folds = choose_folds(args.fold, recipe.folds)
     name = Path(args.model).stem
     out = args.out or TRAINED / name
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
@@ -152,7 +151,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     for title, part in cut_parts(table, args.halves):
         print(f"{title}:")
         print_summary(describe_table(part), confusion=False)
-    picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
+    picture = ROOT / "dist" / "evaluation" / f"{args.model}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_reliability(summary, picture)
     print(f"reliability diagram: {picture}")
@@ -168,7 +167,7 @@ def run_ship(args: argparse.Namespace) -> int:
     was trained on simulated data and another on the competition's, are never mixed: --replace ships the new ones alone.
     Without a model's name only the shares are fitted anew. What shipped before is kept in dist/replaced.
     """
-    from training.shipping import name_copy, plan_shipment, ship
+    from training.shipping import plan_shipment, ship
 
     folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in args.models]
     shipment = plan_shipment(folders, args.weights, replace=args.replace)
@@ -179,7 +178,7 @@ def run_ship(args: argparse.Namespace) -> int:
         if input("ship this? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
-    kept = name_copy(ROOT / "dist" / "replaced")
+    kept = ROOT / "dist" / "replaced" / f"{datetime.now():%Y-%m-%d_%H.%M.%S}"
     ship(shipment, kept)
     print(f"{args.weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {kept}")
     card = args.weights / "README.md"
