@@ -18,7 +18,7 @@ from rehearsal.isolation import find_isolation
 from rehearsal.run import LAYOUTS, mount
 from tests.conftest import ROOT, make_eeg, write_recording
 from training.budget import Budget, OutOfTime
-from training.estimate import RATES, estimate
+from training.estimate import GFLOP, estimate
 from training.mounts import find_presets, find_runs
 from training.recipe import read_recipe, recipe_names
 from training.session import Request, read_session, run_session, verify_session
@@ -328,12 +328,14 @@ def test_an_epoch_longer_than_a_run_is_told_at_once():
 
 def test_every_recipe_has_an_estimate():
     networks = {read_recipe(name)[0].network for name in recipe_names()}
-    assert RATES.keys() == networks
+    assert GFLOP.keys() == networks
     for name in recipe_names():
         one, all_folds = estimate(name, fold="0"), estimate(name)
         assert all_folds.windows == 5 * one.windows
         assert all_folds.hours > one.hours > 0
-        assert "as measured" in one.line() or "no GPU was measured" in one.line()
+        assert "as measured" in one.line() or "as assumed, none was measured" in one.line()
+        assert "CPU hours" in estimate(name, device="cpu").line()
+        assert estimate(name, device="cpu").hours > all_folds.hours
     long = estimate("scalogram_b2", ["recipe.stages.0.epochs=1000"])
     assert long.runs > 1
     assert f"{long.runs} runs" in long.line()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 FIRST_SECONDS = 120.0
 """Of an epoch, from its second batch on, after which its pace is believed: the first batch compiles the network."""
+TICK = 1e-9
+"""Seconds that anything takes at least."""
 
 
 class OutOfTime(Exception):
@@ -66,7 +68,7 @@ class Budget:
         since, before = self._second_batch
         if now - since < self.first_seconds and self.left > 0:
             return
-        pace = (now - since) / (done - before)
+        pace = max(now - since, TICK) / (done - before)
         if pace * (total - done) > self.left:
             self._stop(total, max(pace, self.pace or 0))
         if not self._told:
@@ -75,7 +77,7 @@ class Budget:
     def end_epoch(self) -> None:
         """Count an epoch, its validation included."""
         started, total, _ = self._epoch
-        self.pace = (self.clock() - started) / max(1, total)
+        self.pace = max(self.clock() - started, TICK) / max(1, total)
         self.epochs += 1
         self.windows -= total
         if not self._told or self.epochs == 1:

@@ -1,4 +1,4 @@
-"""How long a training will take on Kaggle, before anything is pushed: from rates, which say how far to trust them.
+"""How long a training will take on Kaggle, before anything is pushed: from what is measured, counted and assumed.
 
 A run is held up by whichever is slower: the GPUs, or the host that prepares their windows. In the run the session
 projects again, from its own first minutes (`training.budget`), and that is what counts.
@@ -9,33 +9,34 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kernel.inputs import to_json
 from training.folds import choose_folds
 from training.recipe import Recipe, read_recipe
 
 PATTERNS, MANY_SHARE = 20_183, 0.374
 """Windows of the competition's data in an epoch, and the share of its rows with ten votes or more."""
 PREPARING = 20 * 60
-"""Seconds of a run before its first epoch: reading 17,089 recordings into the cache. Assumed."""
+"""Seconds of a run before its first epoch: 17,089 recordings are read into the cache. Assumed."""
 VALIDATING = 1 / 3
-"""What a validated window costs, of a trained one: no gradients."""
-HOST_CORES = 4
+"""What a validated window costs, of a trained one: no gradients. Measured for `raw_1d` on a CPU: 0.29."""
+CORES = 4
+"""Of a Kaggle session."""
 
-
-@dataclass(frozen=True)
-class Rate:
-    """What a window of a network costs."""
-
-    host_ms: float
-    """Processor time to prepare it, with the recipe's augmentations: measured by `benchmarks.cache`."""
-    core_ms: float
-    """Processor time of one step of training on a CPU: measured."""
-    gpu_windows: float
-    """Windows a second on two T4 in mixed precision: NOT measured, see `RATES`."""
-
-
-RATES = {
-    "raw_1d": Rate(6.4, 0.0, 2000),
+CHANNELS_MS, INPUT_MS = 5.0, {"raw": 2.0, "scalogram": 7.0}
+"""Processor time to read a window's channels from the cache and augment them, and to build each input. Measured by
+`benchmarks.cache`, on a machine busy with other work."""
+GFLOP = {
+    "raw_1d": 0.54,
+    "scalogram_b2": 2.8,
+    "scalogram_zoom_b2": 5.0,
+    "two_input_b2": 5.0,
+    "baseline_b2": 13.0,
+    "scalogram_maxvit": 3.03,
 }
+"""Of one forward pass of each network as its recipe has it, counted by TensorFlow's profiler; training takes three."""
+GFLOPS = {"gpu": 2500.0, "cpu": 70.0 * CORES}
+"""A second, in training. Two T4 in mixed precision: ASSUMED, a fiftieth of their 130 TFLOP/s; no GPU was measured.
+A core: measured with `raw_1d`, 23 ms a window in batches of 8."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,28 @@ class Estimate:
     runs: int
     rate: float
     """Windows a second."""
-    limit: str
-    """What holds it up: `host` or `gpu`."""
+    why: str
+    """What holds it up, and how well that is known."""
+    device: str
 
     def line(self) -> str:
         """Return the estimate as one line for people."""
-        slower = "the host, as measured" if self.limit == "host" else "two T4, as assumed: no GPU was measured"
         runs = "one run" if self.runs == 1 else f"{self.runs} runs"
         return (
-            f"expected: about {self.hours:.1f} GPU hours in {runs}, for {self.windows:,} windows at {self.rate:,.0f} a "
-            f"second ({slower}); the run's log projects it anew from its first minutes"
+            f"expected: about {self.hours:.1f} {self.device.upper()} hours in {runs}, for {self.windows:,} windows at "
+            f"{self.rate:,.0f} a second ({self.why}); the run's log projects it anew from its first minutes"
         )
 
 
 def estimate(
-    model: str, changes: list[str] | None = None, fold: str = "all", hours: float = 11.0, patterns: int = PATTERNS
+    model: str,
+    changes: list[str] | None = None,
+    fold: str = "all",
+    hours: float = 11.0,
+    patterns: int = PATTERNS,
+    device: str = "gpu",
 ) -> Estimate:
-    """Estimate a training on Kaggle's two T4.
+    """Estimate a training in Kaggle's sessions.
 
     Parameters
     ----------
@@ -77,17 +83,21 @@ def estimate(
         What one run may take.
     patterns : int
         Recordings and vote patterns of the data: `kernel.table.read_patterns` has a row for each.
+    device : str
+        `gpu`, two T4, or `cpu`.
     """
     config, recipe = read_recipe(model, changes)
     folds = choose_folds(fold, recipe.folds)
-    rate = RATES[config.network]
-    host = HOST_CORES * 1000 / rate.host_ms
+    host = CHANNELS_MS + sum(INPUT_MS[to_json(one)["kind"]] for one in config.inputs)
+    prepared, trained = CORES * 1000 / host, GFLOPS[device] / (3 * GFLOP[config.network])
+    if device == "cpu":  # the same cores do both
+        prepared = trained = 1 / (1 / prepared + 1 / trained)
+    rate = min(prepared, trained)
     windows, validated = (count * len(folds) for count in count_windows(recipe, patterns))
-    slowest = min(host, rate.gpu_windows)
-    seconds = windows / slowest + validated * VALIDATING / slowest
-    runs = max(1, math.ceil(seconds / (hours * 3600 - PREPARING)))
-    total = (seconds + runs * PREPARING) / 3600
-    return Estimate(windows, total, runs, slowest, "host" if host <= rate.gpu_windows else "gpu")
+    seconds = (windows + validated * VALIDATING) / rate
+    runs = max(1, math.ceil(seconds / max(hours * 3600 - PREPARING, PREPARING)))
+    why = "the GPUs as assumed, none was measured" if trained < prepared else "the host's cores, as measured"
+    return Estimate(windows, (seconds + runs * PREPARING) / 3600, runs, rate, why, device)
 
 
 def count_windows(recipe: Recipe, patterns: int) -> tuple[int, int]:

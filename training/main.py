@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def main(argv: list[str] | None = None) -> int:
         from training.session import Request, run_session
 
         scratch = args.scratch or Path(tempfile.mkdtemp(prefix="training-"))
-        end = run_session(Request(**request), args.input, args.working, scratch, tree_sha256=manifest["tree_sha256"])
+        tree = manifest["tree_sha256"]
+        say = partial(print, flush=True)
+        end = run_session(Request(**request), args.input, args.working, scratch, tree_sha256=tree, say=say)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
