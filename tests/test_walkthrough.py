@@ -66,8 +66,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(checkout: Path) -> Iterator[Kaggle]:
     """Kaggle with the competition's data: a training set, and a hidden test of other recordings."""
-    data, hidden = checkout / "dist" / "training_set_24_0", checkout.parent / "hidden"
-    write_data_set(data, recordings=24, seed=0, progress=False)
+    data, hidden = checkout / "dist" / "training_set_16_1", checkout.parent / "hidden"
+    write_data_set(data, recordings=16, seed=1, progress=False)
     write_hidden_test(hidden, recordings=6, seed=5, progress=False)
     server = Kaggle()
     names = {name: data / name for name in ("train.csv", "train_eegs")}
