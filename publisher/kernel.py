@@ -74,6 +74,8 @@ class KernelPublisher:
     ) -> None:
         self.kaggle, self.target, self.journal = kaggle, target, journal
         self.metadata = fill_kernel_metadata(target)
+        if (arguments or {}).get("device") == "cpu":  # a session with a GPU would cost quota all the same
+            self.metadata |= {"enable_gpu": False, "machine_shape": ""}
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
         code = target.job.read_code(arguments)
         self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
