@@ -181,8 +181,8 @@ class KernelPublisher:
                 doing,
                 f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
                 f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
-                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. Then run "
-                "the same command again",
+                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. "
+                "Then run the same command again",
                 status=400,
             )
         if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():

@@ -1,4 +1,4 @@
-"""Executes what is pushed to the loopback service, in the rehearsal's sandbox, with what the kernel is given mounted."""
+"""Executes what is pushed to the loopback service, in the rehearsal's sandbox, with its sources mounted."""
 
 from __future__ import annotations
 

@@ -176,6 +176,18 @@ def test_a_training_without_a_gpu_asks_for_none(desk: Desk) -> None:
     assert not second.get("machineShape")
 
 
+def test_a_record_that_does_not_show_yet_costs_no_run(desk: Desk) -> None:
+    """The log says that the run ended well; its output is not listed: nothing is trained twice for that."""
+    Trainer(desk.server)
+    push(desk)
+    end_run(desk)
+    desk.server.deviations["ListKernelSessionOutput"] = lambda _, told: {**told, "files": []}
+    assert "Kaggle does not show its session.json" in push(desk, status=1).err
+    desk.server.deviations.clear()
+    push(desk)
+    assert runs(desk) == {FIRST: [[]], SECOND: [[FIRST]]}
+
+
 def test_no_gpu_is_said_with_what_to_do(desk: Desk) -> None:
     said = "Kaggle granted no GPU: look at the week's quota, then push again"
     fail(desk, "ERROR", f"HMS-START {{}}\nerror: {said}")

@@ -120,9 +120,10 @@ def test_from_nothing_to_a_score(checkout: Path, server: Kaggle) -> None:
     assert bundle["weights/scalogram_b2/fold_0.weights.h5"] == weights
     assert [name for name in bundle if name.endswith(".weights.h5")] == ["weights/scalogram_b2/fold_0.weights.h5"]
     manifest = json.loads(bundle["manifest.json"])
-    assert {"path": "weights/scalogram_b2/fold_0.weights.h5", "sha256": hashlib.sha256(weights).hexdigest()}.items() <= (
-        next(file for file in manifest["files"] if file["path"].endswith(".weights.h5")).items()
-    )
+    assert {
+        "path": "weights/scalogram_b2/fold_0.weights.h5",
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }.items() <= (next(file for file in manifest["files"] if file["path"].endswith(".weights.h5")).items())
     assert f'"tree_sha256": "{manifest["tree_sha256"]}"' in json.loads(answered.log)[-1]["data"]
     assert "scalogram_b2/fold_0" in json.loads(answered.log)[-1]["data"]
 
