@@ -27,10 +27,10 @@ CHANNELS_MS, INPUT_MS = 5.0, {"raw": 2.0, "scalogram": 7.0}
 `benchmarks.cache`, on a machine busy with other work."""
 GFLOP = {
     "raw_1d": 0.54,
-    "scalogram_b2": 2.8,
-    "scalogram_zoom_b2": 5.0,
-    "two_input_b2": 5.0,
-    "baseline_b2": 13.0,
+    "scalogram_b2": 2.77,
+    "scalogram_zoom_b2": 5.01,
+    "two_input_b2": 5.01,
+    "baseline_b2": 12.3,
     "scalogram_maxvit": 3.03,
 }
 """Of one forward pass of each network as its recipe has it, counted by TensorFlow's profiler; training takes three."""
