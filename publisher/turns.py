@@ -145,7 +145,7 @@ def _next(
         verdict = judge_run(kaggle, place, last.version)
         if verdict.end and not verdict.fault:
             raise ValueError(
-                f"{last} ended well, its log says, and Kaggle does not show its {place.job.leaves}: run the same command "
+                f"{last} ended well, its log says, and Kaggle does not show its {place.job.leaves}: run this "
                 "again later; FORCE=1 (--force) begins anew"
             )
         say(f"{last} left nothing to go on from ({run.status}{': ' + run.message if run.message else ''})")
