@@ -87,6 +87,10 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     return np.arcsinh(raw) if config.compression == "asinh" else raw
 
 
+BUILD: dict[type, Callable[[np.ndarray, Any], np.ndarray]] = {ScalogramConfig: build_scalogram, RawConfig: build_raw}
+"""(channels, configuration) -> array, by the configuration's type."""
+
+
 def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
     """Build the array that one configuration describes from the channels of one window.
 
@@ -102,9 +106,7 @@ def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
     array : ndarray, float32
         (18, n_freqs, n_frames) for a scalogram, (18, n_samples) for the raw signal.
     """
-    if isinstance(config, ScalogramConfig):
-        return build_scalogram(channels, config)
-    return build_raw(channels, config)
+    return BUILD[type(config)](channels, config)
 
 
 def to_json(config: InputConfig) -> dict[str, Any]:
