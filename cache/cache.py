@@ -167,7 +167,7 @@ class Cache:
         try:
             with path.open("rb", buffering=0) as file:
                 file.seek(HEADER + place * record.itemsize)
-                read = file.readinto(record.view(np.uint8))
+                read = file.readinto(record.view(np.uint8).data)
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no such file any more; {REPAIR}") from None
         if read != record.itemsize:

@@ -79,12 +79,11 @@ def _bootstrap(kl: np.ndarray, groups: np.ndarray, resamples: int) -> np.ndarray
     return np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
 
 
-def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[Any, Any]]:
     """Return, for each tenth of the scale, the mean prediction and the mean share of the votes it met."""
     table = pd.DataFrame({"predicted": probabilities.ravel(), "voted": shares.ravel()})
     tenths = table.groupby(np.minimum(table["predicted"] * bins // 1, bins - 1))
-    found: list[dict[str, float]] = tenths.mean().round(4).assign(number=tenths.size()).to_dict("records")
-    return found
+    return tenths.mean().round(4).assign(number=tenths.size()).to_dict("records")
 
 
 def print_summary(summary: dict[str, Any], confusion: bool = True) -> None:
