@@ -75,9 +75,11 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+def new_figure(height: float, label: str = "", layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Return an empty figure of a card's width; with constrained layout no label is cut off."""
-    return Figure(figsize=(CARD_WIDTH, height), layout=layout)
+    figure = Figure(figsize=(CARD_WIDTH, height), layout=layout)
+    figure.set_label(label)
+    return figure
 
 
 def ink_on(colour: object) -> str:
