@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eda.charts import draw_matrices, draw_stacks
+from eda.charts import draw_matrices, draw_stacks, find_largest_pair
 from eda.rows import CLASSES, split_populations
 from eda.section import Section, Table
 from eda.style import RAMP, number, percent
@@ -46,8 +46,9 @@ def sort_cases(rows: pd.DataFrame, thresholds: CaseThresholds) -> pd.DataFrame:
     halves = np.take_along_axis(share, order[:, :2], axis=1).min(axis=1) >= thresholds.half - 1e-9
     ideal = share.max(axis=1) > thresholds.ideal + 1e-9
     with_other = (first == OTHER) | (second == OTHER)
-    codes = np.select([rows["n_votes"] == 0, ideal, halves & with_other, halves], [-1, 0, 1, 2], 3)
-    return rows.assign(case=pd.Categorical.from_codes(codes, list(CASES)), first=first, second=second)
+    case = np.select([ideal, halves & with_other, halves], ["ideal", "proto", "edge"], "mixed")
+    case = np.where(rows["n_votes"] > 0, case, "")
+    return rows.assign(case=pd.Categorical(case, list(CASES)), first=first, second=second)
 
 
 def count_pairs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -84,8 +85,7 @@ def build_cases_section(rows: pd.DataFrame, thresholds: CaseThresholds) -> Secti
         section.text.append("No row is half and half between two classes.")
         section.tables.append(Table("half_and_half", title, table))
         return section
-    high, low = pairs.stack().idxmax()
-    most = np.nanmax(pairs)
+    high, low, most = find_largest_pair(pairs)
     caption = (
         "Rows about half and half between two classes: proto in the last line, edge in the others. "
         f"Most often {low} and {high}: {number(most)}."

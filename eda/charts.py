@@ -6,6 +6,7 @@ A figure's label says in words what kind of chart it is and, where they are few,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from eda.rows import CLASSES
 from eda.style import CLASS_COLOURS, INK, MATRIX_COLOURS, SOFT, ink_on, new_figure, number, percent
@@ -26,29 +27,23 @@ DASHES = ("-", (0, (5, 1)), "-", (0, (3, 1, 1, 1)), (0, (2, 1)), (0, (1, 1)))
 
 
 def draw_columns(
-    frame: pd.DataFrame,
-    colours: Sequence[str],
-    xlabel: str,
-    ylabel: str,
-    *,
-    shares: bool = True,
-    every: int = 1,
-    stacked: bool = False,
+    frame: pd.DataFrame, colours: Sequence[str], xlabel: str, ylabel: str, *, stacked: bool = False
 ) -> Figure:
-    """Draw a table as columns, a colour a series; every `every`-th label of the index is written."""
+    """Draw a table of counts or shares as columns, a colour a series."""
     figure = new_figure(2.6, "Column chart.")
     axes = figure.subplots()
     labels = [str(label) for label in frame.index]
     frame.plot.bar(ax=axes, color=list(colours), width=0.84, stacked=stacked, legend=False)
     rotation = 40 if max(map(len, labels)) > 4 else 0
+    every = 2 if not rotation and sum(map(len, labels)) > 40 else 1
     axes.set_xticks(range(0, len(labels), every), labels[::every], rotation=rotation)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y")
-    if shares:
-        _percent_axis(axes.yaxis)
-    else:
+    if pd.api.types.is_integer_dtype(frame.iloc[:, 0]):
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    else:
+        _percent_axis(axes.yaxis)
     _legend(axes, frame.shape[1])
     return figure
 
@@ -72,12 +67,12 @@ def draw_stacks(
 
 def stack_bars(axes: Axes, frame: pd.DataFrame, colours: Iterable[str], label: str) -> None:
     """Draw a table's rows as horizontal stacks; in large parts `label` is written, with their `name` and `share`."""
-    colours = list(colours)
-    frame.plot.barh(ax=axes, color=colours, width=0.76, stacked=True, legend=False)
-    for bars, name, colour in zip(axes.containers, frame.columns, colours, strict=False):
+    parts: list[Any] = list(colours)
+    frame.plot.barh(ax=axes, color=parts, width=0.76, stacked=True, legend=False)
+    for bars, name, colour in zip(axes.containers, frame.columns, parts, strict=False):
         assert isinstance(bars, BarContainer)
         shares = [bar.get_width() for bar in bars]
-        texts = [label.format(name=name, share=percent(share)) if share >= 0.07 else "" for share in shares]
+        texts = [label.format(name=name, share=percent(share)) if share >= 0.09 else "" for share in shares]
         axes.bar_label(bars, texts, label_type="center", color=ink_on(colour), fontsize=7.5)
     axes.set(ylabel="", ylim=(len(frame) - 0.4, -0.6))
     _lie_down(axes, grid=False)
@@ -110,10 +105,18 @@ def draw_matrices(
     return figure
 
 
+def find_largest_pair(frame: pd.DataFrame) -> tuple[str, str, float]:
+    """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
+    values = frame.to_numpy()
+    off = np.where(np.eye(len(values), dtype=bool) | np.isnan(values), -np.inf, values)
+    row, column = np.unravel_index(off.argmax(), off.shape)
+    return CLASSES[row], CLASSES[column], float(values[row, column])
+
+
 def quantiles_by_class(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
     """Return the `QUANTILES` (columns) of each class's values and their number `n`; NaN where a class has none."""
     groups = values.groupby(classes.astype(str))
-    table = groups.quantile(list(QUANTILES.values())).unstack().set_axis(list(QUANTILES), axis=1)
+    table = groups.quantile(np.array(list(QUANTILES.values()))).unstack().set_axis(list(QUANTILES), axis=1)
     return table.reindex(CLASSES).assign(n=groups.count().reindex(CLASSES, fill_value=0))
 
 
@@ -143,7 +146,7 @@ def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = Fals
 
 
 def _draw_box_panel(axes: Axes, table: pd.DataFrame) -> None:
-    stats = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
+    stats: Any = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
     boxes = axes.bxp(
         stats.to_dict("records"), orientation="horizontal", showfliers=False, patch_artist=True,
         widths=0.66, capwidths=0, medianprops={"color": INK, "linewidth": 1.6}, whiskerprops={"color": SOFT},
@@ -177,7 +180,7 @@ def draw_spectra(frame: pd.DataFrame) -> Figure:
 
 def _percent_axis(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(PercentFormatter(1))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
 
 
 def _lie_down(axes: Axes, grid: bool = True) -> None:

@@ -24,7 +24,7 @@ MIN_KNOWN, MIN_ALIVE = 0.9, 15
 """An example shows what experts saw: this share of its samples is there, and so many channels carry something."""
 
 PAGE_SECONDS = (15, 35)
-"""What the report's page shows: the labelled 10 s and 5 s either side, or a phone could not show the waves' shape."""
+"""What the report's page shows: the labelled 10 s and 5 s either side; more would be too small to read on a phone."""
 
 PAGE_HEIGHT = 5.2
 
@@ -56,12 +56,12 @@ def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame
     return own.sort_values(by, ascending=rising, kind="stable").drop_duplicates("eeg_id")
 
 
-def choose_examples(rows: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> list[Chosen]:
+def choose_examples(rows: pd.DataFrame, files: dict[int, Path]) -> list[Chosen]:
     """Choose two windows a class that can be read and are whole enough, no recording twice."""
     known = rows[rows["eeg_id"].isin(files.keys())]
     wanted = [(name, kind) for name in CLASS_NAMES for kind in KINDS]
     chosen: list[Chosen] = []
-    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=None if progress else True):
+    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=None):
         used = {one.row["eeg_id"] for one in chosen}
         ranked = rank_windows(known, class_name, kind)
         for _, row in ranked[~ranked["eeg_id"].isin(used)].head(TRIES).iterrows():
@@ -85,7 +85,7 @@ def _read_whole(path: Path, start: int) -> tuple[np.ndarray, float] | None:
     return channels, electrodes.shape[1] / SFREQ
 
 
-def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progress: bool = True) -> Section:
+def build_examples_section(chosen: list[Chosen], config: ScalogramConfig) -> Section:
     """Draw the chosen windows; all scalograms share one colour scale, so that they can be compared."""
     section = Section("examples", "Example pages")
     if not chosen:
@@ -99,13 +99,7 @@ def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progre
         "marked. Then the scalogram of each channel over the whole 50 s, left side beside right; dashed, the labelled "
         "10 s; pale, the cone of influence, where the window's ends reach in.",
     ]
-    pairs = tqdm(
-        zip(chosen, magnitudes, strict=True),
-        desc="drawing",
-        unit="page",
-        total=len(chosen),
-        disable=None if progress else True,
-    )
+    pairs = tqdm(zip(chosen, magnitudes, strict=True), "drawing", unit="page", total=len(chosen), disable=None)
     section.examples = [_draw_example(one, magnitude, config, limits) for one, magnitude in pairs]
     missing = [name for name in CLASS_NAMES if name not in {one.class_name for one in chosen}]
     if missing:

@@ -41,11 +41,10 @@ def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, flo
     Returns
     -------
     row : dict
-        `nan_start`, `nan_inside`, `nan_end`: share of the recording's samples; `flat`, `saturated`: number of
-        electrodes; `seconds`: the recording's length; `amplitude`: median over the channels of the 5-95% range,
-        microvolts; `largest`: the same range of the largest channel; `line`: the stronger mains line's root mean
-        square, median over the channels, microvolts; `exponent`: of the power law, median over the channels. NaN
-        where no channel is alive.
+        Shares of the recording's samples that are missing, by `PLACES`; `flat`, `saturated`: number of electrodes;
+        `seconds`: the recording's length; `amplitude`, `largest`: median and largest of the channels' 5-95% ranges,
+        microvolts; `line`: the stronger mains line's root mean square, `exponent`: of the power law, medians over the
+        channels. NaN where no channel is alive.
     per_electrode : ndarray, shape (3, 19)
         1 where flat, 1 where saturated, share of samples missing.
     log_power : ndarray, shape (401,), or None

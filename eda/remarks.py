@@ -186,7 +186,7 @@ def _on_signals(signals: Signals | None) -> Iterator[Remark]:
         yield Remark(False, "Line noise", text, "Scalograms end at 40 Hz; on the raw signal, filter first.")
     lacking = signals.share_missing()
     if lacking.any():
-        most = PLACES[signals.recordings[list(PLACES)].mean().idxmax()]
+        most = PLACES[str(signals.recordings[list(PLACES)].mean().idxmax())]
         text = (
             f"{percent(float((lacking > 0).mean()))} of the recordings read lack samples, most of them {most}; at "
             f"worst {percent(float(lacking.max()))} of a recording."

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from eda.cases import CaseThresholds, build_cases_section, sort_cases
 from eda.examples import build_examples_section, choose_examples
 from eda.remarks import find_remarks, list_recordings_to_leave_out
 from eda.rows import list_files, read_windows
-from eda.section import Remark, Section, Table
+from eda.section import Section, Table
 from eda.shape import build_shape_section, measure_covered, measure_recordings
 from eda.signals import build_signals_section, choose_sample, measure_signals
 from eda.style import CLASS_COLOURS, drawing, number, percent
@@ -46,7 +46,7 @@ class ReportConfig:
             raise ValueError(f"the number of recordings to read must not be negative, found {self.sample}")
 
 
-def write_report(data: Path, out: Path, config: ReportConfig, progress: bool = True) -> Path:
+def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
     """Write the report on a training set, and return the folder of its pictures and tables, beside the page.
 
     Every row of train.csv and every recording's footer is read, and the signals of `config.sample` recordings, one at a
@@ -66,9 +66,9 @@ def write_report(data: Path, out: Path, config: ReportConfig, progress: bool = T
         raise ValueError(f"{data / 'train.csv'}: no row has a vote; is it the right file?")
     rows = sort_cases(rows, config.thresholds)
     files = list_files(data, rows)
-    recordings = measure_recordings(rows, files, progress)
+    recordings = measure_recordings(rows, files)
     sample = choose_sample(rows, files, config.sample, config.seed)
-    signals = measure_signals(sample, files, progress) if len(sample) else None
+    signals = measure_signals(sample, files) if len(sample) else None
     with drawing():
         sections = [
             build_shape_section(rows, recordings),
@@ -79,8 +79,8 @@ def write_report(data: Path, out: Path, config: ReportConfig, progress: bool = T
             recordings["error"] = recordings["error"].fillna(signals.errors)
             available = int((recordings["file"] & (recordings["rows"] > 0)).sum())
             sections.append(build_signals_section(signals, available))
-            chosen = choose_examples(rows, files, progress)
-            sections.append(build_examples_section(chosen, config.scalogram, progress))
+            chosen = choose_examples(rows, files)
+            sections.append(build_examples_section(chosen, config.scalogram))
         else:
             sections.append(_without_signals(bool(files)))
     remarks = find_remarks(rows, recordings, signals)
@@ -98,37 +98,7 @@ def write_report(data: Path, out: Path, config: ReportConfig, progress: bool = T
         Table("recordings_to_leave_out", "Recordings to leave out", list_recordings_to_leave_out(recordings, signals)),
     ]
     _write_files(folder, sections, tables, config)
-    _write(out, _render_page(data, folder, tiles, remarks, sections, config).encode())
-    return folder
-
-
-def _without_signals(have_files: bool) -> Section:
-    why = (
-        "No recording was to be read (a sample of 0)"
-        if have_files
-        else "There are no recordings beside train.csv (train_eegs/*.parquet)"
-    )
-    text = f"{why}: amplitudes, gaps, spectra, line noise and the example pages are left out."
-    return Section("signals", "Signals", [text])
-
-
-def _render_page(
-    data: Path,
-    folder: Path,
-    tiles: dict[str, str],
-    remarks: list[Remark],
-    sections: list[Section],
-    config: ReportConfig,
-) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cell"] = _write_cell
-    return environment.get_template(TEMPLATE.name).render(
+    page = _load_template().render(
         data=data.resolve().name,
         folder=folder.name,
         simulated=(data / "simulator.json").exists(),
@@ -138,9 +108,29 @@ def _render_page(
         config=config,
         colours=CLASS_COLOURS,
     )
+    _write(out, page.encode())
+    return folder
 
 
-def _write_cell(value: object) -> str:
+def _without_signals(have_files: bool) -> Section:
+    why = "No recording was to be read" if have_files else "There are no recordings beside train.csv"
+    text = f"{why}: amplitudes, gaps, spectra, line noise and the example pages are left out."
+    return Section("signals", "Signals", [text])
+
+
+def _load_template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["cell"] = _write_cell
+    return environment.get_template(TEMPLATE.name)
+
+
+def _write_cell(value: float | str) -> str:
     """Write a cell of a table for the page: text as it is, whole numbers whole, others with three digits."""
     if isinstance(value, str):
         return value

@@ -39,12 +39,12 @@ def derive(rows: pd.DataFrame) -> pd.DataFrame:
     votes = rows[list(VOTES)].fillna(0).astype(np.int64)
     n_votes = votes.sum(axis=1)
     shares = votes.div(n_votes, axis=0).set_axis(CLASSES, axis=1)
-    top = np.where(n_votes > 0, votes.to_numpy().argmax(axis=1), -1)
+    top = np.array(CLASSES)[votes.to_numpy().argmax(axis=1)]
     return rows.assign(
         n_votes=n_votes,
         **shares,
         top_share=shares.max(axis=1),
-        consensus=pd.Categorical.from_codes(top, CLASSES),
+        consensus=pd.Categorical(np.where(n_votes > 0, top, ""), CLASSES),
         entropy=entr(shares).sum(axis=1),
         many=n_votes >= MANY_VOTES,
     )

@@ -30,7 +30,7 @@ READERS = 8
 """Files whose footers are read at once: on a mounted disk that is waiting, not work."""
 
 
-def measure_recordings(rows: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> pd.DataFrame:
+def measure_recordings(rows: pd.DataFrame, files: dict[int, Path]) -> pd.DataFrame:
     """Return what there is of every recording that has rows or a file.
 
     Columns: `rows` and `patients`, their numbers; `end`, seconds from its start to the end of its last window, which is
@@ -44,11 +44,10 @@ def measure_recordings(rows: pd.DataFrame, files: dict[int, Path], progress: boo
         except (ValueError, OSError) as error:
             return np.nan, str(error)
 
-    quiet = None if progress and files else True
-    found = thread_map(read, files.values(), max_workers=READERS, desc="lengths", unit="rec", disable=quiet)
+    found = thread_map(read, files.values(), max_workers=READERS, desc="lengths", unit="rec", disable=None)
     groups = rows.groupby("eeg_id")
     on_disk = pd.DataFrame(found, pd.Index(files, dtype=np.int64), ["seconds", "error"])
-    ids = on_disk.index.union(rows["eeg_id"].dropna().astype(np.int64).unique())
+    ids = on_disk.index.union(pd.Index(rows["eeg_id"].dropna().astype(np.int64).unique()))
     return pd.DataFrame(
         {
             "rows": groups.size().reindex(ids, fill_value=0),
@@ -89,9 +88,9 @@ def measure_covered(rows: pd.DataFrame, recordings: pd.DataFrame) -> float:
     """
     known = rows.dropna(subset=["eeg_id", OFFSET]).sort_values(["eeg_id", OFFSET])
     length = known["eeg_id"].map(recordings["seconds"]).fillna(np.inf)
-    starts = np.minimum(known[OFFSET], np.maximum(0, length - WINDOW_SECONDS))
+    starts = known[OFFSET].clip(upper=(length - WINDOW_SECONDS).clip(lower=0))
     to_next = starts.groupby(known["eeg_id"]).diff(-1).abs().fillna(np.inf)
-    return float(np.minimum(to_next.clip(upper=WINDOW_SECONDS), length).sum())
+    return float(to_next.clip(upper=WINDOW_SECONDS).clip(upper=length).sum())
 
 
 def measure_recorded(recordings: pd.DataFrame) -> float:

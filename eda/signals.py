@@ -55,13 +55,12 @@ def choose_sample(rows: pd.DataFrame, files: dict[int, Path], size: int, seed: i
     return mixed.iloc[np.argsort(turn.to_numpy(), kind="stable")[:size]].sort_values("eeg_id")
 
 
-def measure_signals(sample: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> Signals:
+def measure_signals(sample: pd.DataFrame, files: dict[int, Path]) -> Signals:
     """Read each recording of a sample and measure it; an unreadable one is noted and left out."""
     measured, electrodes, errors = [], [], {}
     log_powers: dict[str, list[np.ndarray]] = {name: [] for name in CLASSES}
     chosen = sample[["eeg_id", "start", "consensus"]].itertuples(index=False)
-    quiet = None if progress else True
-    for eeg_id, start, consensus in tqdm(chosen, desc="signals", unit="rec", total=len(sample), disable=quiet):
+    for eeg_id, start, consensus in tqdm(chosen, desc="signals", unit="rec", total=len(sample), disable=None):
         try:
             row, per_electrode, log_power = measure_recording(read_electrodes(files[int(eeg_id)]), int(start))
         except (ValueError, OSError) as error:

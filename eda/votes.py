@@ -7,7 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from eda.charts import QUANTILES, draw_boxes, draw_columns, draw_matrices, draw_stacks, quantiles_by_class
+from eda.charts import (
+    QUANTILES,
+    draw_boxes,
+    draw_columns,
+    draw_matrices,
+    draw_stacks,
+    find_largest_pair,
+    quantiles_by_class,
+)
 from eda.rows import ALL, CLASSES, FEW, MANY, derive, split_populations
 from eda.section import Section, Table
 from eda.style import CLASS_COLOURS, DIVERGING_COLOURS, MATRIX_COLOURS, PAIR, number, percent
@@ -61,7 +69,11 @@ def build_votes_section(rows: pd.DataFrame) -> Section:
     """Lay the votes out as text, charts and tables, two of like height after each other."""
     populations = split_populations(rows)
     two = {name: part for name, part in populations.items() if name != ALL}
-    section = Section("votes", "Votes", [_compare(two)])
+    section = Section("votes", "Votes")
+    section.text = [
+        f"{_of_both(two, lambda rows: number(len(rows)) + ' rows')}. Rows with few votes and rows with many are "
+        "different populations; the competition's test is believed to have the second kind."
+    ]
     section.tables.append(_population_table(populations))
     _add_consensus(section, populations[ALL], two)
     _add_votes_per_row(section, populations[ALL]["n_votes"].value_counts().sort_index())
@@ -69,20 +81,6 @@ def build_votes_section(rows: pd.DataFrame) -> Section:
     _add_entropy(section, two)
     _add_matrices(section, two)
     return section
-
-
-def _compare(two: Populations) -> str:
-    if len(two) == 1:
-        return f"All rows have {next(iter(two))}: there is one population of rows."
-    few, many = two.values()
-    on_top = pd.DataFrame({"few": share_consensus(few), "many": share_consensus(many)})
-    apart = (on_top["few"] - on_top["many"]).abs().idxmax()
-    return (
-        f"{number(len(few))} rows have {FEW} and {number(len(many))} have {MANY}. They are different populations: "
-        f"{apart} is on top of {percent(on_top['few'][apart])} of the first and {percent(on_top['many'][apart])} of "
-        f"the second; the mean entropy is {few['entropy'].mean():.2f} nats and {many['entropy'].mean():.2f}. The "
-        "competition's test is believed to have the second kind."
-    )
 
 
 def _of_both(two: Populations, describe: Callable[[pd.DataFrame], str]) -> str:
@@ -103,10 +101,7 @@ def _add_votes_per_row(section: Section, histogram: pd.Series) -> None:
     counts = histogram.reindex(range(1, int(histogram.index.max()) + 1), fill_value=0)
     few = counts.index < MANY_VOTES
     frame = pd.DataFrame({FEW: counts.where(few, 0), MANY: counts.where(~few, 0)})
-    figure = draw_columns(
-        frame, [COLOURS[FEW], COLOURS[MANY]], "votes of a row", "rows",
-        shares=False, every=1 if len(frame) <= 15 else 2, stacked=True,
-    )  # fmt: skip
+    figure = draw_columns(frame, [COLOURS[FEW], COLOURS[MANY]], "votes of a row", "rows", stacked=True)
     share = percent(histogram.max() / histogram.sum())
     caption = f"Most often a row has {histogram.idxmax()} votes: {share} of the rows."
     table = histogram.rename_axis("votes").rename("rows").reset_index()
@@ -137,23 +132,16 @@ def _add_matrices(section: Section, two: Populations) -> None:
     ):  # fmt: skip
         frames = {population: measure(rows) for population, rows in two.items()}
         figure = draw_matrices({n.capitalize(): frame for n, frame in frames.items()}, *labels, colours, limits)
-        listed = "; ".join(f"{n}: {most.format(*_largest_pair(frame))}" for n, frame in frames.items())
+        listed = "; ".join(f"{n}: {most.format(*find_largest_pair(frame))}" for n, frame in frames.items())
         table = pd.concat(frames, names=["population", "class"]).reset_index()
         section.add(name, title, figure, f"{about}, {listed}.", table)
-
-
-def _largest_pair(frame: pd.DataFrame) -> tuple[str, str, float]:
-    """Return the names of row and column, and the value, of the largest entry off the diagonal."""
-    off = np.where(np.eye(6, dtype=bool) | frame.isna(), -np.inf, frame)
-    row, column = np.unravel_index(off.argmax(), off.shape)
-    return CLASSES[row], CLASSES[column], float(frame.iloc[row, column])
 
 
 def _add_entropy(section: Section, two: Populations) -> None:
     binned = {name: np.histogram(rows["entropy"], ENTROPY_BINS)[0] / len(rows) for name, rows in two.items()}
     frame = pd.DataFrame(binned, index=[f"{edge:.2f}" for edge in ENTROPY_BINS[:-1]])
     colours = [COLOURS[name] for name in binned]
-    figure = draw_columns(frame, colours, "entropy of the votes in nats, from", "share of the rows", every=2)
+    figure = draw_columns(frame, colours, "entropy of the votes in nats, from", "share of the rows")
     means = _of_both(two, lambda rows: f"{rows['entropy'].mean():.3f}")
     caption = f"0 where all agree, {np.log(6):.2f} where the six classes have equal shares. Mean, {means}."
     section.add("entropy", "Entropy of the votes", figure, caption, frame.rename_axis("from_nats").reset_index())

@@ -155,7 +155,7 @@ def test_rows_without_votes_are_no_case():
 
 
 def test_shape_agrees_with_loops(rows):
-    recordings = measure_recordings(rows, {}, progress=False)
+    recordings = measure_recordings(rows, {})
     covered, steps = 0, []
     for _, group in rows.groupby("eeg_id"):
         starts = sorted(group.eeg_label_offset_seconds)
@@ -181,7 +181,7 @@ def test_leak_agrees_with_dealing_out():
 def test_odd_rows_are_found():
     rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 1, 1, 2], patient_id=[1, 1, 2, 3],
                      eeg_label_offset_seconds=[0.0, 0.0, 6.0, 0.0])  # fmt: skip
-    recordings = measure_recordings(rows, {}, progress=False)
+    recordings = measure_recordings(rows, {})
     assert count_twins(rows) == 1
     assert recordings.patients.tolist() == [2, 1]
     assert recordings.end.tolist() == [56, 50]
@@ -193,7 +193,7 @@ def test_short_recordings_and_windows_past_the_end_are_counted(tmp_path):
     for eeg_id, seconds in ((1, 10), (2, 60), (3, 80)):
         write_recording(tmp_path / "train_eegs" / f"{eeg_id}.parquet", make_eeg(seconds * SFREQ))
     rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 2, 3, 3], eeg_label_offset_seconds=[0.0, 20.0, 0.0, 20.0])
-    recordings = measure_recordings(rows, list_files(tmp_path, rows), progress=False)
+    recordings = measure_recordings(rows, list_files(tmp_path, rows))
     assert find_short(recordings).tolist() == [True, False, False]
     assert find_past_end(recordings).tolist() == [True, True, False]
     assert measure_covered(rows, recordings) == 10 + 50 + 70
@@ -207,7 +207,7 @@ def test_short_recordings_and_windows_past_the_end_are_counted(tmp_path):
 @pytest.mark.parametrize(("patients", "words"), [(23, "the largest of the 23 patients"), (300, "the largest 1% (3)")])
 def test_largest_groups_are_called_what_they_are(patients, words):
     rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * patients)
-    section = build_shape_section(rows, measure_recordings(rows, {}, progress=False))
+    section = build_shape_section(rows, measure_recordings(rows, {}))
     captions = [picture.caption for picture in section.pictures]
     assert any(words in caption for caption in captions), captions
 
@@ -215,10 +215,10 @@ def test_largest_groups_are_called_what_they_are(patients, words):
 def test_unreadable_file_is_named_whatever_the_library_says(tmp_path, monkeypatch):
     (tmp_path / "7.parquet").write_bytes(b"")
     files = {7: tmp_path / "7.parquet"}
-    error = measure_recordings(GOOD, files, progress=False).error[7]
+    error = measure_recordings(GOOD, files).error[7]
     assert error.startswith(f"{files[7]}: not a readable parquet file")
     monkeypatch.setattr("pyarrow.parquet.ParquetFile", Mock(side_effect=OSError()))
-    assert "not a readable parquet file (OSError)" in measure_recordings(GOOD, files, progress=False).error[7]
+    assert "not a readable parquet file (OSError)" in measure_recordings(GOOD, files).error[7]
 
 
 # Signals
@@ -426,7 +426,7 @@ def test_report_on_a_table_alone_says_what_it_leaves_out(tmp_path, capsys):
     assert table.loc[ALL, "ideal"] == (rows.top_share > 0.8).sum()
     assert page.count("<img") == len(figures)
     assert "recordings_to_leave_out" in {path.stem for path in (folder / "tables").glob("*.csv")}
-    assert list_recordings_to_leave_out(measure_recordings(rows, {}, False), None).empty
+    assert list_recordings_to_leave_out(measure_recordings(rows, {}), None).empty
 
 
 def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monkeypatch):
