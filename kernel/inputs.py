@@ -63,8 +63,6 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     ----------
     channels : ndarray, shape (n_channels, n_times)
         Finite microvolts at 200 Hz.
-    config : RawConfig
-        Corners, stride and scaling.
 
     Returns
     -------
@@ -88,20 +86,7 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
 
 
 def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
-    """Build the array that one configuration describes from the channels of one window.
-
-    Parameters
-    ----------
-    channels : ndarray, shape (18, n_times), float32
-        Finite microvolts at 200 Hz.
-    config : ScalogramConfig or RawConfig
-        What to build.
-
-    Returns
-    -------
-    array : ndarray, float32
-        (18, n_freqs, n_frames) for a scalogram, (18, n_samples) for the raw signal.
-    """
+    """Build the array that a configuration describes: `build_scalogram`, or `build_raw`."""
     if isinstance(config, ScalogramConfig):
         return build_scalogram(channels, config)
     return build_raw(channels, config)
