@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import subprocess
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,22 @@ def build_bundle(
         If a file looks like a secret, a wheel cannot be had, or `out` holds something else than a bundle.
     """
     sources = {path.relative_to(root).as_posix(): path for path in _collect(root)}
+    models = describe_models(root / "weights")
+    return pack(out, root, sources, BUNDLE_FORMAT, dataset_metadata(owner), models, wheels, requirements)
+
+
+def pack(
+    out: Path,
+    root: Path,
+    sources: dict[str, Path],
+    format_: str,
+    metadata: dict[str, Any],
+    models: list[dict[str, Any]],
+    wheels: Path,
+    requirements: Path,
+) -> dict[str, Any]:
+    """Copy files (name in the data set -> file), the licence and the wheels; write and return the manifest."""
+    sources = dict(sources)
     fetched = fetch_wheels(wheels, requirements)
     modules = {wheel.filename: wheel.module for wheel in read_requirements(requirements)}
     if (root / "LICENSE").is_file():
@@ -82,15 +98,15 @@ def build_bundle(
     with replacing_folder(out, MANIFEST) as part:
         files = [_copy_file(source, part, name, modules) for name, source in sorted(sources.items())]
         manifest = {
-            "format": BUNDLE_FORMAT,
+            "format": format_,
             "tree_sha256": hash_tree(files),
             **describe_commit(root),
-            "versions": {name: metadata.version(name) for name in VERSIONED},
-            "models": describe_models(root / "weights"),
+            "versions": {name: version(name) for name in VERSIONED},
+            "models": models,
             "files": files,
         }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-        (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner), indent=2) + "\n")
+        (part / "dataset-metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
     return manifest
 
 
@@ -110,14 +126,19 @@ def _copy_file(source: Path, folder: Path, name: str, modules: dict[str, str]) -
 
 def _collect(root: Path) -> list[Path]:
     """Return the files to take from the checkout, after a look at everything that lies beside them."""
-    for folder in ("kernel", "weights"):
-        for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and SECRET_NAMES.fullmatch(path.name):
-                raise ValueError(f"{path}: looks like a secret; nothing was built. Move it out of the checkout")
+    refuse_secrets(root, "kernel", "weights")
     weights = [file for name in read_model_weights(root / "weights") for file in fold_files(root / "weights" / name)]
     folders = {file.parent for file in weights}
     taken = [path for pattern in TAKEN for path in root.glob(pattern)]
     return [path for path in taken if path.parent.parent != root / "weights" or path.parent in folders] + weights
+
+
+def refuse_secrets(root: Path, *folders: str) -> None:
+    """Raise if a file below one of a checkout's folders has the name of a secret, be it taken or not."""
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and SECRET_NAMES.fullmatch(path.name):
+                raise ValueError(f"{path}: looks like a secret; nothing was built. Move it out of the checkout")
 
 
 def describe_commit(root: Path) -> dict[str, Any]:

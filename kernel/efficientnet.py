@@ -6,10 +6,13 @@ The two classes have the same 460 arrays in the same order and give the same out
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
+import numpy as np
 
 EFFICIENTNET_V2_B2: dict[str, Any] = {
     "width_coefficient": 1.1,
@@ -46,39 +49,84 @@ def efficientnet_v2_b2(shape: tuple[int | None, int | None, int], *, use_keras_c
     )
 
 
-def read_backbone_weights(model: Any, path: Path) -> None:
-    """Fill every EfficientNetV2-B2 inside a model from a local file, ImageNet's for example.
+def list_preset_paths() -> list[str]:
+    """Return the path of each of the 460 arrays in a preset's `model.weights.h5`, in the order of a model's weights.
+
+    Keras names what it saves by class and number: `layers/conv2d/vars/0`, `layers/fused_mb_conv_block_2/bn1/vars/0`.
+    """
+    norm, kernel, both = 4, 1, 2
+    paths = [("conv2d", kernel), ("batch_normalization", norm)]
+    counts = {"fused": 0, "unfused": 0}
+    names = {"fused": "fused_mb_conv_block", "unfused": "mb_conv_block"}
+    stages = zip(
+        EFFICIENTNET_V2_B2["stackwise_num_repeats"],
+        EFFICIENTNET_V2_B2["stackwise_conv_types"],
+        EFFICIENTNET_V2_B2["stackwise_expansion_ratios"],
+        strict=True,
+    )
+    for repeats, kind, expansion in stages:
+        for _ in range(math.ceil(EFFICIENTNET_V2_B2["depth_coefficient"] * repeats)):
+            block = names[kind] + (f"_{counts[kind]}" if counts[kind] else "")
+            counts[kind] += 1
+            parts = [("conv1", kernel), ("bn1", norm)] if kind == "unfused" or expansion > 1 else []
+            if kind == "unfused":
+                parts += [("depthwise", kernel), ("bn2", norm), ("se_conv1", both), ("se_conv2", both)]
+            paths += [(f"{block}/{part}", n) for part, n in [*parts, ("output_conv", kernel), ("bn3", norm)]]
+    paths += [("conv2d_1", kernel), ("batch_normalization_1", norm)]
+    return [f"{path}/vars/{i}" for path, n in paths for i in range(n)]
+
+
+def read_backbone(path: Path) -> list[np.ndarray]:
+    """Read the 460 arrays of an EfficientNetV2-B2 without its top, ImageNet's for example; nothing is fetched.
 
     Parameters
     ----------
-    model : keras.Model
-        A model with at least one EfficientNetV2-B2 among its layers.
     path : Path
-        A `.h5` of `keras.applications` (its `efficientnetv2-b2_notop.h5`), a `.weights.h5` of either implementation, or
-        a keras-cv preset's folder with `model.weights.h5`. Nothing is fetched.
+        A preset's folder with `model.weights.h5`, as the Kaggle model `keras/efficientnetv2` is mounted, such a file
+        itself, or a `.h5` of `keras.applications` (its `efficientnetv2-b2_notop.h5`).
+
+    Returns
+    -------
+    arrays : list of ndarray, float32
+        In the order of the weights of either implementation.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the model has no such backbone, or the file does not fit it.
+        If it is damaged, or holds another network's weights.
     """
     file = path / "model.weights.h5" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such weights; give a local .h5 file or a preset's folder")
+    model = efficientnet_v2_b2((None, None, 3), use_keras_cv=False)
+    try:
+        with h5py.File(file) as weights:
+            # Keras 2 called the group by its older name.
+            groups = [weights[name] for name in ("layers", "_layer_checkpoint_dependencies") if name in weights]
+            if groups and "fused_mb_conv_block" in groups[0]:
+                arrays = [np.asarray(groups[0][name], np.float32) for name in list_preset_paths()]
+                model.set_weights(arrays)
+                return arrays
+        model.load_weights(str(file))
+    except (ValueError, OSError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{file}: does not fit EfficientNetV2-B2 without its top ({reason})") from None
+    return [np.asarray(array, np.float32) for array in model.get_weights()]
+
+
+def read_backbone_weights(model: Any, path: Path) -> None:
+    """Fill every EfficientNetV2-B2 inside a model from what `read_backbone` reads.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_backbone`; `ValueError` too if the model has no such backbone.
+    """
+    arrays = read_backbone(path)
     backbones = [layer for layer in model.layers if isinstance(layer, keras.Model) and len(layer.weights) == 460]
     if not backbones:
-        raise ValueError(f"{file}: {model.name} has no EfficientNetV2-B2 to start from these weights")
-    problems = []
-    for use_keras_cv in (False, True):
-        try:
-            source = efficientnet_v2_b2((None, None, 3), use_keras_cv=use_keras_cv)
-            source.load_weights(str(file))
-            break
-        except (ImportError, ValueError, OSError, KeyError) as error:
-            problems.append(str(error).splitlines()[0])
-    else:
-        raise ValueError(f"{file}: does not fit EfficientNetV2-B2 without its top ({'; '.join(problems)})")
+        raise ValueError(f"{path}: {model.name} has no EfficientNetV2-B2 to start from these weights")
     for backbone in backbones:
-        backbone.set_weights(source.get_weights())
+        backbone.set_weights(arrays)

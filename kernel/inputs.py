@@ -85,11 +85,13 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     return np.arcsinh(raw) if config.compression == "asinh" else raw
 
 
+BUILD: dict[type, Callable[[np.ndarray, Any], np.ndarray]] = {ScalogramConfig: build_scalogram, RawConfig: build_raw}
+"""(channels, configuration) -> array, by the configuration's type."""
+
+
 def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
-    """Build the array that a configuration describes: `build_scalogram`, or `build_raw`."""
-    if isinstance(config, ScalogramConfig):
-        return build_scalogram(channels, config)
-    return build_raw(channels, config)
+    """Build the array that a configuration describes from the channels of one window, (18, n_times), microvolts."""
+    return BUILD[type(config)](channels, config)
 
 
 def to_json(config: InputConfig) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
         if (folder / "manifest.json").is_file():
             return folder, read_manifest(folder / "manifest.json")
     found = {}
-    for folder in _folders(root, SEARCH_DEPTH):
+    for folder in find_folders(root, SEARCH_DEPTH):
         if (folder / "manifest.json").is_file():
             try:
                 found[folder] = read_manifest(folder / "manifest.json")
@@ -62,21 +62,21 @@ def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
     return found.popitem()
 
 
-def find_competition(root: Path) -> Path:
-    """Return the folder with `test.csv` and `test_eegs`.
+def find_competition(root: Path, table: str = "test.csv", recordings: str = "test_eegs") -> Path:
+    """Return the folder of the competition's data: the one with this table and these recordings.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     """
-    for folder in (root / COMPETITION, root / "competitions" / COMPETITION, *_folders(root, SEARCH_DEPTH)):
-        if (folder / "test.csv").is_file() and (folder / "test_eegs").is_dir():
+    for folder in (root / COMPETITION, root / "competitions" / COMPETITION, *find_folders(root, SEARCH_DEPTH)):
+        if (folder / table).is_file() and (folder / recordings).is_dir():
             return folder
-    raise FileNotFoundError(f"no folder below {root} holds test.csv and test_eegs; attach the competition's data")
+    raise FileNotFoundError(f"no folder below {root} holds {table} and {recordings}; attach the competition's data")
 
 
-def _folders(root: Path, depth: int) -> Iterator[Path]:
+def find_folders(root: Path, depth: int) -> Iterator[Path]:
     """Yield the folders below `root`, nearest first, without those full of recordings."""
     level = [root]
     for _ in range(depth):

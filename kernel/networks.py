@@ -22,13 +22,15 @@ class Network:
     """(options, input tensors) -> logits, shape (batch, 6)."""
     options: type
     """A frozen dataclass; its fields travel in `config.json`."""
+    has_efficientnet: bool = False
+    """Whether an EfficientNetV2-B2 inside can start from ImageNet's weights."""
 
 
 NETWORKS: dict[str, Network] = {
-    "scalogram_b2": Network(picture.scalogram_b2, picture.PictureOptions),
-    "scalogram_zoom_b2": Network(picture.scalogram_zoom_b2, picture.ZoomOptions),
-    "two_input_b2": Network(picture.two_input_b2, picture.ZoomOptions),
-    "baseline_b2": Network(picture.baseline_b2, picture.BaselineOptions),
+    "scalogram_b2": Network(picture.scalogram_b2, picture.PictureOptions, has_efficientnet=True),
+    "scalogram_zoom_b2": Network(picture.scalogram_zoom_b2, picture.ZoomOptions, has_efficientnet=True),
+    "two_input_b2": Network(picture.two_input_b2, picture.ZoomOptions, has_efficientnet=True),
+    "baseline_b2": Network(picture.baseline_b2, picture.BaselineOptions, has_efficientnet=True),
     "scalogram_maxvit": Network(picture.scalogram_maxvit, picture.MaxViTOptions),
     "raw_1d": Network(raw_1d, RawOptions),
 }

@@ -95,11 +95,13 @@ def read_rows(data: Path, columns: tuple[str, ...] = (), *, complete: bool = Tru
     Raises
     ------
     FileNotFoundError
-        If there is no such table.
+        If there is no such folder or table.
     ValueError
         If it cannot be read, or has a value that is not what its column holds: the line is named.
     """
     path = data / "train.csv"
+    if not data.is_dir():
+        raise FileNotFoundError(f"{data}: no such folder; expected one in the competition's layout, with train.csv")
     rows = read_table(path, (*COLUMNS, *columns))
     for name in COLUMNS:
         rows[name] = _check_numbers(path, rows[name], complete)

@@ -36,14 +36,14 @@ def add_job(command: argparse.ArgumentParser) -> None:
 def add_job_options(command: argparse.ArgumentParser) -> None:
     """Add what the jobs' pushed files can be called with."""
     for name, text in {name: text for job in JOBS.values() for name, text in job.options.items()}.items():
-        command.add_argument(f"--{name}", help=text)
+        command.add_argument(f"--{name}", nargs="+", action="extend", metavar=name.upper(), help=text)
 
 
 def job_arguments(args: argparse.Namespace) -> dict[str, str]:
     """Return what was given of the options of all jobs."""
     names = {name for job in JOBS.values() for name in job.options}
     given = {name: getattr(args, name.replace("-", "_")) for name in sorted(names)}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: " ".join(values) for name, values in given.items() if values is not None}
 
 
 def run_rehearse(args: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ what it is called with, `Job.options`, is written into its line `ARGUMENTS = {}`
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from dataset_builder.metadata import CODE_SLUG
 from kernel.main import BUNDLE_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,10 +60,21 @@ class Job:
     """Whether its output is submitted to the competition."""
     options: dict[str, str] = field(default_factory=dict)
     """What the pushed file can be called with: name -> help."""
+    goes_on: bool = False
+    """Whether a run may end before all is done, for the next one to go on with what it `leaves`, a JSON file."""
+    estimate: Callable[[dict[str, str]], str] | None = None
+    """Takes what the pushed file is called with; returns what it is expected to cost, in one line for people."""
+    verify: Callable[[Path], object] | None = None
+    """Takes the folder with all that a finished run left; raises where it is damaged or does not fit the code here."""
 
     def folder(self, dist: Path) -> Path:
         """Return the job's own folder below `dist`: its data sets, its record, its outputs."""
         return dist if self.name == DEFAULT else dist / self.name
+
+    @property
+    def make_option(self) -> str:
+        """Return what a `make` command takes to be about this job."""
+        return "" if self.name == DEFAULT else f" JOB={self.name}"
 
     def read_metadata(self) -> dict[str, Any]:
         """Read the kernel's metadata as it stands in the repository."""
@@ -142,7 +155,87 @@ INFERENCE = Job(
     submitted=True,
 )
 
-JOBS = {job.name: job for job in (INFERENCE,)}
+
+def build_code(folder: Path, owner: str | None) -> dict[str, Any]:
+    """Build the data set of the code that trains and reports."""
+    from dataset_builder.code_data_set import build_code_data_set
+
+    return build_code_data_set(folder, owner=owner)
+
+
+def rehearse_training(
+    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, quick: bool = False, **options: Any
+) -> Findings:
+    """Rehearse on a small training set, always the same: the given one, or a simulated one."""
+    from rehearsal.training import rehearse
+
+    return rehearse(source, out, folders[CODE_SLUG], dist=dist, **options)
+
+
+def estimate_training(arguments: dict[str, str]) -> str:
+    """Say how many runs and GPU hours a training will take."""
+    from training.estimate import estimate
+
+    return estimate(
+        arguments.get("model", "scalogram_b2"),
+        arguments.get("set", "").split(),
+        arguments.get("fold", "all"),
+        float(arguments.get("hours", 11)),
+    ).line()
+
+
+def verify_training(folder: Path) -> object:
+    """Verify all that a complete training left: hashes, configuration, shapes, answers as the kernel's."""
+    from training.session import verify_session
+
+    return verify_session(folder)
+
+
+TRAINING = Job(
+    "training",
+    ROOT / "training" / "kernel-metadata.json",
+    (DataSet(CODE_SLUG, build_code),),
+    rehearse_training,
+    leaves="session.json",
+    options={
+        "model": "training: a recipe's name [scalogram_b2]",
+        "fold": "training: a fold's number, several with commas, or all [all]",
+        "set": "training: changes to the recipe, as of `train`: recipe.batch_size=64 ...",
+        "hours": "training: what one run may take, of Kaggle's 12 [11]",
+        "device": "training: gpu, or cpu for a kernel without one [gpu]",
+        "backbone": "training: imagenet, the attached model's weights, or none [imagenet]",
+    },
+    goes_on=True,
+    estimate=estimate_training,
+    verify=verify_training,
+)
+
+
+def rehearse_report(
+    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, quick: bool = False, **options: Any
+) -> Findings:
+    """Rehearse on a small training set, always the same: the given one, or a simulated one."""
+    from rehearsal.report import rehearse
+
+    return rehearse(source, out, folders[CODE_SLUG], dist=dist, **options)
+
+
+REPORT = Job(
+    "report",
+    ROOT / "eda" / "kernel-metadata.json",
+    (DataSet(CODE_SLUG, build_code),),
+    rehearse_report,
+    leaves="report.html",
+    options={"sample": "report: recordings whose signals are read [600]"},
+)
+
+JOBS = {job.name: job for job in (INFERENCE, TRAINING, REPORT)}
+
+
+def read_arguments(code_file: Path) -> dict[str, str]:
+    """Return what a pushed file is called with, as `Job.read_code` wrote it there."""
+    match = re.search(r"^ARGUMENTS\b.*= (\{.*\})$", code_file.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(ast.literal_eval(match[1])) if match else {}
 
 
 def find_job(name: str) -> Job:

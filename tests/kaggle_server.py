@@ -107,6 +107,7 @@ class Kaggle:
         self.run_log: Callable[[KernelVersion], str] = end_log
         self.run_outputs: Callable[[KernelVersion], dict[str, bytes]] = submission_output
         self.page_size = 100
+        self.ranges = True  # whether the store gives a part of a file
         self.save_answer: dict[str, Any] = {}
         self.score_polls = 1
         self.score: dict[str, Any] = {"status": "COMPLETE", "publicScore": "0.31", "privateScore": "0.35"}
@@ -256,7 +257,11 @@ class Kaggle:
         if kind == "dataset":
             return Response(self.datasets["/".join(rest[:2])].versions[int(rest[2]) - 1].files["/".join(rest[3:])])
         outputs = self.kernels["/".join(rest[:2])][int(rest[2]) - 1].outputs or {}
-        return Response(list(outputs.values())[int(rest[3])])
+        content = list(outputs.values())[int(rest[3])]
+        answer = Response(content)
+        if self.ranges:
+            answer.make_conditional(request.environ, accept_ranges=True, complete_length=len(content))
+        return answer
 
     # the service
 

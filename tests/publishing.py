@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -92,7 +93,9 @@ class Desk:
         """Start a command as a shell does."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         environment = self.whole_environment()
-        return subprocess.Popen(self.command(*argv), env=environment, cwd=self.folder, **{**pipes, **options})
+        # A shell's background job, which the tests may be, ignores Ctrl-C, and hands that on.
+        heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name == "posix" else {}
+        return subprocess.Popen(self.command(*argv), env=environment, cwd=self.folder, **{**pipes, **heed, **options})
 
     def spawn(self, *argv: str) -> tuple[Any, Path, Path]:
         """Start a command in a process that has its imports behind it, and return it with its two outputs."""

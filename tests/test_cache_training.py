@@ -20,9 +20,8 @@ from kernel.scalogram import ScalogramConfig
 from kernel.table import read_patterns
 from tests.conftest import make_eeg, write_recording
 from tests.test_cache_build import write_data
-from training.augmentation import AUGMENTATIONS, augment
+from training.augmentation import AUGMENTATIONS, ON_INPUTS, augment, augment_inputs
 from training.batches import FixedBatches, TrainingBatches
-from training.cached import ON_INPUTS, augment_inputs
 from training.recipe import Recipe, Stage, read_recipe, recipe_names
 from training.windows import FolderWindows, find_caches, read_folder
 

@@ -85,8 +85,9 @@ def test_a_light_module_loads_nothing_heavy(module):
     assert not heavy, f"{module} loads {', '.join(heavy)}: import it where it is used"
 
 
-def test_the_pushed_file_needs_the_standard_library_only():
-    tree = ast.parse((ROOT / "kernel" / "main.py").read_text())
+@pytest.mark.parametrize("room", ["kernel", "training", "eda"])
+def test_the_pushed_file_needs_the_standard_library_only(room):
+    tree = ast.parse((ROOT / room / "main.py").read_text())
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in top if isinstance(node, ast.ImportFrom)}

@@ -101,6 +101,19 @@ def test_sources_that_kaggle_dropped_are_not_taken_for_attached(desk: Desk) -> N
     assert len(desk.server.kernels[SECOND_KERNEL]) == 2
 
 
+@pytest.mark.parametrize(("kind", "name"), [("kernel", "alice/first-run"), ("model", MODEL)])
+def test_a_source_that_kaggle_refuses_is_named(desk: Desk, kind: str, name: str) -> None:
+    desk.server.save_answer = {f"invalid{kind.capitalize()}Sources": [name]}
+    result = desk.run("push", *SECOND)
+    assert result.status == 1
+    assert f"invalid: {kind} {name}" in result.err
+    assert "licence" in result.err
+    assert not (desk.dist / "second" / "published.json").exists()
+    desk.server.save_answer = {}
+    assert desk.run("push", *SECOND).status == 0
+    assert len(desk.server.kernels[SECOND_KERNEL]) == 2
+
+
 def test_no_gpu_session_is_told_and_nothing_is_recorded(desk: Desk) -> None:
     desk.server.save_answer = {"error": "You have exceeded your weekly GPU quota."}
     result = desk.run("push", *SECOND)

@@ -205,6 +205,12 @@ ROWS = [
         (PUSHED, UNCHANGED),
     ),
     Row(
+        "a kernel's source and sources are told",
+        deviating(GetKernel=lambda _, found: {**found, "blob": {"source": "# " + found["blob"]["source"]}}),
+        (PUSHED, UNCHANGED),
+        "but otherwise than sent",
+    ),
+    Row(
         "a push names the version and our `ref`",
         deviating(
             SaveKernel=lambda _, content: {**without("versionNumber")(_, content), "ref": "/code/7"},

@@ -72,7 +72,6 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
     )
-    command.add_argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]")
     command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
 
     command = commands.add_parser("ship", help="Put trained models into weights/: verified, blended, nothing lost")
@@ -105,6 +104,7 @@ def run_train(args: argparse.Namespace) -> int:
     from training.cross_validation import train_model
     from training.drawn import draw_windows
     from training.evaluation import print_summary
+    from training.folds import choose_folds
     from training.recipe import read_recipe
     from training.windows import WindowSource, find_caches, read_folder
 
@@ -119,9 +119,7 @@ def run_train(args: argparse.Namespace) -> int:
         data = read_folder(args.data, caches, votes=args.votes)
     else:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
-    if args.fold != "all" and not args.fold.replace(",", "").isdecimal():
-        raise ValueError(f"--fold {args.fold}: expected a number, several with commas between them, or all")
-    folds = list(range(recipe.folds)) if args.fold == "all" else [int(fold) for fold in args.fold.split(",") if fold]
+    folds = choose_folds(args.fold, recipe.folds)
     name = Path(args.model).stem
     out = args.out or TRAINED / name
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
@@ -134,7 +132,8 @@ def run_train(args: argparse.Namespace) -> int:
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability.
 
-    What a model was trained on is answered out of fold: by the fold that did not see the patient. Several folders are
+    What a model was trained on is answered out of fold: by the fold that did not see the patient; a model that does not
+    say which patients its folds have seen is answered by all of them, with a warning. Several folders are
     pooled, and scored one by one too. Intervals are of a bootstrap by patient. The two halves of --halves have the same
     share of each class and no patient in common; the same folders always give the same halves.
     """
@@ -152,7 +151,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     for title, part in cut_parts(table, args.halves):
         print(f"{title}:")
         print_summary(describe_table(part), confusion=False)
-    picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
+    picture = ROOT / "dist" / "evaluation" / f"{args.model}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_reliability(summary, picture)
     print(f"reliability diagram: {picture}")

@@ -15,12 +15,14 @@ from typing import Any
 import pandas as pd
 
 from kernel.constants import VOTES
-from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
-from training.calibration import fit_calibration
+from kernel.model import ModelConfig, calibrate, load_model, read_model_config, write_config, write_weights
+from training.batches import predict_windows
+from training.blending import fit_calibration
+from training.budget import Budget
 from training.evaluation import PREDICTED, describe_table, write_curves
-from training.fitting import Progress, fit_fold, predict_windows
-from training.folds import assign_folds
+from training.fitting import fit_fold
 from training.recipe import Recipe
+from training.state import BEST, Progress, read_progress
 from training.trained import (
     METRICS,
     OUT_OF_FOLD,
@@ -31,7 +33,7 @@ from training.trained import (
     write_metrics,
     write_out_of_fold,
 )
-from training.windows import FolderWindows, WindowSource
+from training.windows import WindowSource
 
 
 def train_model(
@@ -43,62 +45,106 @@ def train_model(
     *,
     start_from: Path | None = None,
     backbone: Path | None = None,
+    budget: Budget | None = None,
+    label: str = "",
 ) -> dict[str, Any]:
     """Train some folds of a model and return the content of `metrics.json`.
 
     `start_from` is a folder with the same model's folds, or one weights file; `backbone` a local file for the
-    EfficientNet inside.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds folds of another configuration or recipe, or a fold's number is out of range.
+    EfficientNet inside; `budget` the time that all of it may take, which ends in OutOfTime; `label` what the log calls
+    it [the folder]. A folder that holds folds of another configuration or recipe is a ValueError.
     """
-    wrong = [fold for fold in folds if not 0 <= fold < recipe.folds]
-    if wrong:
-        raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {recipe.folds - 1}")
     out.mkdir(parents=True, exist_ok=True)
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    if isinstance(data, FolderWindows):  # of windows that were drawn each is a patient of its own
-        write_folds(data.patterns, assign_folds(data.patterns, recipe.folds, recipe.seed), out)
+    if (assigned := data.assign_folds(recipe)) is not None:
+        write_folds(assigned, out)
     for fold in folds:
         weights = out / f"fold_{fold}.weights.h5"
-        if weights.is_file() and str(fold) in metrics["folds"]:
+        if weights.is_file() and is_finished(metrics, fold):
             print(f"{weights}: finished before; remove it to train it again")
             continue
         started = time.monotonic()
-        training, validation, rows = data.split(fold, recipe)
+        split = data.split(fold, recipe)
         state = out / UNFINISHED / f"fold_{fold}"
         first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
-        label = f"{out.name} fold {fold}"
-        seeded = replace(recipe, seed=recipe.seed + fold)
-        model, progress = fit_fold(
-            config, seeded, training, validation, state, start_from=first, backbone=backbone, label=label
+        fitted = fit_fold(
+            config,
+            replace(recipe, seed=recipe.seed + fold),
+            *split[:2],
+            state,
+            start_from=first,
+            backbone=backbone,
+            label=f"{label or out.name} fold {fold}",
+            budget=budget,
         )
-        write_weights(model, weights)
-        shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
-        write_out_of_fold(out, rows, fold, shares, probabilities)
-        described = _describe_fold(progress, len(training), len(rows), time.monotonic() - started)
-        metrics["folds"][str(fold)] = {**described, "sha256": hash_file(weights)}
-        _finish(out, config, metrics)
-        shutil.rmtree(state)
-        if not any(state.parent.iterdir()):
-            state.parent.rmdir()
+        _keep_fold(out, config, recipe, metrics, fold, split, fitted, time.monotonic() - started)
     return metrics
 
 
-def _describe_fold(progress: Progress, n_training: int, n_validation: int, seconds: float) -> dict[str, Any]:
-    best = min(range(len(progress.history)), key=lambda i: progress.history[i]["kl"])
-    return {
-        "kl": progress.history[best]["kl"],
-        "best_epoch": best + 1,
-        "training_windows": n_training,
-        "validation_windows": n_validation,
+def keep_unfinished(config: ModelConfig, recipe: Recipe, data: WindowSource, out: Path) -> dict[str, Any]:
+    """Write the best weights so far of each fold under way, with all that belongs beside them; return the metrics.
+
+    The fold is marked as unfinished, its state stays, and the same training goes on with it.
+    """
+    metrics = _go_on(out, config, recipe, data.description)
+    for state in sorted((out / UNFINISHED).glob("fold_*")):
+        progress, fold = read_progress(state), int(state.name.removeprefix("fold_"))
+        if progress is None or not (state / BEST).is_file():
+            continue
+        known = metrics["folds"].get(str(fold), {})
+        if len(known.get("history", ())) == len(progress.history):
+            continue  # the run before kept it, and this one did not get further
+        split = data.split(fold, recipe)
+        _keep_fold(out, config, recipe, metrics, fold, split, (load_model(config, state / BEST), progress), 0.0)
+    return metrics
+
+
+def is_finished(metrics: dict[str, Any], fold: int) -> bool:
+    """Return whether a fold was trained to the end."""
+    entry = metrics["folds"].get(str(fold))
+    return entry is not None and not entry.get("unfinished")
+
+
+def _keep_fold(
+    out: Path,
+    config: ModelConfig,
+    recipe: Recipe,
+    metrics: dict[str, Any],
+    fold: int,
+    split: tuple[WindowSource, WindowSource, pd.DataFrame],
+    fitted: tuple[Any, Progress],
+    seconds: float,
+) -> None:
+    """Write a fold's weights and rows out of fold, and what sums up all folds so far; a finished one's state goes."""
+    (training, validation, rows), (model, progress) = split, fitted
+    weights = out / f"fold_{fold}.weights.h5"
+    write_weights(model, weights)
+    shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
+    write_out_of_fold(out, rows, fold, shares, probabilities)
+    kls, unfinished = [entry["kl"] for entry in progress.history], progress.total < count_epochs(recipe)
+    metrics["folds"][str(fold)] = {
+        "kl": min(kls),
+        "best_epoch": kls.index(min(kls)) + 1,
+        "training_windows": len(training),
+        "validation_windows": len(rows),
         "seconds": round(seconds),
         "history": progress.history,
+        "sha256": hash_file(weights),
+        **({"unfinished": True} if unfinished else {}),
     }
+    _finish(out, config, metrics)
+    state = out / UNFINISHED / f"fold_{fold}"
+    if not unfinished:
+        shutil.rmtree(state)
+        if not any(state.parent.iterdir()):
+            state.parent.rmdir()
+
+
+def count_epochs(recipe: Recipe) -> int:
+    """Return the epochs of all stages of one fold."""
+    return sum(stage.epochs for stage in recipe.stages)
 
 
 def _finish(out: Path, config: ModelConfig, metrics: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
@@ -12,24 +14,8 @@ from kernel.constants import VOTES
 def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     """Put each patient into one fold, so that every fold has about the same share of each class.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns patient_id and the six votes.
-    n_folds : int
-        Number of folds.
-    seed : int
-        Which of the possible assignments.
-
-    Returns
-    -------
-    folds : ndarray, shape (n_rows,), int
-        0 to n_folds - 1; all rows of a patient have the same.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer patients than folds.
+    Returns 0 to `n_folds` - 1 for each row, which has patient_id and the six votes; `seed` is which of the possible
+    assignments.
     """
     patients = rows["patient_id"].nunique()
     if patients < n_folds:
@@ -38,8 +24,21 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     # The splitter complains where a class has fewer rows than there are folds; such a class still falls somewhere.
     folds = np.full(len(rows), -1)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(classes, classes, rows["patient_id"])):
-        folds[held_out] = fold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for fold, (_, held_out) in enumerate(splitter.split(classes, classes, rows["patient_id"])):
+            folds[held_out] = fold
+    return folds
+
+
+def choose_folds(text: str, n_folds: int) -> list[int]:
+    """Return the folds that a person asks for: a number, several with commas between them, or all."""
+    if text != "all" and not text.replace(",", "").isdecimal():
+        raise ValueError(f"--fold {text}: expected a number, several with commas between them, or all")
+    folds = list(range(n_folds)) if text == "all" else [int(fold) for fold in text.split(",") if fold]
+    wrong = [fold for fold in folds if fold >= n_folds]
+    if wrong:
+        raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {n_folds - 1}")
     return folds
 
 
@@ -49,15 +48,7 @@ def assign_halves(table: pd.DataFrame) -> np.ndarray:
     Nothing is drawn: patients are sorted by their leading class, then by the folder's name, then by their lowest
     eeg_id, and every second one is even. So the halves have the same share of each class, up to one patient.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns data (the folder's name), patient_id, eeg_id and the six votes.
-
-    Returns
-    -------
-    halves : ndarray, shape (n_rows,), str
-        `even` or `odd`; all rows of a patient have the same.
+    Returns `even` or `odd` for each row, which has data (the folder's name), patient_id, eeg_id and the six votes.
     """
     patients = table.groupby(["data", "patient_id"]).agg({**dict.fromkeys(VOTES, "sum"), "eeg_id": "min"})
     patients["leading"] = patients[list(VOTES)].to_numpy().argmax(axis=1)

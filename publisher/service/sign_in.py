@@ -88,8 +88,12 @@ class Account(KaggleApi):
 
     def sign_in(self) -> None:
         """Try the usual places of credentials one after another."""
-        with contextlib.suppress(SystemExit):  # without credentials the client prints its help and exits
-            self.authenticate()
+        try:
+            with contextlib.suppress(SystemExit):  # without credentials the client prints its help and exits
+                self.authenticate()
+        except TypeError:  # the client reads the key file in a second place, as an object whatever it holds
+            if not self.key_file_fault:
+                raise
 
     def build_kaggle_client(self) -> Any:
         """Build the client as the base class does, then put a time-out on its session."""
