@@ -12,10 +12,10 @@ LAYOUT = "nested"
 
 
 class Executor:
-    """Runs kernels one after another; competitions and models lie in folders, all else the service holds itself."""
+    """Runs kernels one after another; competitions lie in folders, models are empty, all else the service holds."""
 
-    def __init__(self, server: Kaggle, folder: Path, competitions: dict[str, dict[str, Path]], models: Path) -> None:
-        self.server, self.folder, self.competitions, self.models = server, folder, competitions, models
+    def __init__(self, server: Kaggle, folder: Path, competitions: dict[str, dict[str, Path]]) -> None:
+        self.server, self.folder, self.competitions = server, folder, competitions
         self._one = threading.Lock()
         server.execute = self.run
 
@@ -28,7 +28,7 @@ class Executor:
                 code_file = _write(place, "script.py", version.request["text"].encode())
                 run_kernel(code_file, self._mounts(version, place), working, log=lambda _: None)
                 status = "COMPLETE"
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 status = "ERROR"
                 self.server.failure = str(error)
             files = {path.relative_to(working).as_posix(): path for path in working.rglob("*") if path.is_file()}
@@ -51,7 +51,8 @@ class Executor:
             top = mount("competition", slug, LAYOUT)
             mounts |= {f"{top}/{name}": path for name, path in self.competitions[slug].items()}
         for name in version.request.get("modelDataSources", []):
-            mounts[mount("model", name, LAYOUT)] = self.models
+            mounts[mount("model", name, LAYOUT)] = place / "model"
+            (place / "model").mkdir(exist_ok=True)
         return mounts
 
 

@@ -74,7 +74,7 @@ def server(checkout: Path) -> Iterator[Kaggle]:
     server = Kaggle()
     names = {name: data / name for name in ("train.csv", "train_eegs")}
     names |= {name: hidden / name for name in ("test.csv", "test_eegs")}
-    Executor(server, checkout.parent / "runs", {COMPETITION: names}, checkout / "dist" / "random_preset")
+    Executor(server, checkout.parent / "runs", {COMPETITION: names})
     server.judge = lambda submission: f"{score(submission, hidden):.6f}"
     server.score_polls = 2
     yield server
