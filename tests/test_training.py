@@ -303,6 +303,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, whole, epoch):
+    """Bit by bit: on one machine and with one number of threads the operations are the same ones in the same order."""
     training, validation = SOURCES
     with pytest.raises(BaseException, match=r".*"):  # Keras wraps what a data thread raises
         fit_fold(TINY, RECIPE, Interrupted(training, epoch), validation, tmp_path)
