@@ -2,6 +2,7 @@
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BUILD = .venv/bin/python build.py
 PYTEST = .venv/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS)
+TRAINING = $(if $(MODEL),--model "$(MODEL)") $(if $(FOLDS),--fold "$(FOLDS)") $(if $(SET),--set $(foreach change,$(SET),'$(change)')) $(if $(HOURS),--hours "$(HOURS)") $(if $(DEVICE),--device "$(DEVICE)") $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(SAMPLE),--sample "$(SAMPLE)")
 KAGGLE = $(if $(JOB),--job "$(JOB)") $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 FOLDER = $(or $(DATA),$(error give DATA=DIR, the folder with train.csv: the competition's, or a simulated one))
 RECORDING = $(or $(EEG_ID),$(error give EEG_ID=N, the number of a recording))
@@ -12,7 +13,7 @@ RECORDING = $(or $(EEG_ID),$(error give EEG_ID=N, the number of a recording))
 # A variable that no recipe of the wanted targets uses, itself or through one of the definitions above, is refused.
 GOALS := $(or $(MAKECMDGOALS),help)
 GIVEN := $(strip $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $v))),$v)))
-TAKEN = $(filter-out BUILD PYTEST KAGGLE FOLDER RECORDING,$(sort PYTHON $(shell awk -v goals=' $(GOALS) ' \
+TAKEN = $(filter-out BUILD PYTEST KAGGLE TRAINING FOLDER RECORDING,$(sort PYTHON $(shell awk -v goals=' $(GOALS) ' \
 	'/^[A-Z]+ = / {means[$$1] = $$0} /^[a-z.\/-]+:/ {on = index(goals, " " substr($$0, 1, index($$0, ":") - 1) " ")} \
 	/^\t/ && on {text = text $$0} END {for (name in means) if (index(text, "$$(" name ")")) text = text means[name]; print text}' \
 	Makefile | grep -oE '\$$\([A-Z_]+\)' | tr -d '$$()')))
@@ -31,8 +32,8 @@ setup: .venv/installed  ## create .venv with the versions of Kaggle's image
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-rehearse: setup  ## run the kernel on a hidden test with the network cut  [JOB=NAME INPUT=DIR OUT=DIR RECORDINGS=N SEED=S]
-	$(BUILD) rehearse $(if $(JOB),--job "$(JOB)") $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)")
+rehearse: setup  ## run the kernel on a hidden test with the network cut  [JOB=NAME MODEL=NAME SET="..." INPUT=DIR OUT=DIR RECORDINGS=N SEED=S]
+	$(BUILD) rehearse $(if $(JOB),--job "$(JOB)") $(if $(MODEL),--model "$(MODEL)") $(if $(SET),--set $(foreach change,$(SET),'$(change)')) $(if $(INPUT),--input "$(INPUT)") $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)")
 
 simulate: setup  ## write a simulated data set in the competition's layout  [OUT=DIR RECORDINGS=N SEED=S WORKERS=N]
 	$(BUILD) simulate $(if $(OUT),--out "$(OUT)") $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(SEED),--seed "$(SEED)") $(if $(WORKERS),--workers "$(WORKERS)")
@@ -58,8 +59,8 @@ ship: setup  ## put a trained model into weights/, verified and blended  [MODEL=
 bundle: setup  ## pack code, weights and wheels into dist/dataset  [OUT=DIR OWNER=NAME]
 	$(BUILD) bundle $(if $(OUT),--out "$(OUT)") $(if $(OWNER),--owner "$(OWNER)")
 
-push: setup  ## rehearse, publish the bundle, push the kernel  [JOB=NAME SUBMIT=1 FORCE=1 OWNER=NAME WITH_CACHE=DIR INPUT=DIR]
-	$(BUILD) push $(KAGGLE) $(if $(WITH_CACHE),--with-cache "$(WITH_CACHE)") $(if $(INPUT),--input "$(INPUT)") $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
+push: setup  ## rehearse, publish the bundle, push the kernel  [JOB=NAME MODEL=NAME FOLDS=0,1 SET="recipe.batch_size=64 ..." HOURS=N DEVICE=cpu BACKBONE=none SAMPLE=N SUBMIT=1 FORCE=1 OWNER=NAME WITH_CACHE=DIR INPUT=DIR]
+	$(BUILD) push $(KAGGLE) $(TRAINING) $(if $(WITH_CACHE),--with-cache "$(WITH_CACHE)") $(if $(INPUT),--input "$(INPUT)") $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
 
 status: setup  ## show data set, run and submission  [JOB=NAME WATCH=1|0]
 	$(BUILD) status $(KAGGLE) $(if $(WATCH),$(if $(filter 0,$(WATCH)),--no-watch,--watch))
@@ -69,6 +70,9 @@ submit: setup  ## submit the pushed kernel version  [FORCE=1]
 
 output: setup  ## bring the run's outputs into dist/output, checked  [JOB=NAME]
 	$(BUILD) output $(KAGGLE)
+
+pull-weights: setup  ## bring the weights of a finished training, verified, and ship them  [REPLACE=1 YES=1]
+	$(BUILD) pull-weights $(if $(REPLACE),--replace) $(if $(YES),--yes)
 
 doctor: setup  ## check credentials, names, bundle before a push  [JOB=NAME]
 	$(BUILD) doctor $(KAGGLE)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cache.config import CONFIG, check_config, create_cache, read_config, read_pieces
@@ -28,7 +28,6 @@ from cache.shard import (
     HEADER,
     Content,
     Piece,
-    Source,
     pieces_per_shard,
     read_sources,
     record_type,
@@ -66,23 +65,11 @@ class Job:
     keys: np.ndarray
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a shard."""
-
-    pieces: int
-    written: bool
-    error: str = ""
-
-
 def choose_folder(root: Path, content: Content) -> Path:
     """Return where under `root` a cache lies or will lie: `channels`, `scalogram`, `scalogram_2`, ..."""
     kind = next((name for name, type_ in KINDS.items() if isinstance(content, type_)), "channels")
-    for number in itertools.count(1):
-        folder = root / (kind if number == 1 else f"{kind}_{number}")
-        if not (folder / CONFIG).exists() or read_config(folder)[0] == content:
-            return folder
-    raise AssertionError
+    folders = (root / (kind if number == 1 else f"{kind}_{number}") for number in itertools.count(1))
+    return next(one for one in folders if not (one / CONFIG).exists() or read_config(one)[0] == content)
 
 
 def build_cache(
@@ -98,29 +85,9 @@ def build_cache(
 ) -> Summary:
     """Bring a cache up to date with a data set, whatever state it is in; what is stored is never thrown away.
 
-    Parameters
-    ----------
-    data : Path
-        A folder in the competition's layout.
-    folder : Path
-        The cache.
-    content : ScalogramConfig or RawConfig, optional
-        The input to store; the channels by default.
-    per_pattern : int, optional
-        As `find_windows`.
-    jobs : int
-        Processes, -1 for one a core.
-    scheduler : str, optional
-        Address of a Dask scheduler whose workers see both folders; then `jobs` is not used.
-    leave_out : collection of int
-        Recordings that are not wanted, by their eeg_id.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    summary : Summary
-        What the cache holds and what was written.
+    It stores the input `content`, or the channels where that is None, of the windows that `find_windows` finds, without
+    the recordings `leave_out`; with so many processes as `jobs` says, -1 for one a core, or on the workers of a Dask
+    `scheduler`, which must see both folders.
 
     Raises
     ------
@@ -145,19 +112,19 @@ def build_cache(
         create_cache(folder, content, keys)
         work = [Job(eegs, folder, index, content, shard) for index, shard in enumerate(shards)]
         try:
-            outcomes = _run(work, jobs, scheduler, tqdm(total=len(keys), unit="piece", disable=not progress))
+            outcomes = _run(work, jobs, scheduler, progress)
         finally:
             for part in folder.glob(".*.part"):
                 part.unlink(missing_ok=True)
-    failed = [outcome for outcome in outcomes if outcome.error]
+    failed = [error for _, error in outcomes if error]
     if failed:
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
         raise ValueError(
-            f"{'; '.join(outcome.error for outcome in failed[:3])}{more}: {len(failed)} of {len(shards)} shards "
+            f"{'; '.join(failed[:3])}{more}: {len(failed)} of {len(shards)} shards "
             "are not written; repair the files or take their rows out of train.csv, then run the same command again"
         )
     size = sum(path.stat().st_size for path in folder.iterdir())
-    written = sum(outcome.written for outcome in outcomes)
+    written = sum(one for one, _ in outcomes)
     return Summary(folder, len(windows), len(np.unique(keys[:, 0])), len(shards), written, size)
 
 
@@ -187,10 +154,9 @@ def _plan(folder: Path, content: Content, wanted: np.ndarray) -> np.ndarray:
 
 def _check_space(folder: Path, content: Content, shards: list[np.ndarray]) -> None:
     """Compare the bytes that are still to be written with the free ones."""
-    needed = 0
-    for index, keys in enumerate(shards):
-        path, size = shard_path(folder, index), HEADER + len(keys) * record_type(content).itemsize
-        needed += size if not path.exists() or path.stat().st_size != size else 0
+    size = record_type(content).itemsize
+    sizes = {shard_path(folder, index): HEADER + len(keys) * size for index, keys in enumerate(shards)}
+    needed = sum(size for path, size in sizes.items() if not path.exists() or path.stat().st_size != size)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(
@@ -199,33 +165,25 @@ def _check_space(folder: Path, content: Content, shards: list[np.ndarray]) -> No
         )
 
 
-def _run(work: list[Job], jobs: int, scheduler: str | None, bar: tqdm) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    done: Iterator[Outcome]
+def _run(work: list[Job], jobs: int, scheduler: str | None, progress: bool) -> list[tuple[bool, str]]:
     if scheduler:
         from cache.cluster import map_on_cluster
 
         done = map_on_cluster(scheduler, update_shard, work)
-    elif effective_n_jobs(jobs) == 1:
-        done = map(update_shard, work)
     else:
         done = Parallel(jobs, return_as="generator_unordered", batch_size=1)(delayed(update_shard)(job) for job in work)
-    with bar:
-        for outcome in done:
-            outcomes.append(outcome)
-            bar.update(outcome.pieces)
-    return outcomes
+    return list(tqdm(done, total=len(work), unit="shard", disable=not progress))
 
 
-def update_shard(job: Job) -> Outcome:
-    """Check one shard and the recordings behind it, and write it anew unless all is as it should be."""
+def update_shard(job: Job) -> tuple[bool, str]:
+    """Write a shard anew unless it and the recordings behind it are as they should be; return (written, error)."""
     try:
         if _is_current(job):
-            return Outcome(len(job.keys), written=False)
+            return False, ""
         write_shard(job.folder, job.index, job.content, len(job.keys), _build_pieces(job))
     except (ValueError, FileNotFoundError) as error:
-        return Outcome(len(job.keys), written=False, error=str(error))
-    return Outcome(len(job.keys), written=True)
+        return False, str(error)
+    return True, ""
 
 
 def _is_current(job: Job) -> bool:
@@ -244,13 +202,13 @@ def _build_pieces(job: Job) -> Iterator[Piece]:
     for eeg_id, group in itertools.groupby(job.keys.tolist(), key=lambda key: key[0]):
         path = job.eegs / f"{eeg_id}.parquet"
         electrodes = read_electrodes(path)
-        source = Source(*read_source(path), electrodes.shape[1])
+        source = (*read_source(path), electrodes.shape[1])
         for _, start in group:
             try:
                 values = _build_values(electrodes, start, job.content)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}, as train.csv says; copy both again") from None
-            yield Piece((eeg_id, start), values, source)
+            yield Piece((eeg_id, start), values, *source)
 
 
 def _build_values(electrodes: np.ndarray, start: int, content: Content) -> np.ndarray:
@@ -263,8 +221,5 @@ def _build_values(electrodes: np.ndarray, start: int, content: Content) -> np.nd
 
 def read_source(path: Path) -> tuple[int, int]:
     """Return size and checksum of a recording's file; its date says nothing, copies have others."""
-    size = crc32 = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            size, crc32 = size + len(block), zlib.crc32(block, crc32)
-    return size, crc32
+    content = path.read_bytes()
+    return len(content), zlib.crc32(content)

@@ -27,7 +27,6 @@ up to 3e-5 on 100 real recordings, where one range for the window moves it by 6e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -60,13 +59,7 @@ def open_cache(folder: Path, content: Content) -> Cache:
 
 
 def find_cache(root: Path, content: Content) -> Cache:
-    """Open the cache under `root` that holds what is asked for.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is none: what each cache there holds instead.
-    """
+    """Open the cache under `root` that holds what is asked for, or say what each cache there holds instead."""
     reasons = []
     for folder in sorted(path.parent for path in Path(root).glob(f"*/{CONFIG}")):
         try:
@@ -162,34 +155,23 @@ class Cache:
         return [self._rows[eeg_id, at] for at in range(begin, stop, BLOCK)], start - begin, stop - begin
 
     def _read_records(self, rows: list[int]) -> np.ndarray:
-        """Read records, those that lie side by side at once; verified when this process reads them first."""
         records = np.empty(len(rows), self._type)
-        content = records.view(np.uint8).reshape(len(rows), -1)
-        done = 0
-        while done < len(rows):
-            shard, place = divmod(rows[done], self._per_shard)
-            count = 1
-            while done + count < len(rows) and rows[done + count] == rows[done] + count < (shard + 1) * self._per_shard:
-                count += 1
-            self._read_run(shard, place, content[done : done + count])
-            done += count
-        for record, row in zip(range(len(rows)), rows, strict=True):
-            if not self._checked[row]:
-                if not is_intact(records[record : record + 1], self._keys[row]):
-                    path, place = shard_path(self.folder, row // self._per_shard), row % self._per_shard
-                    raise ValueError(f"{path}: altered, the checksum of record {place} differs; {REPAIR}")
-                self._checked[row] = True
+        for place, row in enumerate(rows):
+            self._read_record(row, records[place : place + 1])
         return records
 
-    def _read_run(self, shard: int, place: int, content: np.ndarray) -> None:
+    def _read_record(self, row: int, record: np.ndarray) -> None:
+        """Read one record into an array, shape (1,); it is verified when this process reads it first."""
+        shard, place = divmod(row, self._per_shard)
         path = shard_path(self.folder, shard)
         try:
-            file = os.open(path, os.O_RDONLY)
+            with path.open("rb", buffering=0) as file:
+                file.seek(HEADER + place * record.itemsize)
+                read = file.readinto(record.view(np.uint8).data)
         except FileNotFoundError:
             raise FileNotFoundError(f"{path}: no such file any more; {REPAIR}") from None
-        try:
-            read = os.preadv(file, [content.data], HEADER + place * self._type.itemsize)
-        finally:
-            os.close(file)
-        if read != content.size:
-            raise ValueError(f"{path}: truncated, record {place + read // self._type.itemsize} is not whole; {REPAIR}")
+        if read != record.itemsize:
+            raise ValueError(f"{path}: truncated, record {place} is not whole; {REPAIR}")
+        if not self._checked[row] and not is_intact(record, self._keys[row]):
+            raise ValueError(f"{path}: altered, the checksum of record {place} differs; {REPAIR}")
+        self._checked[row] = True

@@ -23,13 +23,7 @@ SECONDS_TO_CONNECT, SECONDS_FOR_WORKERS = 5, 30
 def map_on_cluster(
     address: str, function: Callable[[Argument], Result], arguments: Sequence[Argument]
 ) -> Iterator[Result]:
-    """Yield the results as they come, in any order.
-
-    Raises
-    ------
-    ValueError
-        If Dask is not installed, no scheduler answers at `address`, or it has no workers.
-    """
+    """Yield the results as they come, in any order."""
     try:
         from distributed import Client, as_completed
     except ImportError:

@@ -27,10 +27,7 @@ BUILD = "`python build.py cache --data DIR` builds one"
 def create_cache(folder: Path, content: Content, keys: np.ndarray) -> None:
     """Write a cache's configuration and its list of pieces, int64 (n, 2); the shards follow by `write_shard`.
 
-    Raises
-    ------
-    ValueError
-        If the folder holds a cache of something else: the fields are named.
+    A cache of something else is a ValueError, as in `check_config`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CONFIG).exists():
@@ -44,13 +41,7 @@ def create_cache(folder: Path, content: Content, keys: np.ndarray) -> None:
 
 
 def read_config(folder: Path) -> tuple[Content, np.ndarray]:
-    """Return what a cache holds, and the values of the fixed signal that its writer's code computed.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the folder holds no cache, or one that this code cannot read.
-    """
+    """Return what a cache holds, and the values of the fixed signal that its writer's code computed."""
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {BUILD}")
@@ -67,14 +58,9 @@ def read_config(folder: Path) -> tuple[Content, np.ndarray]:
 
 
 def check_config(folder: Path, content: Content) -> None:
-    """Compare a cache with what is asked for and with this code.
+    """Raise ValueError naming each field in which a cache and what is asked for differ, or its and this code's numbers.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the folder holds no cache.
-    ValueError
-        Naming each field in which the two differ, or that the code now computes other numbers.
+    Where the folder holds no cache it is a FileNotFoundError.
     """
     stored, probe = read_config(folder)
     found, asked = _to_json(stored), _to_json(content)

@@ -10,11 +10,10 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cache.shard import BLOCK, Key
 from kernel.constants import SFREQ, WINDOW_SAMPLES
+from kernel.recording import read_length
 from kernel.table import read_patterns
 
 MARGIN = SFREQ
@@ -51,20 +50,14 @@ def find_windows(data: Path, per_pattern: int | None = None) -> np.ndarray:
 
 
 def find_blocks(windows: np.ndarray, eegs: Path) -> np.ndarray:
-    """Return the blocks of channels that hold some windows and `MARGIN` around them, (n, 2), rising.
-
-    Raises
-    ------
-    ValueError
-        If a window starts after its recording's end.
-    """
+    """Return the blocks of channels that hold some windows and `MARGIN` around them, (n, 2), rising."""
     blocks: set[Key] = set()
     for eeg_id, group in itertools.groupby(windows.tolist(), key=lambda key: key[0]):
         starts = [start for _, start in group]
         path = eegs / f"{eeg_id}.parquet"
         try:
-            n_samples = pq.read_metadata(path).num_rows
-        except (OSError, pa.ArrowException):  # the work on its shard will say what is wrong with it
+            n_samples = read_length(path)
+        except (FileNotFoundError, ValueError):  # the work on its shard will say what is wrong with it
             n_samples = starts[-1] + WINDOW_SAMPLES
         if starts[-1] >= n_samples:
             raise ValueError(

@@ -44,21 +44,14 @@ Key = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Source:
-    """The recording that a piece was cut from: its file's size and checksum, and its number of samples."""
-
-    size: int = 0
-    crc32: int = 0
-    n_samples: int = WINDOW_SAMPLES
-
-
-@dataclass(frozen=True)
 class Piece:
-    """One piece on its way into a shard."""
+    """One piece on its way into a shard, and of its recording the file's size and checksum, and the length."""
 
     key: Key
     values: np.ndarray
-    source: Source = Source()
+    source_size: int = 0
+    source_crc32: int = 0
+    n_samples: int = WINDOW_SAMPLES
 
 
 def pieces_per_shard(content: Content) -> int:
@@ -90,8 +83,8 @@ def encode(piece: Piece, content: Content) -> np.ndarray:
     """Return a piece as one record, shape (1,)."""
     record = np.zeros(1, record_type(content))
     record["eeg_id"], record["start"] = piece.key
-    source = piece.source
-    record["source_size"], record["source_crc32"], record["n_samples"] = source.size, source.crc32, source.n_samples
+    for name in ("source_size", "source_crc32", "n_samples"):
+        record[name] = getattr(piece, name)
     values, known = piece.values, np.isfinite(piece.values)
     low = np.min(values, axis=-1, where=known, initial=np.inf)
     high = np.max(values, axis=-1, where=known, initial=-np.inf)

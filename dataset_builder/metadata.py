@@ -18,7 +18,7 @@ CACHE_SLUG = "hms-scalogram-cache"
 CODE_SLUG, CODE_FORMAT = "hms-scalogram-code", f"{FORMAT}code-1"
 """The data set of the jobs that train and report; their pushed files, which import nothing of ours, repeat both."""
 SUBTITLES = {
-    CACHE_SLUG: "Inputs of labelled EEG windows, computed once for all networks",
+    CACHE_SLUG: "Labelled EEG windows, prepared once for all networks",
     CODE_SLUG: "Code that trains EEG classifiers and reports on their data",
 }
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")

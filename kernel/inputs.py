@@ -63,8 +63,6 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     ----------
     channels : ndarray, shape (n_channels, n_times)
         Finite microvolts at 200 Hz.
-    config : RawConfig
-        Corners, stride and scaling.
 
     Returns
     -------
@@ -87,24 +85,13 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     return np.arcsinh(raw) if config.compression == "asinh" else raw
 
 
+BUILD: dict[type, Callable[[np.ndarray, Any], np.ndarray]] = {ScalogramConfig: build_scalogram, RawConfig: build_raw}
+"""(channels, configuration) -> array, by the configuration's type."""
+
+
 def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
-    """Build the array that one configuration describes from the channels of one window.
-
-    Parameters
-    ----------
-    channels : ndarray, shape (18, n_times), float32
-        Finite microvolts at 200 Hz.
-    config : ScalogramConfig or RawConfig
-        What to build.
-
-    Returns
-    -------
-    array : ndarray, float32
-        (18, n_freqs, n_frames) for a scalogram, (18, n_samples) for the raw signal.
-    """
-    if isinstance(config, ScalogramConfig):
-        return build_scalogram(channels, config)
-    return build_raw(channels, config)
+    """Build the array that a configuration describes from the channels of one window, (18, n_times), microvolts."""
+    return BUILD[type(config)](channels, config)
 
 
 def to_json(config: InputConfig) -> dict[str, Any]:

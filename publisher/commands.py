@@ -28,14 +28,21 @@ def add_commands(commands: Any) -> None:
         ("submit", run_submit, "Submit the pushed kernel version, once its run has ended well"),
         ("output", run_output, "Bring the run's outputs into dist/output, checked"),
         ("doctor", run_doctor, "Check credentials, names and bundle before a push"),
+        ("pull-weights", run_pull_weights, "Bring the weights of a finished training, verified, and ship them"),
     ):
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run)
+        if name == "pull-weights":
+            command.set_defaults(job="training")
+        else:
+            add_job(command)
         _add_publishing(command)
         if name in ("push", "submit"):
             text = "overwrite what is not ours; push or submit once more"
             command.add_argument("--force", action="store_true", help=text)
-    push, status = commands.choices["push"], commands.choices["status"]
+    push, status, pull = (commands.choices[name] for name in ("push", "status", "pull-weights"))
+    pull.add_argument("--replace", action="store_true", help="ship these weights alone, in place of all that ship now")
+    pull.add_argument("--yes", action="store_true", help="ship without asking")
     add_job_options(push)
     push.add_argument("--submit", action="store_true", help="wait for the run and submit it when it completes")
     push.add_argument("--with-cache", type=Path, metavar="DIR", help="publish a cache too: DIR is what `cache` wrote")
@@ -45,7 +52,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_publishing(command: argparse.ArgumentParser) -> None:
-    add_job(command)
     command.add_argument("--owner", help="user or organisation on Kaggle [the credential's user]")
     for name, what in (
         ("dataset", "data set with the job's code"),
@@ -79,8 +85,8 @@ def run_push(args: argparse.Namespace) -> int:
         push(kaggle, target, args.dist, source=args.input, arguments=job_arguments(args), force=args.force)
         if args.with_cache:
             push_cache(kaggle, target.owner, args.with_cache, args.dist, force=args.force)
-        folder = target.job.folder(args.dist)
-        lines = [f"{folder / 'published.json'} says which version is which; `make status` follows the run"]
+        folder, option = target.job.folder(args.dist), target.job.make_option
+        lines = [f"{folder / 'published.json'} says which version is which; `make status{option}` follows the run"]
         status = 0
         if args.submit:
             lines, status = submit_when_complete(kaggle, target, args.dist, screen)
@@ -93,8 +99,11 @@ def run_status(args: argparse.Namespace) -> int:
     """Show data set, run and submission; exit with 0 only for success, 1 for a failure, 3 while Kaggle is at work."""
 
     def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
+        from publisher.journal import read_record
         from publisher.status import EXIT, Watcher, watch
+        from publisher.turns import follow
 
+        target = follow(kaggle, target, read_record(target.job.folder(args.dist)))
         watcher = Watcher(kaggle, target, args.dist)
         watching = sys.stdout.isatty() if args.watch is None else args.watch
         report = watch(watcher, screen) if watching else watcher.look()
@@ -119,12 +128,42 @@ def run_submit(args: argparse.Namespace) -> int:
     return _show(args, work)
 
 
+def run_pull_weights(args: argparse.Namespace) -> int:
+    """Bring the weights of a finished training into dist/trained/MODEL, verify them, and ship them as `ship` does.
+
+    Every file is held against the hash that the run recorded, the configuration against the code here, and the answers
+    to one stored window against the kernel's. Interrupted, it goes on where it stopped.
+    """
+    pulled: list[str] = []
+
+    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
+        from publisher.pull import pull_weights
+
+        answer, lines, status = pull_weights(kaggle, target, args.dist)
+        pulled.append(answer["folder"])
+        return answer, lines, status
+
+    status = _show(args, work)
+    if status or args.json:
+        return status
+    from training.commands import TRAINED, WEIGHTS, run_ship
+
+    if not args.yes and not sys.stdin.isatty():
+        name = pulled[0].removeprefix(f"{TRAINED}/")
+        print(f"to put it into weights/: `make ship MODEL={name}`, with REPLACE=1 in place of all that ships now")
+        return 0
+    return run_ship(argparse.Namespace(models=pulled, replace=args.replace, yes=args.yes, weights=WEIGHTS))
+
+
 def run_output(args: argparse.Namespace) -> int:
     """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
 
     def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
+        from publisher.journal import read_record
         from publisher.output import bring_output
+        from publisher.turns import follow
 
+        target = follow(kaggle, target, read_record(target.job.folder(args.dist)))
         return bring_output(kaggle, target, args.dist)
 
     return _show(args, work)

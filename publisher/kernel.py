@@ -41,16 +41,22 @@ def stamp(code: str, **about: Any) -> str:
     return f"{code}# published: {json.dumps(about, sort_keys=True)}\n"
 
 
-def is_stamped(source: str) -> bool:
-    """Whether a kernel's source is, unchanged, what this project once published."""
+def read_stamp(source: str) -> dict[str, Any] | None:
+    """Return what a kernel's source was published with; None where it is not, unchanged, of this project."""
     match = STAMP.match(source.replace("\r\n", "\n"))
     if match is None:
-        return False
+        return None
     try:
         about = json.loads(match[2])
     except ValueError:
-        return False
-    return bool(about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest())
+        return None
+    ours = about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest()
+    return dict(about) if ours else None
+
+
+def hash_source(source: str) -> str:
+    """Return the hash of a kernel's source, which Kaggle may show with other line ends than it was sent."""
+    return hashlib.sha256((source.replace("\r\n", "\n").strip() + "\n").encode()).hexdigest()
 
 
 class KernelPublisher:
@@ -64,17 +70,26 @@ class KernelPublisher:
         journal: Journal,
         record: dict[str, Any],
         arguments: dict[str, str] | None = None,
+        **about: Any,
     ) -> None:
         self.kaggle, self.target, self.journal = kaggle, target, journal
         self.metadata = fill_kernel_metadata(target)
+        if (arguments or {}).get("device") == "cpu":  # a session with a GPU would cost quota all the same
+            self.metadata |= {"enable_gpu": False, "machine_shape": ""}
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
-        self.text = stamp(target.job.read_code(arguments), tree_sha256=tree_sha256, settings_sha256=settings)
-        self.sha256 = hashlib.sha256(self.text.encode()).hexdigest()
+        code = target.job.read_code(arguments)
+        self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
+        self.sha256 = hash_source(self.text)
         known = record.get("kernel", {}) if record.get("kernel", {}).get("ref") == target.kernel_ref else {}
         self.recorded = int(known.get("version", 0))
         """The version that we last pushed."""
         self.same = known.get("sha256") == self.sha256
         """Whether it was this very code with these settings."""
+
+    def is_there(self) -> bool:
+        """Whether the latest version, as recorded or as Kaggle shows it, is what would be pushed."""
+        state = self._state()
+        return self.same or (state is not None and self._is_ours(state))
 
     def write(self, folder: Path) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
@@ -88,7 +103,7 @@ class KernelPublisher:
     def refuse_foreign(self, *, force: bool) -> None:
         """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
         state = self._state()
-        if force or state is None or is_stamped(state.source) or (state.version and state.version == self.recorded):
+        if force or state is None or read_stamp(state.source) or (state.version and state.version == self.recorded):
             return
         if not state.source:
             self.kaggle.say(f"note: Kaggle does not show the source of {self.target.kernel_ref}: taking it for ours")
@@ -129,7 +144,7 @@ class KernelPublisher:
 
     def _is_ours(self, state: KernelState) -> bool:
         """Whether a version has our code and settings, and lacks none of its sources as far as Kaggle names them."""
-        return state.source.replace("\r\n", "\n").strip() == self.text.strip() and all(
+        return hash_source(state.source) == self.sha256 and all(
             source.lower() in " ".join(state.sources[kind])
             for kind in SOURCES
             if kind in state.sources
@@ -142,7 +157,13 @@ class KernelPublisher:
         return state.version if state is not None and newer else None
 
     def _save(self, folder: Path, before: int) -> int:
-        saved = self.kaggle.save_kernel(folder)
+        rules = f"the competition's rules are at https://www.kaggle.com/competitions/{self.target.competition}/rules"
+        try:
+            saved = self.kaggle.save_kernel(folder)
+        except ServiceError as error:
+            if error.status != 403:
+                raise
+            raise ServiceError(error.doing, error.said, f"{error.todo}; {rules}", status=403) from None
         doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
         if saved.error:
             todo = "Nothing was submitted; fix it and run the same command again"
@@ -160,8 +181,8 @@ class KernelPublisher:
                 doing,
                 f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
                 f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
-                "a competition's rules and a model's licence must be accepted, a kernel must have run. Then run the "
-                "same command again",
+                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. "
+                "Then run the same command again",
                 status=400,
             )
         if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():

@@ -1,30 +1,26 @@
 """Brings the outputs of the exact pushed version into `dist/output`, every file checked before it gets its name.
 
-Files come into a folder of their own first, where an interrupted download goes on, and
-replace the earlier outputs only when all of them are there.
+Files come into a folder of their own first, where an interrupted download goes on, and replace the earlier outputs only
+when all of them are there.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import requests
 from tqdm import tqdm
 
 from kernel.submission import read_submission
 from kernel.table import read_ids
+from publisher.download import UNCHECKED, fetch, is_safe
 from publisher.journal import read_record, recorded_version
 from publisher.run import describe_end, judge_run
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError, explain, explain_response, strip_controls
+from publisher.service.faults import strip_controls
 from publisher.service.sign_in import open_session
 from publisher.target import Target
-
-UNCHECKED = ".unchecked"
-RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
 def bring_output(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, Any], list[str], int]:
@@ -83,49 +79,7 @@ def _download(kaggle: Kaggle, target: Target, version: int, folder: Path, left: 
                 names.add(name.casefold())
                 path = folder / (name + (UNCHECKED if name == leaves else ""))
                 if not path.is_file():
-                    _fetch(kaggle, session, name, url, path)
-
-
-def is_safe(name: str, kernel_slug: str) -> bool:
-    """Whether a name from outside stays inside the folder on every system, and is none that we write ourselves."""
-    parts = name.split("/")
-    return (
-        all(part and part not in (".", "..") and not part.endswith((" ", ".")) for part in parts)
-        and not any(RESERVED.fullmatch(part) or len(part.encode()) > 200 for part in parts)
-        and not re.search(r'[\\:*?"<>|\x00-\x1f\x7f]', name)
-        and len(name) <= 400
-        and not name.casefold().endswith((".download", UNCHECKED, ".invalid"))
-        and name.casefold() != f"{kernel_slug}.log"
-    )
-
-
-def _fetch(kaggle: Kaggle, session: requests.Session, name: str, url: str, path: Path) -> None:
-    doing = f"downloading {name}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".download")
-
-    def once() -> None:
-        try:
-            with session.get(url, stream=True, headers={"Accept-Encoding": "identity"}) as answer:
-                if answer.status_code != 200:
-                    raise explain_response(doing, answer, "", kaggle.redact)
-                size = 0
-                with partial.open("wb") as file:
-                    for piece in answer.iter_content(1 << 20):
-                        size += file.write(piece)
-        except requests.RequestException as error:
-            raise explain(doing, error, "", kaggle.redact) from None
-        wanted = answer.headers.get("Content-Length")
-        if wanted is not None and "Content-Encoding" not in answer.headers and int(wanted) != size:
-            raise ServiceError(doing, f"{size} of {wanted} bytes came", "Run the same command again: it goes on")
-
-    try:
-        kaggle.pace.retrying(lambda error: error.transient, kaggle.say)(once)
-    except ServiceError as error:
-        said = error.said.replace("Kaggle answered", "the store answered")
-        todo = "Nothing was replaced; run the same command again: it goes on from here"
-        raise ServiceError(doing, said, todo, status=error.status) from None
-    partial.replace(path)
+                    fetch(kaggle, session, name, url, path)
 
 
 def _check_submission(path: Path, end: dict[str, Any] | None, faults: list[str]) -> int | None:

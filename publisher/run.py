@@ -55,7 +55,8 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
     if not run.pinned:
         notes.append(f"Kaggle does not tell the runs of versions apart: this is the latest, which may not be {version}")
     if run.known and run.status != "COMPLETE":
-        fault = f"the run ended as {run.status}" + (f": {run.message}" if run.message else "")
+        said = re.findall(r"^error: (.+)$", log, re.MULTILINE)[-1:]
+        fault = ": ".join([f"the run ended as {run.status}", *filter(None, (run.message, *said))])
     elif end is None and log.strip():
         fault = (
             "Kaggle calls the run COMPLETE, and its log lacks the kernel's end marker: the script crashed on the way"
@@ -83,6 +84,9 @@ def describe_end(end: dict[str, Any] | None) -> str:
         "rows": end.get("rows"),
         "fallbacks": end.get("fallbacks"),
         "seconds": end.get("seconds"),
+        "epochs": f"{end['epochs']} of {end.get('of_epochs')}" if "epochs" in end else None,
+        "kl": ", ".join(f"fold {fold} {kl:.3f}" for fold, kl in (end.get("kl") or {}).items()) or None,
+        "error": end.get("error"),
         "models": ", ".join(map(str, names)) if names else None,
         "bundle": str(end.get("tree_sha256", ""))[:16] or None,
     }

@@ -84,7 +84,7 @@ class Watcher:
 
     def __init__(self, kaggle: Kaggle, target: Target, dist: Path, *, run_only: bool = False) -> None:
         self.kaggle, self.target, self.run_only = kaggle, target, run_only
-        self.record = read_record(target.job.folder(dist))
+        self.record, self.job = read_record(target.job.folder(dist)), target.job.make_option
         self.recorded = self.version = recorded_version(self.record, target)
         self._verdict: Verdict | None = None
         self._dataset: dict[str, Any] | None = None
@@ -95,7 +95,7 @@ class Watcher:
         if not self.version:
             found = self.kaggle.kernel(self.target.owner, self.target.kernel)
             if found is None:
-                report.next = f"there is no kernel {self.target.kernel_ref}; `make push` publishes it"
+                report.next = f"there is no kernel {self.target.kernel_ref}; `make push{self.job}` publishes it"
                 return report
             self.version = found.version or 1
         verdict = self._look_at_run()
@@ -116,9 +116,15 @@ class Watcher:
             report.state, report.next = WORKING, "Kaggle is at work on the run"
         elif verdict.fault:
             report.state, report.log_tail = FAILED, tail(verdict.log)
-            report.next = f"see {report.kernel['url']}; fix it, then `make push`"
+            report.next = f"see {report.kernel['url']}; fix it, then `make push{self.job}`"
+            if self.target.job.goes_on:
+                report.next += " goes on from the last run that left something"
+        elif self.target.job.goes_on:
+            report.state, report.next = COMPLETE, "`make pull-weights` brings the weights"
+            if verdict.end and not verdict.end.get("complete", True):
+                report.next = f"not all is done yet: `make push{self.job}` goes on"
         else:
-            report.state, report.next = COMPLETE, "`make output` brings its files"
+            report.state, report.next = COMPLETE, f"`make output{self.job}` brings its files"
             if self.target.job.submitted:
                 report.next += ", `make submit` submits it"
         return report

@@ -50,6 +50,8 @@ class Target:
     dataset: str
     kernel: str
     competition: str
+    after: str = ""
+    """The kernel of ours whose output is attached, for the run to go on with; empty for none."""
 
     @property
     def dataset_ref(self) -> str:
@@ -89,6 +91,8 @@ def fill_kernel_metadata(target: Target, template: dict[str, Any] | None = None)
         ]
     if target.dataset_ref not in filled["dataset_sources"]:
         filled["dataset_sources"].insert(0, target.dataset_ref)
+    if target.after:
+        filled["kernel_sources"].append(f"{target.owner}/{target.after}")
     filled["competition_sources"] = [target.competition, *filled["competition_sources"][1:]]
     # The client sends true for an `enable_internet` that is left out: both choices are always written.
     filled.setdefault("is_private", True)

@@ -60,10 +60,21 @@ class Job:
     """Whether its output is submitted to the competition."""
     options: dict[str, str] = field(default_factory=dict)
     """What the pushed file can be called with: name -> help."""
+    goes_on: bool = False
+    """Whether a run may end before all is done, for the next one to go on with what it `leaves`, a JSON file."""
+    estimate: Callable[[dict[str, str]], str] | None = None
+    """Takes what the pushed file is called with; returns what it is expected to cost, in one line for people."""
+    verify: Callable[[Path], object] | None = None
+    """Takes the folder with all that a finished run left; raises where it is damaged or does not fit the code here."""
 
     def folder(self, dist: Path) -> Path:
         """Return the job's own folder below `dist`: its data sets, its record, its outputs."""
         return dist if self.name == DEFAULT else dist / self.name
+
+    @property
+    def make_option(self) -> str:
+        """Return what a `make` command takes to be about this job."""
+        return "" if self.name == DEFAULT else f" JOB={self.name}"
 
     def read_metadata(self) -> dict[str, Any]:
         """Read the kernel's metadata as it stands in the repository."""
@@ -153,12 +164,32 @@ def build_code(folder: Path, owner: str | None) -> dict[str, Any]:
 
 
 def rehearse_training(
-    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, **options: Any
+    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, quick: bool = False, **options: Any
 ) -> Findings:
-    """Rehearse on a small training set: the given one, or a simulated one."""
+    """Rehearse on a small training set, always the same: the given one, or a simulated one."""
     from rehearsal.training import rehearse
 
     return rehearse(source, out, folders[CODE_SLUG], dist=dist, **options)
+
+
+def estimate_training(arguments: dict[str, str]) -> str:
+    """Say how many runs and GPU hours a training will take."""
+    from training.estimate import estimate
+
+    return estimate(
+        arguments.get("model", "scalogram_b2"),
+        arguments.get("set", "").split(),
+        arguments.get("fold", "all"),
+        float(arguments.get("hours", 11)),
+        device=arguments.get("device", "gpu"),
+    ).line()
+
+
+def verify_training(folder: Path) -> object:
+    """Verify all that a complete training left: hashes, configuration, shapes, answers as the kernel's."""
+    from training.session import verify_session
+
+    return verify_session(folder)
 
 
 TRAINING = Job(
@@ -175,13 +206,16 @@ TRAINING = Job(
         "device": "training: gpu, or cpu for a kernel without one [gpu]",
         "backbone": "training: imagenet, the attached model's weights, or none [imagenet]",
     },
+    goes_on=True,
+    estimate=estimate_training,
+    verify=verify_training,
 )
 
 
 def rehearse_report(
-    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, **options: Any
+    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, quick: bool = False, **options: Any
 ) -> Findings:
-    """Rehearse on a small training set: the given one, or a simulated one."""
+    """Rehearse on a small training set, always the same: the given one, or a simulated one."""
     from rehearsal.report import rehearse
 
     return rehearse(source, out, folders[CODE_SLUG], dist=dist, **options)

@@ -15,12 +15,12 @@ from rehearsal.job import Findings
 REHEARSED = "rehearsed.json"
 
 
-def describe_rehearsal(manifests: list[dict[str, Any]], code_file: Path, source: Path | None) -> dict[str, Any]:
+def describe_rehearsal(manifests: list[dict[str, Any]], code: str, source: Path | None) -> dict[str, Any]:
     """Return all that a rehearsal's outcome depends on: data sets, pushed file, input, and the packages it uses."""
     table = source / "test.csv" if source else None
     return {
         "data_sets": [manifest["tree_sha256"] for manifest in manifests],
-        "code_sha256": hashlib.sha256(code_file.read_bytes()).hexdigest(),
+        "code_sha256": hashlib.sha256(code.encode()).hexdigest(),
         "input_sha256": hashlib.sha256(table.read_bytes()).hexdigest() if table and table.is_file() else str(source),
         "versions": {"python": platform.python_version(), **manifests[0].get("versions", {})},
     }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
-from scipy.special import logsumexp, softmax
+from scipy.special import entr, logsumexp, rel_entr, softmax
 from tqdm import tqdm
 
 from kernel.constants import VOTES
@@ -28,7 +28,7 @@ from simulator.voters import RATERS, VOTES_PER_ROW, cast_votes, draw_raters, loa
 POPULATIONS: tuple[Population, Population] = ("few", "many")
 FIGURES = {"few": "votes_lt_10", "many": "votes_ge_10"}
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-CANDIDATES, SIZE, VOTINGS = 26_000, 16_384, 90
+CANDIDATES, SIZE, VOTINGS, ROUNDS = 26_000, 16_384, 60, 3
 WITHIN, SLACK = 0.015, 1e-3
 """How near the expected figures shall be to the published ones, and the cost of multipliers, lest they follow noise."""
 REPORTED = 10_000
@@ -46,7 +46,7 @@ def describe_votes(votes: np.ndarray) -> Figures:
         "co_vote": np.array([shares[g].mean(axis=0) for g in groups]),
         "unanimous_share_by_class": np.array([(top[g] > 0.999).mean() for g in groups]),
         "top_share_quantiles_by_class": np.array([np.quantile(top[g], QUANTILES) for g in groups]),
-        "mean_entropy_nats": np.array(_entropy(shares).mean()),
+        "mean_entropy_nats": np.array(entr(shares).sum(axis=1).mean()),
         "mean_soft_label": shares.mean(axis=0),
     }
 
@@ -116,14 +116,15 @@ def choose_library(
     rng = np.random.default_rng(7)
     panels = propose_panels(rng, measured, population)
     _, near = KDTree(planned).query(planned, k=8)
-    features: Any = 0.0
-    total = np.zeros((len(planned), 6))
-    for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
-        other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
-        votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
-        features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
-    weights = _balance(features)
-    print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
+    weights = np.full(len(planned), 1 / len(planned))
+    for _ in range(ROUNDS):  # what the first weights took for a window's own and was luck, the next ones set right
+        features, total = np.zeros(1, dtype=np.float32), np.zeros((len(planned), 6))
+        for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
+            other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
+            votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
+            features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
+        weights = _balance(features, weights)
+        print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
     order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))  # evenly over classes and certainty
     places = (np.arange(SIZE) + rng.random()) / SIZE
     drawn = order[np.minimum(np.searchsorted(np.cumsum(weights[order]), places), len(order) - 1)]
@@ -133,11 +134,11 @@ def choose_library(
     }
 
 
-def _balance(features: np.ndarray) -> np.ndarray:
-    """Return weights (n,), the nearest to equal, under which no feature (n, k) has a mean above WITHIN."""
+def _balance(features: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Return weights (n,), the nearest to `base`, under which no feature (n, k) has a mean above WITHIN."""
 
     def dual(at: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = -(features @ at)
+        logits = np.log(base) - features @ at
         weights = softmax(logits)
         value = logsumexp(logits) + WITHIN * at.sum() + SLACK * at @ at / 2
         return float(value), WITHIN - weights @ features + SLACK * at
@@ -145,7 +146,7 @@ def _balance(features: np.ndarray) -> np.ndarray:
     start = np.zeros(features.shape[1])
     options = {"maxiter": 2000, "maxfun": 4000}
     found = minimize(dual, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start), options=options)
-    weights = softmax(-(features @ found.x))
+    weights = softmax(np.log(base) - features @ found.x)
     print(f"{found.message}; furthest {np.max(weights @ features):.3f}, {np.sum(weights @ features > 2 * WITHIN)} far")
     return weights
 
@@ -164,17 +165,13 @@ def _features(votes: np.ndarray, target: Figures) -> np.ndarray:
             one_sided.append(mine * ((top < 0.91 * value) - u + 0.01 + WITHIN))  # too many of too low a share
             if value < 0.9:
                 one_sided.append(mine * (u + 0.01 + WITHIN - (top <= 1.09 * value)))
-    columns.append(_entropy(shares) / target["mean_entropy_nats"] - 1)
+    columns.append(entr(shares).sum(axis=1) / target["mean_entropy_nats"] - 1)
     columns.extend(shares[:, j] / target["mean_soft_label"][j] - 1 for j in range(6))
     size, rows = votes.sum(axis=1), np.array(VOTES_PER_ROW)
     rows = rows * (np.arange(1, len(rows) + 1) >= 10 if size[0] >= 10 else np.arange(1, len(rows) + 1) < 10)
     columns.extend((size == k + 1) / (n / rows.sum()) - 1 for k, n in enumerate(rows) if n > 0.03 * rows.sum())
     both = np.stack(columns, axis=1)
     return np.concatenate([both, -both, np.stack(one_sided, axis=1)], axis=1).astype(np.float32)
-
-
-def _entropy(shares: np.ndarray) -> np.ndarray:
-    return -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
 
 
 def vote_anew(population: Population, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -206,12 +203,9 @@ def report(path: Path, size: int) -> None:
     for name in POPULATIONS:
         votes, expected = vote_anew(name, size, seed=20_260)
         held, far = count_held(read_figures(path, name), votes)
-        shares, expected = votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)
-        divergence = (shares * np.log(np.where(shares > 0, shares, 1) / np.where(shares > 0, expected, 1))).sum(axis=1)
-        print(
-            f"{name}: {held} of {held + len(far)} on {size} windows rendered anew; "
-            f"KL from expected {divergence.mean():.3f}"
-        )
+        divergence = rel_entr(votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)).sum(axis=1).mean()
+        print(f"{name}: {held} of {held + len(far)} figures hold on {size} windows rendered anew;", end=" ")
+        print(f"KL of votes from expected {divergence:.3f}")
         for figure, real, simulated in far:
             print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")
 

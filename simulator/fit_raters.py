@@ -172,7 +172,7 @@ def own_confusions(n_raters: int, points: int, alike: bool) -> tuple[np.ndarray,
     def update(found: np.ndarray, step: int) -> np.ndarray:
         n = found.reshape(n_raters, 6, points)
         common = n.sum(axis=0) + 0.5
-        n = 5 * common / common.sum(axis=0) + (common if alike else n)
+        n = 5 * common / common.sum(axis=0) + (np.broadcast_to(common, n.shape) if alike else n)
         return np.log(n / n.sum(axis=1, keepdims=True)).reshape(-1, points)
 
     return np.tile(np.log(start), (n_raters, 1)), update

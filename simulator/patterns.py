@@ -49,7 +49,7 @@ def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tup
 def draw_course(
     rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw where a pattern is on, how far it has evolved, how its pace wanders, its rate in hertz: (n_times,) each."""
+    """Draw where a pattern is on, how far it evolved, how its pace wanders, and its rate in hertz: (n_times,) each."""
     on = _draw_runs(rng, plan, n_times, centre)
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties

@@ -70,6 +70,8 @@ class KernelVersion:
     polls: int = 0
     outputs: dict[str, bytes] | None = None
     log: str = ""
+    status: str = ""
+    """How its run ended, where it was executed."""
 
 
 @dataclass
@@ -105,8 +107,11 @@ class Kaggle:
         self.run_status = "COMPLETE"
         self.failure = ""
         self.run_log: Callable[[KernelVersion], str] = end_log
+        self.execute: Callable[[str, KernelVersion], None] | None = None  # runs what is pushed, instead of playing it
+        self.judge: Callable[[bytes], str] | None = None  # scores what is submitted
         self.run_outputs: Callable[[KernelVersion], dict[str, bytes]] = submission_output
         self.page_size = 100
+        self.ranges = True  # whether the store gives a part of a file
         self.save_answer: dict[str, Any] = {}
         self.score_polls = 1
         self.score: dict[str, Any] = {"status": "COMPLETE", "publicScore": "0.31", "privateScore": "0.35"}
@@ -256,7 +261,11 @@ class Kaggle:
         if kind == "dataset":
             return Response(self.datasets["/".join(rest[:2])].versions[int(rest[2]) - 1].files["/".join(rest[3:])])
         outputs = self.kernels["/".join(rest[:2])][int(rest[2]) - 1].outputs or {}
-        return Response(list(outputs.values())[int(rest[3])])
+        content = list(outputs.values())[int(rest[3])]
+        answer = Response(content)
+        if self.ranges:
+            answer.make_conditional(request.environ, accept_ranges=True, complete_length=len(content))
+        return answer
 
     # the service
 
@@ -411,6 +420,8 @@ class Kaggle:
             asked[key] = [source for source in asked.get(key, []) if source not in refused]
         versions = self.kernels.setdefault(ref, [])
         versions.append(KernelVersion(asked))
+        if self.execute:
+            threading.Thread(target=self.execute, args=(ref, versions[-1]), daemon=True).start()
         self.lags[ref] = self.lag
         answer = {
             "ref": f"/{ref}",
@@ -436,6 +447,8 @@ class Kaggle:
         if run is None:
             return refuse(404, "Not found")
         run.polls += 1
+        if self.execute:
+            return reply({"status": run.status or "RUNNING"})
         if run.polls <= self.run_polls:
             return reply({"status": "QUEUED" if run.polls == 1 else "RUNNING"})
         if run.outputs is None:
@@ -478,7 +491,12 @@ class Kaggle:
             "date": "2026-01-01T00:00:00Z",
         }
         item.polls += 1
-        return {**about, **({"status": "PENDING"} if item.polls <= self.score_polls else self.score)}
+        score = self.score
+        if self.judge:
+            ref = f"{item.request['kernelOwner']}/{item.request['kernelSlug']}"
+            outputs = self.kernels[ref][item.request["kernelVersion"] - 1].outputs or {}
+            score = {"status": "COMPLETE", "publicScore": self.judge(outputs[item.request["fileName"]])}
+        return {**about, **({"status": "PENDING"} if item.polls <= self.score_polls else score)}
 
     def do_GetSubmission(self, asked: dict[str, Any]) -> Response:
         return reply(self._submission(asked["ref"] - 1001))

@@ -26,7 +26,7 @@ def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
     values = write_cache(root / "scalogram")
     result = desk.run("push", "--with-cache", str(root))
     assert result.status == 0, result.text
-    assert "stored inputs" in result.text
+    assert f"data set {CACHE} version 1: created" in result.text
     published = desk.server.datasets[CACHE]
     assert published.private
     assert DATASET in desk.server.datasets
@@ -40,7 +40,7 @@ def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
 
     again = desk.run("push", "--with-cache", str(root))
     assert again.status == 0, again.text
-    assert f"stored inputs {CACHE} version 1: unchanged" in again.text
+    assert f"data set {CACHE} version 1: unchanged" in again.text
     assert len(published.versions) == 1
     assert not (desk.dist / "cache" / "upload").exists()
 

@@ -20,9 +20,8 @@ from kernel.scalogram import ScalogramConfig
 from kernel.table import read_patterns
 from tests.conftest import make_eeg, write_recording
 from tests.test_cache_build import write_data
-from training.augmentation import AUGMENTATIONS, augment
+from training.augmentation import AUGMENTATIONS, ON_INPUTS, augment, augment_inputs
 from training.batches import FixedBatches, TrainingBatches
-from training.cached import ON_INPUTS, augment_inputs
 from training.recipe import Recipe, Stage, read_recipe, recipe_names
 from training.windows import FolderWindows, find_caches, read_folder
 
@@ -56,7 +55,7 @@ def test_reversed_inputs_are_those_of_reversed_channels_a_frame_off(config: Inpu
 
 
 def test_every_augmentation_is_known_to_need_channels_or_not() -> None:
-    assert AUGMENTATIONS.keys() - ON_INPUTS.keys() == {"crop_and_concatenate", "mixup", "band_stop", "noise"}
+    assert AUGMENTATIONS.keys() - ON_INPUTS.keys() == {"crop_and_concatenate", "mixup", "band_stop", "noise", "short"}
 
 
 @pytest.fixture(scope="module")

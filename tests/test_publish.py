@@ -23,8 +23,8 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from dataset_builder.metadata import dataset_metadata, find_dataset_faults, make_slug, make_title
-from publisher.kernel import is_stamped, stamp
-from publisher.output import is_safe
+from publisher.download import is_safe
+from publisher.kernel import read_stamp, stamp
 from publisher.run import decode_log, find_marker
 from publisher.target import aim, fill_kernel_metadata, find_kernel_faults
 from publisher.upload import pack
@@ -474,11 +474,11 @@ def test_metadata_that_break_a_rule_are_named(change: dict[str, object], word: s
 
 def test_a_stamp_holds_for_the_unchanged_code_alone() -> None:
     text = stamp("print(1)\r\nprint(2)\n\n", tree_sha256="abc")
-    assert is_stamped(text)
-    assert is_stamped(text.replace("\n", "\r\n"))
-    assert is_stamped(text.rstrip())
-    assert not is_stamped(text.replace("print(2)", "print(3)"))
-    assert not is_stamped("print(1)\n")
+    assert read_stamp(text)
+    assert read_stamp(text.replace("\n", "\r\n"))
+    assert read_stamp(text.rstrip())
+    assert not read_stamp(text.replace("print(2)", "print(3)"))
+    assert not read_stamp("print(1)\n")
 
 
 def test_logs_are_read_whole_cut_off_and_raw() -> None:

@@ -303,8 +303,7 @@ def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
         def to_json(self):
             return {"rows": 3}
 
-    code, source = tmp_path / "main.py", tmp_path / "hidden"
-    code.write_text("pass")
+    code, source = "pass", tmp_path / "hidden"
     source.mkdir()
     (source / "test.csv").write_text("eeg_id\n1\n")
     manifests = [{"tree_sha256": "a", "versions": {"numpy": "2"}}]
@@ -316,11 +315,9 @@ def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
     assert known["found"] == {"rows": 3}
     (source / "test.csv").write_text("eeg_id\n2\n")
     assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is None, "another input"
-    code.write_text("pass # other")
     others = [manifests, [{"tree_sha256": "b", "versions": {"numpy": "2"}}], [{"tree_sha256": "a", "versions": {}}]]
     (source / "test.csv").write_text("eeg_id\n1\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(others[0], code, source)) is None, "another pushed file"
-    code.write_text("pass")
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, "other", source)) is None, "another pushed file"
     for manifest in others[1:]:
         assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None
     assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is not None

@@ -24,16 +24,15 @@ from kernel.recording import build_channels, read_channels
 from kernel.table import read_patterns
 from simulator.dataset import write_data_set
 from training.augmentation import AUGMENTATIONS
-from training.batches import TrainingBatches, smooth
+from training.batches import TrainingBatches, predict_windows, smooth
 from training.commands import FIELDS
 from training.cross_validation import train_model
 from training.drawn import DrawnWindows, draw_windows, open_pool, simulate
-from training.fitting import fit_fold, predict_windows
-from training.folds import assign_folds
+from training.fitting import Watch, fit_fold
+from training.folds import assign_folds, choose_folds
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage, read_recipe, recipe_names
 from training.state import Progress
-from training.watch import TimedBatches, Watch
 from training.windows import FolderWindows, read_folder
 
 ROOT = Path(__file__).parents[1]
@@ -140,7 +139,7 @@ def test_a_cache_that_is_named_must_exist(folder, tmp_path, capsys):
 
 
 def test_the_device_waits_from_a_batchs_end_until_the_next_is_ready():
-    batches = TimedBatches(DrawnWindows(draw, 12, "a test"), TINY.inputs, RECIPE, STAGES[0], 0)
+    batches = TrainingBatches(DrawnWindows(draw, 12, "a test"), TINY.inputs, RECIPE, STAGES[0], 0)
     before = time.monotonic()
     assert batches[1][1].shape == (4, 6)
     assert before < batches.ready[1] < time.monotonic()
@@ -304,6 +303,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path, whole, epoch):
+    """Bit by bit: on one machine and with one number of threads the operations are the same ones in the same order."""
     training, validation = SOURCES
     with pytest.raises(BaseException, match=r".*"):  # Keras wraps what a data thread raises
         fit_fold(TINY, RECIPE, Interrupted(training, epoch), validation, tmp_path)
@@ -355,13 +355,15 @@ def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):
         assert kl_per_row(shares, found).mean() == pytest.approx(metrics["folds"][str(fold)]["kl"], abs=0.02)
 
     # A second run finds everything done; another recipe is not mixed in.
-    before = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns
+    before, folds = (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns, (tmp_path / "folds.csv").read_bytes()
+    (tmp_path / "folds.csv").unlink()
     train_model(config, recipe, read_folder(folder), [0, 1], tmp_path)
     assert (tmp_path / "fold_0.weights.h5").stat().st_mtime_ns == before
+    assert (tmp_path / "folds.csv").read_bytes() == folds
     with pytest.raises(ValueError, match="folds trained with other values of batch_size"):
         train_model(config, replace(recipe, batch_size=2), read_folder(folder), [0], tmp_path)
     with pytest.raises(ValueError, match="folds 0 to 1"):
-        train_model(config, recipe, read_folder(folder), [2], tmp_path)
+        choose_folds("2", recipe.folds)
 
 
 def test_windows_drawn_on_the_fly_train_too(tmp_path):
@@ -381,7 +383,7 @@ import numpy as np
 from pathlib import Path
 sys.path.insert(0, "tests")
 from test_training import DrawnWindows, RECIPE, TINY, draw, fit_fold, weights_of
-from training.devices import spread_over_devices
+from training.fitting import spread_over_devices
 with spread_over_devices()():
     assert tf.distribute.get_strategy().num_replicas_in_sync == count
 options = {**TINY.options, "dropout": 0.0}  # the devices would draw different units to drop

@@ -8,8 +8,7 @@ import pytest
 
 from kernel.constants import CLASS_NAMES, VOTES
 from kernel.model import ModelConfig, calibrate
-from training.blending import fit_blend
-from training.calibration import fit_calibration
+from training.blending import fit_blend, fit_calibration
 from training.evaluation import (
     PREDICTED,
     describe,

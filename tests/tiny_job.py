@@ -81,8 +81,10 @@ def main(root: Path, argv: list[str]) -> int:
     """Run one command."""
     import build
     from tests.second_job import enter_second_job
+    from tests.tiny_training import enter_training
 
     enter_job(root)
+    enter_training(root)
     enter_second_job(root)
     return build.main(argv)
 

@@ -1,9 +1,10 @@
-"""An epoch as batches of network inputs, smoothed vote shares and weights."""
+"""Windows as batches of network inputs: an epoch to train on with smoothed vote shares and weights, or to predict."""
 
 from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 
 from kernel.constants import PRIOR
 from kernel.inputs import InputConfig, build_input
-from training.augmentation import augment, choose
-from training.cached import augment_inputs
+from kernel.model import ModelConfig
+from training.augmentation import augment, augment_inputs, choose
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
 
@@ -35,6 +36,8 @@ class TrainingBatches(keras.utils.PyDataset):
         super().__init__(workers=THREADS, max_queue_size=4)
         self.source, self.inputs, self.recipe, self.stage, self.epoch = source, inputs, recipe, stage, epoch
         self.order = source.order(np.random.default_rng([recipe.seed, epoch]))[: stage.windows]
+        self.ready: dict[int, float] = {}
+        """When each batch was ready."""
 
     def __len__(self) -> int:
         return len(self.order) // self.recipe.batch_size
@@ -44,7 +47,9 @@ class TrainingBatches(keras.utils.PyDataset):
         size = self.recipe.batch_size
         windows = [self._read(place) for place in range(index * size, (index + 1) * size)]
         shares, weights = (np.array([w[i] for w in windows], np.float32) for i in (1, 2))
-        return _stack([window[0] for window in windows]), shares, weights
+        batch = _stack([window[0] for window in windows]), shares, weights
+        self.ready[index] = time.monotonic()
+        return batch
 
     def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray, float]:
         """Return the inputs, the smoothed shares and the weight of one window."""
@@ -87,6 +92,23 @@ class FixedBatches(keras.utils.PyDataset):
     def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray]:
         signal, votes = self.source.read(place, 0)
         return signal if self.source.gives_inputs else [build_input(signal, one) for one in self.inputs], votes
+
+
+def predict_windows(
+    model: Any, config: ModelConfig, source: WindowSource, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict a source's windows in their order.
+
+    Returns
+    -------
+    shares : ndarray, shape (n, 6), float64
+        Of the votes.
+    probabilities : ndarray, shape (n, 6), float64
+        The network's, before calibration.
+    """
+    batches = FixedBatches(source, config.inputs, batch_size)
+    predicted = model.predict(batches, verbose=0).astype(np.float64)[: len(source)]
+    return batches.votes / batches.votes.sum(axis=1, keepdims=True), predicted / predicted.sum(axis=1, keepdims=True)
 
 
 def _stack(windows: list[list[np.ndarray]]) -> Any:

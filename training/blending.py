@@ -1,4 +1,4 @@
-"""Fits how much each model counts in the average, on out-of-fold predictions.
+"""Fits, on out-of-fold predictions, how sure a model may be, and how much each counts in the average.
 
 The blend is convex: shares of zero or more that sum to 1, found by minimising the mean KL of the mixture on rows that
 no model was trained on. That problem has one minimum, and a model that adds nothing gets zero.
@@ -7,18 +7,44 @@ no model was trained on. That problem has one minimum, and a model that adds not
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 
 from kernel.constants import VOTES
+from kernel.model import ModelConfig, calibrate
 from training.evaluation import PREDICTED
 from training.metric import EPSILON, kl_per_row
 from training.trained import TrainedModel
 
 ROUNDS = 2000
-FEWEST_ROWS = 20
-"""Shares fitted to fewer rows in common would be chance."""
+FEWEST_ROWS, FEWEST_CALIBRATED = 20, 100
+"""With fewer rows, the models' shares, or a model's calibration, would be fitted to chance."""
+
+
+def fit_calibration(shares: np.ndarray, probabilities: np.ndarray, config: ModelConfig) -> ModelConfig:
+    """Choose the temperature and the prior's share with the lowest mean divergence, rounded to hundredths.
+
+    Parameters
+    ----------
+    shares, probabilities : ndarray, shape (n, 6), float
+        Votes' shares, and the network's answers by folds that did not see the rows. With fewer than 100 rows the
+        configuration stays as it is.
+    config : ModelConfig
+        The model's.
+    """
+    if len(shares) < FEWEST_CALIBRATED:
+        return config
+
+    def loss(numbers: np.ndarray) -> float:
+        changed = replace(config, temperature=float(numbers[0]), prior_share=float(numbers[1]))
+        return float(kl_per_row(shares, calibrate(probabilities, changed)).mean())
+
+    bounds = [(0.5, 4.0), (0.0, 0.5)]
+    found = scipy.optimize.minimize(loss, [1.0, 0.02], method="Nelder-Mead", bounds=bounds).x.round(2)
+    return replace(config, temperature=float(found[0]), prior_share=float(found[1]))
 
 
 def fit_blend(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -51,19 +77,9 @@ def fit_blend(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 def find_common_rows(models: list[TrainedModel]) -> tuple[np.ndarray, np.ndarray]:
-    """Find the rows that all models have predicted out of fold.
+    """Return the votes' shares (n, 6), and the calibrated predictions (n_models, n, 6), of the rows that all have.
 
-    Returns
-    -------
-    shares : ndarray, shape (n, 6), float64
-        Of the votes.
-    predictions : ndarray, shape (n_models, n, 6), float64
-        Calibrated.
-
-    Raises
-    ------
-    ValueError
-        If there are too few: the models were trained on different data and cannot be compared.
+    Where they are too few, the models were trained on different data and cannot be compared: a ValueError.
     """
     # A recording may be there once per vote pattern: the votes tell which row is which.
     tables = [model.out_of_fold.set_index(["eeg_id", *VOTES])[list(PREDICTED)] for model in models]

@@ -19,7 +19,7 @@ FIELDS = """fields for --set, a value is JSON:
   recipe.stages.N.FIELD   name, epochs, learning_rate, min_votes, min_top_share, weight_by_votes, windows
   recipe.augmentation.NAME=PROBABILITY
                           crop_and_concatenate, mixup, mirror, time_reversal, sign, gain, band_stop, noise,
-                          channel_dropout
+                          channel_dropout, short
   model.FIELD             network, inputs, options, temperature, prior_share
   model.inputs.N.FIELD, model.options.FIELD
                           of the input and the network: a wrong name lists what there is"""
@@ -72,7 +72,6 @@ def add_commands(commands: Any) -> None:
     command.add_argument(
         "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
     )
-    command.add_argument("--picture", type=Path, help="write a reliability diagram here [dist/evaluation/MODEL.png]")
     command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
 
     command = commands.add_parser("ship", help="Put trained models into weights/: verified, blended, nothing lost")
@@ -133,7 +132,8 @@ def run_train(args: argparse.Namespace) -> int:
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model on recordings with votes: KL with an interval, by class, confusion, reliability.
 
-    What a model was trained on is answered out of fold: by the fold that did not see the patient. Several folders are
+    What a model was trained on is answered out of fold: by the fold that did not see the patient; a model that does not
+    say which patients its folds have seen is answered by all of them, with a warning. Several folders are
     pooled, and scored one by one too. Intervals are of a bootstrap by patient. The two halves of --halves have the same
     share of each class and no patient in common; the same folders always give the same halves.
     """
@@ -151,7 +151,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     for title, part in cut_parts(table, args.halves):
         print(f"{title}:")
         print_summary(describe_table(part), confusion=False)
-    picture = args.picture or ROOT / "dist" / "evaluation" / f"{args.model}.png"
+    picture = ROOT / "dist" / "evaluation" / f"{args.model}.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_reliability(summary, picture)
     print(f"reliability diagram: {picture}")

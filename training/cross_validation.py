@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from kernel.constants import VOTES
-from kernel.model import ModelConfig, calibrate, read_model_config, write_config, write_weights
+from kernel.model import ModelConfig, calibrate, load_model, read_model_config, write_config, write_weights
+from training.batches import predict_windows
+from training.blending import fit_calibration
 from training.budget import Budget
-from training.calibration import fit_calibration
 from training.evaluation import PREDICTED, describe_table, write_curves
-from training.fitting import fit_fold, load_best, predict_windows
-from training.folds import assign_folds
+from training.fitting import fit_fold
 from training.recipe import Recipe
 from training.state import BEST, Progress, read_progress
 from training.trained import (
@@ -33,7 +33,7 @@ from training.trained import (
     write_metrics,
     write_out_of_fold,
 )
-from training.windows import FolderWindows, WindowSource
+from training.windows import WindowSource
 
 
 def train_model(
@@ -51,24 +51,15 @@ def train_model(
     """Train some folds of a model and return the content of `metrics.json`.
 
     `start_from` is a folder with the same model's folds, or one weights file; `backbone` a local file for the
-    EfficientNet inside; `budget` the time that all of it may take; `label` what the log calls it [the folder].
-
-    Raises
-    ------
-    ValueError
-        If the folder holds folds of another configuration or recipe, or a fold's number is out of range.
-    OutOfTime
-        If the budget says so.
+    EfficientNet inside; `budget` the time that all of it may take, which ends in OutOfTime; `label` what the log calls
+    it [the folder]. A folder that holds folds of another configuration or recipe is a ValueError.
     """
-    wrong = [fold for fold in folds if not 0 <= fold < recipe.folds]
-    if wrong:
-        raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {recipe.folds - 1}")
     out.mkdir(parents=True, exist_ok=True)
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    if isinstance(data, FolderWindows):  # of windows that were drawn each is a patient of its own
-        write_folds(data.patterns, assign_folds(data.patterns, recipe.folds, recipe.seed), out)
+    if (assigned := data.assign_folds(recipe)) is not None:
+        write_folds(assigned, out)
     for fold in folds:
         weights = out / f"fold_{fold}.weights.h5"
         if weights.is_file() and is_finished(metrics, fold):
@@ -78,10 +69,9 @@ def train_model(
         split = data.split(fold, recipe)
         state = out / UNFINISHED / f"fold_{fold}"
         first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
-        seeded = replace(recipe, seed=recipe.seed + fold)
-        model, progress = fit_fold(
+        fitted = fit_fold(
             config,
-            seeded,
+            replace(recipe, seed=recipe.seed + fold),
             *split[:2],
             state,
             start_from=first,
@@ -89,7 +79,7 @@ def train_model(
             label=f"{label or out.name} fold {fold}",
             budget=budget,
         )
-        _keep_fold(out, config, recipe, metrics, fold, split, (model, progress), time.monotonic() - started)
+        _keep_fold(out, config, recipe, metrics, fold, split, fitted, time.monotonic() - started)
     return metrics
 
 
@@ -107,7 +97,7 @@ def keep_unfinished(config: ModelConfig, recipe: Recipe, data: WindowSource, out
         if len(known.get("history", ())) == len(progress.history):
             continue  # the run before kept it, and this one did not get further
         split = data.split(fold, recipe)
-        _keep_fold(out, config, recipe, metrics, fold, split, (load_best(config, state), progress), 0.0)
+        _keep_fold(out, config, recipe, metrics, fold, split, (load_model(config, state / BEST), progress), 0.0)
     return metrics
 
 
@@ -133,10 +123,17 @@ def _keep_fold(
     write_weights(model, weights)
     shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
     write_out_of_fold(out, rows, fold, shares, probabilities)
-    described = _describe_fold(progress, len(training), len(rows), seconds)
-    unfinished = progress.total < count_epochs(recipe)
-    mark = {"unfinished": True} if unfinished else {}
-    metrics["folds"][str(fold)] = {**described, "sha256": hash_file(weights), **mark}
+    kls, unfinished = [entry["kl"] for entry in progress.history], progress.total < count_epochs(recipe)
+    metrics["folds"][str(fold)] = {
+        "kl": min(kls),
+        "best_epoch": kls.index(min(kls)) + 1,
+        "training_windows": len(training),
+        "validation_windows": len(rows),
+        "seconds": round(seconds),
+        "history": progress.history,
+        "sha256": hash_file(weights),
+        **({"unfinished": True} if unfinished else {}),
+    }
     _finish(out, config, metrics)
     state = out / UNFINISHED / f"fold_{fold}"
     if not unfinished:
@@ -148,18 +145,6 @@ def _keep_fold(
 def count_epochs(recipe: Recipe) -> int:
     """Return the epochs of all stages of one fold."""
     return sum(stage.epochs for stage in recipe.stages)
-
-
-def _describe_fold(progress: Progress, n_training: int, n_validation: int, seconds: float) -> dict[str, Any]:
-    best = min(range(len(progress.history)), key=lambda i: progress.history[i]["kl"])
-    return {
-        "kl": progress.history[best]["kl"],
-        "best_epoch": best + 1,
-        "training_windows": n_training,
-        "validation_windows": n_validation,
-        "seconds": round(seconds),
-        "history": progress.history,
-    }
 
 
 def _finish(out: Path, config: ModelConfig, metrics: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from kernel.recording import build_channels
 from kernel.table import MANY_VOTES
 from simulator.generate import simulate_window
 from training.recipe import Recipe, Stage
+from training.trained import DRAWN
 
 Draw = Callable[[int, bool], tuple[np.ndarray, np.ndarray]]
 """(number, many votes only) -> electrodes (20, 10000), float32, microvolts with NaN in gaps, and votes (6,)."""
@@ -63,7 +64,7 @@ class DrawnWindows:
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
-        return f"{self.windows} windows an epoch, drawn from {self.name}"
+        return f"{self.windows} windows an epoch, {DRAWN} {self.name}"
 
     def __len__(self) -> int:
         return self.windows
@@ -101,8 +102,11 @@ class DrawnWindows:
             )
         return replace(self, many=stage.min_votes >= MANY_VOTES)
 
+    def assign_folds(self, recipe: Recipe) -> None:
+        """Return None: every window is a patient of its own."""
+
     def split(self, fold: int, recipe: Recipe) -> tuple[DrawnWindows, DrawnWindows, pd.DataFrame]:
-        """Give each fold windows of its own, to train on and to validate on; every window is a patient of its own."""
+        """Give each fold windows of its own, to train on and to validate on."""
         n_validation = recipe.validation_windows or max(recipe.batch_size, self.windows // recipe.folds)
         first = VALIDATION_START + fold * n_validation
         training = replace(self, first=fold * (VALIDATION_START // recipe.folds))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from kernel.constants import CLASS_NAMES, VOTES
 from training.metric import kl_per_row
@@ -79,16 +79,11 @@ def _bootstrap(kl: np.ndarray, groups: np.ndarray, resamples: int) -> np.ndarray
     return np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
 
 
-def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+def _reliability(shares: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[Any, Any]]:
     """Return, for each tenth of the scale, the mean prediction and the mean share of the votes it met."""
-    place = np.minimum((probabilities * bins).astype(int), bins - 1).ravel()
-    found = []
-    for one in range(bins):
-        inside = place == one
-        if inside.any():
-            means = float(probabilities.ravel()[inside].mean()), float(shares.ravel()[inside].mean())
-            found.append({"predicted": round(means[0], 4), "voted": round(means[1], 4), "number": int(inside.sum())})
-    return found
+    table = pd.DataFrame({"predicted": probabilities.ravel(), "voted": shares.ravel()})
+    tenths = table.groupby(np.minimum(table["predicted"] * bins // 1, bins - 1))
+    return tenths.mean().round(4).assign(number=tenths.size()).to_dict("records")
 
 
 def print_summary(summary: dict[str, Any], confusion: bool = True) -> None:
@@ -119,10 +114,8 @@ def _range(summary: dict[str, Any]) -> str:
 
 def write_reliability(summary: dict[str, Any], path: Path) -> None:
     """Draw predicted against voted shares with the number of answers behind each point, and the confusion of votes."""
-    plt = _pyplot()
-    figure, axes = plt.subplot_mosaic(
-        [["curve", "confusion"], ["counts", "confusion"]], figsize=(10, 5), height_ratios=(4, 1), layout="constrained"
-    )
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplot_mosaic([["curve", "confusion"], ["counts", "confusion"]], height_ratios=(4, 1))
     bins = summary["reliability"]
     predicted, numbers = [b["predicted"] for b in bins], [b["number"] for b in bins]
     curve, counts = axes["curve"], axes["counts"]
@@ -140,13 +133,12 @@ def write_reliability(summary: dict[str, Any], path: Path) -> None:
     axes["confusion"].set(xlabel="predicted", ylabel="voted")
     figure.colorbar(image, ax=axes["confusion"])
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def write_curves(folds: dict[str, Any], path: Path) -> None:
     """Draw loss and validation KL of each fold over the epochs; a line marks where a stage begins."""
-    plt = _pyplot()
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2)
     for fold, result in sorted(folds.items()):
         history = result["history"]
         epochs = range(1, len(history) + 1)
@@ -159,11 +151,3 @@ def write_curves(folds: dict[str, Any], path: Path) -> None:
     axes[1].set(xlabel="epoch", ylabel="validation KL")
     axes[1].legend()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def _pyplot() -> Any:
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt

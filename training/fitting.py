@@ -1,15 +1,17 @@
 """Fits one model on one fold: stages, moving average, best epoch, and a state on disk after every epoch.
 
-Interrupted at any moment and run again it goes on after the last whole epoch, to
-the same weights as if it had never stopped: the state holds every variable of the model (its dropout's seeds too) and
-of the optimizer, and windows depend on the epoch's number alone.
+Interrupted at any moment and run again it goes on after the last whole epoch, to the same weights as if it had never
+stopped: the state holds every variable of the model (its dropout's seeds too) and of the optimizer, and windows depend
+on the epoch's number alone. This is the only module of the room that knows which backend Keras has.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from kernel.model import ModelConfig, build_model, keras_array, read_weights, write_weights
-from training.batches import FixedBatches
-from training.budget import Budget
-from training.devices import compiles_fast, spread_over_devices
+from kernel.model import ModelConfig, build_model, count_gpus, keras_array, read_weights, write_weights
+from training.batches import TrainingBatches, predict_windows
+from training.budget import Budget, OutOfTime
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage
-from training.state import BEST, STATE, Progress, assign, model_variables, read_state, write_state
-from training.watch import TimedBatches, Watch
+from training.state import BEST, Progress, assign, model_variables, read_arrays, read_progress, write_state
 from training.windows import WindowSource
 
 
@@ -40,40 +40,12 @@ def fit_fold(
     label: str = "train",
     budget: Budget | None = None,
 ) -> tuple[Any, Progress]:
-    """Train one fold and return the model with its best epoch's weights.
+    """Train one fold; return the model with its best epoch's weights, a moving average, and every epoch's loss and KL.
 
-    Parameters
-    ----------
-    config : ModelConfig
-        Network, inputs and options.
-    recipe : Recipe
-        Stages and everything else.
-    training, validation : WindowSource
-        Windows to learn from, and to choose the epoch by.
-    state : Path
-        Folder for the state and the best weights so far; goes on from what lies there.
-    start_from : Path, optional
-        A weights file of the same model to start from.
-    backbone : Path, optional
-        A local file for the EfficientNet inside, see `kernel.efficientnet.read_backbone_weights`.
-    label : str
-        Names the fold in the progress bar and the log.
-    budget : Budget, optional
-        The time that the training may take.
-
-    Returns
-    -------
-    model : keras.Model
-        The moving average of the weights at the epoch with the lowest validation KL.
-    progress : Progress
-        Every epoch's loss and KL.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds the state of another recipe or model.
-    OutOfTime
-        If the budget says so; the state on disk is that of the last whole epoch.
+    It goes on from the state in the folder `state`. `start_from` is a weights file of the same model, `backbone` a
+    local file for the EfficientNet inside (`kernel.efficientnet.read_backbone_weights`), `label` the fold's name in the
+    progress bar and the log. The state of another recipe or model is a ValueError. A `budget` that ends it raises
+    OutOfTime, and leaves the state of the last whole epoch.
     """
     state.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
@@ -90,46 +62,37 @@ def fit_fold(
             read_backbone_weights(model, backbone)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    signature = json.dumps({"model": config.to_json(), "recipe": recipe.to_json()}, sort_keys=True)
-    fold = _Fold(model, config, recipe, validation, state, signature, scope, label, budget)
+    fold = _Fold(model, config, recipe, validation, state, scope, label, budget)
     return model, fold.fit(training)
 
 
-def load_best(config: ModelConfig, state: Path) -> Any:
-    """Return a model with the best weights so far of a fold under way."""
-    model = build_model(config)
-    read_weights(model, state / BEST)
-    return model
-
-
+@dataclass
 class _Fold:
     """A model, where it is kept, and the progress of its training."""
 
-    def __init__(
-        self,
-        model: Any,
-        config: ModelConfig,
-        recipe: Recipe,
-        validation: WindowSource,
-        state: Path,
-        signature: str,
-        scope: Callable[[], AbstractContextManager[object]],
-        label: str,
-        budget: Budget | None,
-    ) -> None:
-        self.model, self.config, self.recipe, self.validation = model, config, recipe, validation
-        self.state, self.best, self.signature = state / STATE, state / BEST, signature
-        self.scope, self.label, self.progress, self.budget = scope, label, Progress(), budget
+    model: Any
+    config: ModelConfig
+    recipe: Recipe
+    validation: WindowSource
+    folder: Path
+    scope: Callable[[], AbstractContextManager[object]]
+    label: str
+    budget: Budget | None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.best = self.folder / BEST
+        self.signature = json.dumps({"model": self.config.to_json(), "recipe": self.recipe.to_json()}, sort_keys=True)
 
     def fit(self, training: WindowSource) -> Progress:
-        stages = self.recipe.stages
-        saved = read_state(self.state, self.signature)
-        if saved is not None:
-            assign(model_variables(self.model), saved.model)
-            self.progress = saved.progress
-            if self.progress.epoch == stages[self.progress.stage].epochs:
+        stages, saved = self.recipe.stages, {}
+        if progress := read_progress(self.folder):
+            saved = read_arrays(self.folder, self.signature)
+            assign(model_variables(self.model), saved["model"])
+            self.progress = progress
+            if progress.epoch == stages[progress.stage].epochs:
                 # Stopped between two stages: the next one starts from the best weights, with a new optimizer.
-                self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
+                progress.stage, progress.epoch = progress.stage + 1, 0
         sources = [training.choose(stage) for stage in stages]
         steps = [self._steps(source, stage) for source, stage in zip(sources, stages, strict=True)]
         total = sum(n * stage.epochs for n, stage in zip(steps, stages, strict=True))
@@ -139,8 +102,8 @@ class _Fold:
                 if self.progress.epoch == 0 and self.best.is_file():
                     read_weights(self.model, self.best)
                 optimizer = self._compile(stage, steps[number])
-                if saved is not None and self.progress.epoch:
-                    assign(optimizer.variables, saved.optimizer)
+                if self.progress.epoch:
+                    assign(optimizer.variables, saved["optimizer"])
                 done = sum(n * s.epochs for n, s in zip(steps[:number], stages[:number], strict=True))
                 bar.update(done + self.progress.epoch * steps[number] - bar.n)
                 while self.progress.epoch < stage.epochs:
@@ -173,10 +136,10 @@ class _Fold:
 
     def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
         progress = self.progress
-        batches = TimedBatches(source, self.config.inputs, self.recipe, stage, progress.total)
-        watch = Watch(bar, progress, batches, self.budget)
+        batches = TrainingBatches(source, self.config.inputs, self.recipe, stage, progress.total)
+        windows, watch = len(batches) * self.recipe.batch_size, Watch(bar, progress, batches, self.budget)
         if self.budget:
-            self.budget.begin_epoch(len(batches) * self.recipe.batch_size)
+            self.budget.begin_epoch(windows)
         fitted = self.model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
         if watch.stopped:
             raise watch.stopped
@@ -184,31 +147,59 @@ class _Fold:
         if not np.isfinite(loss):
             raise ValueError(
                 f"the loss became {loss} in epoch {progress.total + 1}: lower the learning rate of stage "
-                f"{stage.name!r}, or use precision float32; remove {self.state} to start again"
+                f"{stage.name!r}, or use precision float32; remove {self.folder} to start again"
             )
         with _averaged(self.model, optimizer if self.recipe.ema_momentum else None):
-            kl = float(
-                kl_per_row(*predict_windows(self.model, self.config, self.validation, self.recipe.batch_size)).mean()
-            )
+            predicted = predict_windows(self.model, self.config, self.validation, self.recipe.batch_size)
+            kl = float(kl_per_row(*predicted).mean())
             if kl < progress.best_kl:
                 progress.best_kl = kl
                 write_weights(self.model, self.best, "float32")
         progress.epoch += 1
         progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
-        write_state(self.state, self.signature, self.model, optimizer, progress)
+        write_state(self.folder, self.signature, self.model, optimizer, progress)
         with bar.external_write_mode():
-            self._log(stage, loss, kl, len(batches) * self.recipe.batch_size, watch)
+            print(  # at once, into a pipe too
+                f"{self.label} epoch {progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
+                f"{windows / watch.seconds:.1f} windows/s, "
+                f"{watch.waited / watch.seconds:.0%} of the time waiting for data",
+                flush=True,
+            )
         if self.budget:
             self.budget.end_epoch()
 
-    def _log(self, stage: Stage, loss: float, kl: float, windows: int, watch: Watch) -> None:
-        """Print an epoch's line at once, into a pipe too."""
-        print(
-            f"{self.label} epoch {self.progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
-            f"{windows / watch.seconds:.1f} windows/s, {watch.waited / watch.seconds:.0%} of the time waiting for data",
-            flush=True,
-        )
+
+class Watch(keras.callbacks.Callback):
+    """Moves one progress bar over all epochs; the device waits from a batch's end until the next one is ready.
+
+    Where a budget says so, it ends the epoch.
+    """
+
+    def __init__(self, bar: Any, progress: Progress, batches: TrainingBatches, budget: Budget | None = None) -> None:
+        super().__init__()
+        self.budget = budget
+        self.stopped: Exception | None = None
+        """Why the epoch was ended, where the budget did."""
+        self.bar, self.progress, self.batches = bar, progress, batches
+        self.started = self.free = time.monotonic()
+        self.seconds = self.waited = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Advance by one batch; its loss is a number only once the device has finished it."""
+        shown = {"loss": f"{(logs or {}).get('loss', float('nan')):.3f}"}
+        if self.progress.history:
+            shown["kl"] = f"{self.progress.history[-1]['kl']:.3f}"
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+        self.waited += max(0.0, self.batches.ready[batch] - self.free)
+        self.free = time.monotonic()
+        self.seconds = self.free - self.started
+        if self.budget:
+            try:
+                self.budget.end_batch(self.batches.recipe.batch_size)
+            except (OutOfTime, ValueError) as reason:
+                self.stopped, self.model.stop_training = reason, True
 
 
 @contextmanager
@@ -226,18 +217,21 @@ def _averaged(model: Any, optimizer: Any | None) -> Iterator[None]:
             variable.assign(value)
 
 
-def predict_windows(
-    model: Any, config: ModelConfig, source: WindowSource, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predict a source's windows in their order.
+def spread_over_devices() -> Callable[[], AbstractContextManager[object]]:
+    """Return what opens the scope in which a model is built and compiled, to train on all GPUs or all logical CPUs.
 
-    Returns
-    -------
-    shares : ndarray, shape (n, 6), float64
-        Of the votes.
-    probabilities : ndarray, shape (n, 6), float64
-        The network's, before calibration.
+    With several, `tf.distribute.MirroredStrategy` splits each batch among them and sums their gradients.
     """
-    batches = FixedBatches(source, config.inputs, batch_size)
-    predicted = model.predict(batches, verbose=0).astype(np.float64)[: len(source)]
-    return batches.votes / batches.votes.sum(axis=1, keepdims=True), predicted / predicted.sum(axis=1, keepdims=True)
+    if keras.backend.backend() != "tensorflow":
+        return nullcontext
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        return nullcontext
+    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope
+
+
+def compiles_fast() -> bool:
+    """Return whether XLA helps: on a GPU it does, on a CPU it gives up the vendor's kernels and is slower."""
+    return keras.backend.backend() != "tensorflow" or count_gpus() == 1

@@ -14,24 +14,8 @@ from kernel.constants import VOTES
 def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     """Put each patient into one fold, so that every fold has about the same share of each class.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns patient_id and the six votes.
-    n_folds : int
-        Number of folds.
-    seed : int
-        Which of the possible assignments.
-
-    Returns
-    -------
-    folds : ndarray, shape (n_rows,), int
-        0 to n_folds - 1; all rows of a patient have the same.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer patients than folds.
+    Returns 0 to `n_folds` - 1 for each row, which has patient_id and the six votes; `seed` is which of the possible
+    assignments.
     """
     patients = rows["patient_id"].nunique()
     if patients < n_folds:
@@ -64,15 +48,7 @@ def assign_halves(table: pd.DataFrame) -> np.ndarray:
     Nothing is drawn: patients are sorted by their leading class, then by the folder's name, then by their lowest
     eeg_id, and every second one is even. So the halves have the same share of each class, up to one patient.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns data (the folder's name), patient_id, eeg_id and the six votes.
-
-    Returns
-    -------
-    halves : ndarray, shape (n_rows,), str
-        `even` or `odd`; all rows of a patient have the same.
+    Returns `even` or `odd` for each row, which has data (the folder's name), patient_id, eeg_id and the six votes.
     """
     patients = table.groupby(["data", "patient_id"]).agg({**dict.fromkeys(VOTES, "sum"), "eeg_id": "min"})
     patients["leading"] = patients[list(VOTES)].to_numpy().argmax(axis=1)

@@ -1,13 +1,14 @@
 """The competition's metric: mean Kullback-Leibler divergence of the predictions from the votes' shares.
 
-Called by out-of-fold evaluation and by the rehearsal. `competition_score` takes two tables and refuses what the
-competition refuses; `kl_per_row` is the bare divergence of arrays, for everything that needs more than the mean.
+`competition_score` takes two tables and refuses what the competition refuses; `kl_per_row` is the bare divergence of
+arrays, for everything that needs more than the mean.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import scipy.special
 
 EPSILON = 1e-15
 """Predictions are clipped to [EPSILON, 1 - EPSILON], and not normalised again."""
@@ -38,11 +39,7 @@ def kl_per_row(votes_probabilities: np.ndarray, predictions: np.ndarray) -> np.n
         raise ValueError(f"expected two arrays of one shape (n, classes), found {y.shape} and {p.shape}")
     if not (np.isfinite(y).all() and np.isfinite(p).all()):
         raise ValueError("votes or predictions hold NaN or infinities")
-    p = np.clip(p, EPSILON, 1 - EPSILON)
-    voted = y != 0
-    terms = np.zeros_like(y)
-    terms[voted] = y[voted] * np.log(y[voted] / p[voted])
-    return terms.sum(axis=1)
+    return scipy.special.rel_entr(y, np.clip(p, EPSILON, 1 - EPSILON)).sum(axis=1)
 
 
 def competition_score(solution: pd.DataFrame, submission: pd.DataFrame, id_column: str = "eeg_id") -> float:

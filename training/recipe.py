@@ -1,7 +1,7 @@
 """How a model is trained, as JSON: `training/recipes/<model>.json` holds a model's configuration and its recipe.
 
-A copy is written beside the weights. Every field has its default here, so a recipe's file
-says only what is particular about it, while the copy beside the weights spells everything out.
+A recipe's file says only what is particular about it: every field has its default here. The copy beside the weights
+spells everything out.
 """
 
 from __future__ import annotations
@@ -90,12 +90,7 @@ def recipe_names() -> list[str]:
 def read_recipe(name: str, changes: list[str] | None = None) -> tuple[ModelConfig, Recipe]:
     """Read a recipe by its name, or by the path of a JSON file, and apply changes such as `recipe.batch_size=64`.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such recipe.
-    ValueError
-        If the file is no JSON, or it or a change has an unknown field or a value that is not what the field holds.
+    An unknown field, or a value that is not what its field holds, is a ValueError that names the file or the change.
     """
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not path.is_file():
@@ -134,7 +129,9 @@ def _read(content: Any, source: str) -> tuple[ModelConfig, Recipe]:
     if not isinstance(content, dict) or content.keys() != {"model", "recipe"}:
         raise ValueError(f"{source}: a recipe has the two fields model and recipe, found {content}")
     try:
-        return _read_model(content["model"], source), read_training(content["recipe"])
+        complete = _complete(Recipe, content["recipe"], "recipe")
+        stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(complete["stages"]))
+        return _read_model(content["model"], source), Recipe(**{**complete, "stages": tuple(stages)})
     except ValueError as error:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 
@@ -152,13 +149,6 @@ def _read_model(values: dict[str, Any], source: str) -> ModelConfig:
     return build_model_config(_complete(ModelConfig, {**values, "options": options, "inputs": inputs}, "model"), source)
 
 
-def read_training(values: dict[str, Any]) -> Recipe:
-    """Return the recipe that JSON describes, with the defaults of what it leaves out."""
-    complete = _complete(Recipe, values, "recipe")
-    stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(complete["stages"]))
-    return Recipe(**{**complete, "stages": tuple(stages)})
-
-
 def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a dataclass's fields: those of a JSON object, once they are what it holds, and its defaults."""
     fields, hints = {one.name: one for one in dataclasses.fields(type_)}, typing.get_type_hints(type_)
@@ -168,15 +158,11 @@ def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise ValueError(f"{where}.{name} must be {_spell(hints[name])}, found {json.dumps(value)}")
-    found = dict(values)
-    for name, one in fields.items():
-        if one.default_factory is not dataclasses.MISSING:
-            found.setdefault(name, one.default_factory())
-        elif one.default is not dataclasses.MISSING:
-            found.setdefault(name, one.default)
-    if fields.keys() - found.keys():
-        raise ValueError(f"{where} lacks {', '.join(sorted(fields.keys() - found.keys()))}")
-    return found
+    no_default = (dataclasses.MISSING, dataclasses.MISSING)
+    needed = {name for name, one in fields.items() if (one.default, one.default_factory) == no_default}
+    if needed - values.keys():
+        raise ValueError(f"{where} lacks {', '.join(sorted(needed - values.keys()))}")
+    return vars(type_(**values))
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -18,9 +18,9 @@ from kernel.ensemble import list_models, read_model_weights
 from kernel.model import calibrate, fold_files, load_model, read_model_config
 from kernel.recording import read_electrodes
 from kernel.table import read_patterns
+from training.batches import predict_windows
 from training.evaluation import PREDICTED
-from training.fitting import predict_windows
-from training.trained import fold_number, read_folds
+from training.trained import DRAWN, FOLDS, fold_number, read_folds, read_metrics
 from training.windows import FolderWindows
 
 BATCH_SIZE = 16
@@ -29,17 +29,7 @@ BATCH_SIZE = 16
 def find_models(name: str, places: list[Path]) -> dict[Path, float]:
     """Return the folder and the share of each model that `name` means: one of that name, or `ensemble` for all.
 
-    Parameters
-    ----------
-    name : str
-        A model's, or `ensemble` for the blend that ships.
-    places : list of Path
-        Folders of models: the first that has it is taken. An ensemble is always the last one's.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no folder has a model of that name with weights.
+    The first of the folders `places` that has it is taken; an ensemble is always the last one's.
     """
     if name == "ensemble":
         return {places[-1] / model: share for model, share in read_model_weights(places[-1]).items()}
@@ -58,13 +48,6 @@ def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: i
     table : DataFrame
         data (the folder's name), eeg_id, patient_id, n_votes, seconds (length of the recording), the six votes' shares
         and the six predictions.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a folder, or a model's weights are missing.
-    ValueError
-        If two folders have the same name, no row has enough votes, or all are of patients that every fold has seen.
     """
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
@@ -96,6 +79,7 @@ def find_allowed_folds(model: Path, rows: pd.DataFrame) -> np.ndarray:
     numbers = np.array([fold_number(file) for file in fold_files(model)])
     seen = read_folds(model)
     if seen is None:
+        _warn_where_patients_are_unknown(model)
         return np.ones((len(rows), len(numbers)), bool)
     held_out = rows[["eeg_id", "patient_id"]].merge(seen, on=["eeg_id", "patient_id"], how="left")["fold"].to_numpy()
     trained = ~np.isnan(held_out)
@@ -113,6 +97,20 @@ def find_allowed_folds(model: Path, rows: pd.DataFrame) -> np.ndarray:
             "trained"
         )
     return allowed
+
+
+def _warn_where_patients_are_unknown(model: Path) -> None:
+    """Warn of a model that does not say which patients its folds have seen, unless its windows were drawn."""
+    try:
+        data = read_metrics(model)["data"]
+    except (FileNotFoundError, ValueError):
+        data = "unknown data"
+    if DRAWN not in data:
+        print(
+            f"WARNING: {model / FOLDS} is missing, and {model.name} was trained on {data}. ALL its folds answer every "
+            "row, those too that were trained on the row's patient: on its own data the scores below are too good. Run "
+            "the same `train` again, which writes the file and trains no finished fold, or copy it"
+        )
 
 
 def cut_parts(table: pd.DataFrame, halves: bool) -> Iterator[tuple[str, pd.DataFrame]]:

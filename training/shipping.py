@@ -36,19 +36,9 @@ class Shipment:
 def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) -> Shipment:
     """Verify models, and fit the blend that they will be part of. Writes nothing.
 
-    Parameters
-    ----------
-    folders : list of Path
-        The models to ship; each takes the place of one with its name. None: only fit the shares anew.
-    weights : Path
-        What ships now.
-    replace : bool
-        Ship these models alone; else beside those that ship.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If a model is damaged (`verify_model`), or those to ship together cannot be compared.
+    Each of the models takes the place of one with its name that ships, and `replace` ships them alone; without any,
+    only the shares are fitted anew. A model that is damaged (`verify_model`) or cannot be compared with those that it
+    is to ship with is an error.
     """
     if replace and not folders:
         raise ValueError("--replace: name the models that shall ship")
@@ -142,4 +132,4 @@ def ship(shipment: Shipment, kept: Path) -> None:
 
 def name_copy(folder: Path) -> Path:
     """Return a new name below a folder, of the present second."""
-    return folder / datetime.now().strftime("%Y-%m-%d_%H.%M.%S")
+    return folder / f"{datetime.now():%Y-%m-%d_%H.%M.%S}"

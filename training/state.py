@@ -31,42 +31,13 @@ class Progress:
     """One entry per epoch: stage, loss, kl (validation)."""
 
 
-@dataclass(frozen=True)
-class State:
-    """What `write_state` wrote."""
-
-    model: list[np.ndarray]
-    optimizer: list[np.ndarray]
-    progress: Progress
-
-
-def write_state(path: Path, signature: str, model: Any, optimizer: Any, progress: Progress) -> None:
+def write_state(folder: Path, signature: str, model: Any, optimizer: Any, progress: Progress) -> None:
     """Write the state; `signature` says of which model and recipe it is."""
-    with replacing(path) as part, h5py.File(part, "w") as file:
+    with replacing(folder / STATE) as part, h5py.File(part, "w") as file:
         for name, variables in (("model", model_variables(model)), ("optimizer", optimizer.variables)):
             for index, variable in enumerate(variables):
                 file[f"{name}/{index:05d}"] = keras_array(variable)
         file.attrs["signature"], file.attrs["progress"] = signature, json.dumps(vars(progress))
-
-
-def read_state(path: Path, signature: str) -> State | None:
-    """Return the state of an earlier run, None where there was none.
-
-    Raises
-    ------
-    ValueError
-        If it is of another model or recipe.
-    """
-    if not path.is_file():
-        return None
-    with h5py.File(path) as file:
-        if file.attrs["signature"] != signature:
-            raise ValueError(
-                f"{path}: an unfinished training of another recipe or model; remove the folder {path.parent} to begin "
-                "this one"
-            )
-        arrays = {name: [np.asarray(group[key]) for key in sorted(group)] for name, group in file.items()}
-        return State(arrays["model"], arrays["optimizer"], Progress(**json.loads(file.attrs["progress"])))
 
 
 def read_progress(folder: Path) -> Progress | None:
@@ -75,6 +46,17 @@ def read_progress(folder: Path) -> Progress | None:
         return None
     with h5py.File(folder / STATE) as file:
         return Progress(**json.loads(file.attrs["progress"]))
+
+
+def read_arrays(folder: Path, signature: str) -> dict[str, list[np.ndarray]]:
+    """Return the variables of `model` and `optimizer` in a state; one of another model or recipe is a ValueError."""
+    with h5py.File(folder / STATE) as file:
+        if file.attrs["signature"] != signature:
+            raise ValueError(
+                f"{folder / STATE}: an unfinished training of another recipe or model; remove the folder {folder} to "
+                "begin this one"
+            )
+        return {name: [np.asarray(group[key]) for key in sorted(group)] for name, group in file.items()}
 
 
 def model_variables(model: Any) -> list[Any]:

@@ -29,6 +29,8 @@ from training.evaluation import PREDICTED
 from training.metric import kl_per_row
 
 FOLDS, METRICS, OUT_OF_FOLD, UNFINISHED = "folds.csv", "metrics.json", "out_of_fold.csv", ".unfinished"
+DRAWN = "drawn from"
+"""What the description of data says where each window was a patient of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +59,8 @@ def verify_model(folder: Path) -> TrainedModel:
     """Verify that a folder holds a model that can answer, and the rows that say how well.
 
     The configuration is held against the code field by field; each fold's weights against the hash that its training
-    recorded, the network's shapes, and a window of noise; the out-of-fold rows against their recorded score.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is missing.
-    ValueError
-        If one is damaged or does not fit the others, or a fold is still being trained.
+    recorded, the network's shapes, and a window of noise; the out-of-fold rows against their recorded score. What is
+    missing is a FileNotFoundError; what is damaged, does not fit or is still being trained, a ValueError.
     """
     config = read_model_config(folder / "config.json")
     metrics, files = read_metrics(folder), {str(fold_number(file)): file for file in fold_files(folder)}
@@ -122,13 +118,7 @@ def hash_file(path: Path) -> str:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Read `metrics.json`.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If it is missing or damaged.
-    """
+    """Read `metrics.json`; it is a FileNotFoundError where it is missing, a ValueError where it is damaged."""
     path = folder / METRICS
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; training writes it beside the weights")
@@ -162,10 +152,10 @@ def write_out_of_fold(
         table.to_csv(part, index=False, float_format="%.7g")
 
 
-def write_folds(rows: pd.DataFrame, folds: np.ndarray, folder: Path) -> None:
+def write_folds(folds: pd.DataFrame, folder: Path) -> None:
     """Write which recording is in which fold: who evaluates the model knows what each fold has seen."""
     with replacing(folder / FOLDS) as part:
-        rows[["eeg_id", "patient_id"]].assign(fold=folds).drop_duplicates().to_csv(part, index=False)
+        folds.drop_duplicates().to_csv(part, index=False)
 
 
 def read_folds(folder: Path) -> pd.DataFrame | None:

@@ -19,7 +19,7 @@ from kernel.constants import SFREQ, VOTES
 from kernel.inputs import InputConfig, build_input
 from kernel.recording import read_channels
 from kernel.table import MANY_VOTES, read_patterns, read_rows
-from training.cached import ON_INPUTS
+from training.augmentation import ON_INPUTS
 from training.folds import assign_folds
 from training.recipe import Recipe, Stage
 
@@ -49,6 +49,9 @@ class WindowSource(Protocol):
 
     def choose(self, stage: Stage) -> WindowSource:
         """Return the part that a stage is trained on."""
+
+    def assign_folds(self, recipe: Recipe) -> pd.DataFrame | None:
+        """Return eeg_id, patient_id and fold of all recordings; None where each window is a patient of its own."""
 
     def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
         """Return the windows to train on, those to validate on, and eeg_id and patient_id of the latter."""
@@ -130,9 +133,14 @@ class FolderWindows:
             )
         return replace(self, patterns=patterns)
 
+    def assign_folds(self, recipe: Recipe) -> pd.DataFrame:
+        """Return eeg_id, patient_id and fold of every pattern."""
+        folds = assign_folds(self.patterns, recipe.folds, recipe.seed)
+        return self.patterns[["eeg_id", "patient_id"]].assign(fold=folds)
+
     def split(self, fold: int, recipe: Recipe) -> tuple[FolderWindows, FolderWindows, pd.DataFrame]:
         """Train on all rows of the other folds' patients; validate on the rows of this fold's with many votes."""
-        folds = assign_folds(self.patterns, recipe.folds, recipe.seed)
+        folds = self.assign_folds(recipe)["fold"].to_numpy()
         usable = ~self.patterns["eeg_id"].isin(self.broken).to_numpy()
         held_out = self.patterns[(folds == fold) & usable & (self.patterns["n_votes"] >= MANY_VOTES)]
         if held_out.empty:
@@ -153,19 +161,8 @@ class FolderWindows:
 def read_folder(folder: Path, caches: tuple[Cache, ...] = (), *, votes: str = "cast") -> FolderWindows:
     """Open a folder in the competition's layout for training.
 
-    Parameters
-    ----------
-    folder : Path
-        With train.csv and train_eegs/; a simulated one also has `truth.parquet`.
-    caches : tuple of Cache
-        What `find_caches` found.
-    votes : str
-        `cast` by raters, or `expected`: the mean of all raters, which is known of simulated recordings only.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `kernel.table.read_patterns`; if expected votes are asked for and not known.
+    `caches` are what `find_caches` found. The `votes` are `cast` by raters, or `expected`: the mean of all raters,
+    which only a simulated folder knows, by its `truth.parquet`.
     """
     patterns = read_patterns(folder)
     if votes == "expected":

@@ -1,0 +1,212 @@
+"""Jobs that need more than one run: what the next run goes on from, and when there is nothing left to do.
+
+Kaggle ends a session after twelve hours. Two kernels take turns, each with the other's output attached, because a
+kernel is certain to be given the output of another one. What a run leaves, a small JSON file, says whether all is done.
+The pushed code's last comment carries the run's number and what it was asked for, so that a lost record is no loss.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from publisher.download import read_output
+from publisher.journal import Journal, recorded_version
+from publisher.kernel import PAGE, STEP, KernelPublisher, hash_source, read_stamp
+from publisher.run import judge_run
+from publisher.service.answers import Run
+from publisher.service.client import Kaggle
+from publisher.service.faults import ServiceError
+from publisher.target import Target
+
+SECOND = "-2"
+"""What the second kernel's slug has after the first one's."""
+TIME = "hours"
+"""The option that changes how long a run is, and not what comes out."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run of a job that goes on."""
+
+    target: Target
+    """With the kernel that runs and the one that it goes on from."""
+    arguments: dict[str, str]
+    number: int = 1
+    version: int = 0
+    """Of the kernel; 0 while it is not pushed."""
+    tree: str = ""
+    """The hash of the code's data set."""
+    sha256: str = ""
+    """The hash of the pushed text."""
+
+    def about(self) -> dict[str, Any]:
+        """Return what the pushed text and the record say of the run."""
+        return {"number": self.number, "after": self.target.after, "arguments": self.arguments}
+
+    def __str__(self) -> str:
+        return f"run {self.number} ({self.target.kernel_ref} version {self.version})"
+
+
+def find_last(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> Turn | None:
+    """Return the latest run, as the record and both kernels' sources tell; None where there was none."""
+    found = []
+    for place in _places(target):
+        version = recorded_version(record, place)
+        if version and "run" in record:
+            tree, sha256 = record["dataset"]["tree_sha256"], record["kernel"]["sha256"]
+            found.append(_read(place, record["run"], version, tree, sha256))
+        state = kaggle.kernel(place.owner, place.kernel)
+        stamp = read_stamp(state.source) if state else None
+        if state and stamp and "run" in stamp:
+            found.append(_read(place, stamp["run"], state.version, stamp["tree_sha256"], hash_source(state.source)))
+    return max(found, key=lambda turn: (turn.number, turn.version), default=None)
+
+
+def follow(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> Target:
+    """Return the target whose kernel had the latest turn."""
+    last = find_last(kaggle, target, record) if target.job.goes_on else None
+    return last.target if last else target
+
+
+def read_end(kaggle: Kaggle, turn: Turn) -> dict[str, Any] | None:
+    """Return what a run left to say how far it got; None where it left nothing that can be gone on from."""
+    content = read_output(kaggle, turn.target, turn.version, turn.target.job.leaves)
+    try:
+        said = json.loads(content) if content else None
+    except ValueError:
+        said = None
+    return said if isinstance(said, dict) and isinstance(said.get("complete"), bool) else None
+
+
+def plan(
+    kaggle: Kaggle,
+    target: Target,
+    tree: str,
+    journal: Journal,
+    record: dict[str, Any],
+    arguments: dict[str, str],
+    *,
+    force: bool = False,
+) -> tuple[Turn, bool]:
+    """Return the run that shall be at Kaggle, and whether all is done, so that there is nothing to push.
+
+    Parameters
+    ----------
+    tree, arguments
+        The hash of the code's data set, and what was asked for now; nothing means as the last time.
+
+    Raises
+    ------
+    ValueError
+        If another run is under way.
+    """
+
+    def begun(turn: Turn, sha256: str) -> bool:
+        """Whether an earlier command was about to push exactly this."""
+        return journal.recall(STEP, ref=turn.target.kernel_ref, sha256=sha256) is not None
+
+    last = find_last(kaggle, target, record)
+    if last is None:
+        turn, done = Turn(target, arguments), False
+    elif begun(last, last.sha256) and arguments in ({}, last.arguments):
+        return last, False
+    else:
+        if not arguments and last.arguments:
+            arguments = last.arguments
+            kaggle.say(f"as before: {_spell(arguments)}")
+        turn, done = _next(kaggle, target, last, tree, arguments, force=force)
+    run = {"run": turn.about()}
+    kernel = KernelPublisher(kaggle, turn.target, tree, journal, record, turn.arguments, **run)
+    if not done and not kernel.is_there() and not begun(turn, kernel.sha256):
+        _refuse_second(kaggle, target, force=force)
+    return turn, done
+
+
+def _next(
+    kaggle: Kaggle, target: Target, last: Turn, tree: str, arguments: dict[str, str], *, force: bool
+) -> tuple[Turn, bool]:
+    say, place = kaggle.say, last.target
+    new = replace(last, arguments=arguments, number=last.number + 1, version=0)
+    if force:
+        return replace(new, target=replace(place, after="")), False
+    run = _ask(kaggle, place, last.version)
+    if run is None:
+        say(f"Kaggle does not know {last}: was it renamed or removed? Run {new.number} begins anew")
+        return replace(new, target=replace(target, after="")), False
+    if run.known and not run.ended:
+        say(f"{last}: {run.status}; `make status{place.job.make_option}` follows it")
+        return replace(last, arguments=arguments), False
+    if not run.known:
+        say(f"note: Kaggle calls {last} {run.status!r}, which is not known here: it is taken for ended")
+    end = read_end(kaggle, last)
+    if end is None:
+        verdict = judge_run(kaggle, place, last.version)
+        if verdict.end and not verdict.fault:
+            raise ValueError(
+                f"{last} ended well, its log says, and Kaggle does not show its {place.job.leaves}: run this "
+                "again later; FORCE=1 (--force) begins anew"
+            )
+        say(f"{last} left nothing to go on from ({run.status}{': ' + run.message if run.message else ''})")
+        begins = f"it goes on from {place.after}" if place.after else "it begins anew"
+        say(f"run {new.number}: {begins}")
+        return new, False
+    how_far = f"{end.get('epochs')} of {end.get('of_epochs')} epochs"
+    if last.tree != tree:
+        say(f"note: {last} had other code (tree {last.tree[:16]}, here {tree[:16]}): FORCE=1 (--force) begins anew")
+    if end["complete"] and _is_same(arguments, last.arguments):
+        say(f"all is done, {how_far} ({_spell(arguments)}): `make pull-weights` brings the weights")
+        say("other options train something else; FORCE=1 (--force) trains this once more")
+        return last, True
+    other = next(one.kernel for one in _places(target) if one.kernel != place.kernel)
+    say(f"run {new.number}: is given the output of {last}, {how_far}")
+    return replace(new, target=replace(place, kernel=other, after=place.kernel)), False
+
+
+def _refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
+    """Raise if one of the two kernels is running."""
+    for place in _places(target):
+        state = kaggle.kernel(place.owner, place.kernel)
+        if state is None:
+            continue
+        run = _ask(kaggle, place, state.version or 1)
+        if run is None or not run.known or run.ended:
+            continue
+        name, page = f"{place.kernel_ref} version {state.version}", f"{PAGE}/{place.kernel_ref}"
+        if force:
+            kaggle.say(f"note: {name} is under way too ({run.status}): {page}")
+            continue
+        raise ValueError(
+            f"{name} is under way ({run.status}), and is not what would be pushed now: wait for its end "
+            f"(`make status{place.job.make_option}`), or stop it at {page}, then run the same command again"
+        )
+
+
+def _ask(kaggle: Kaggle, place: Target, version: int) -> Run | None:
+    """Return the state of a run, None where Kaggle does not know of it."""
+    try:
+        return kaggle.run(place.owner, place.kernel, version)
+    except ServiceError as error:
+        if error.status not in (403, 404):
+            raise
+        return None
+
+
+def _places(target: Target) -> tuple[Target, Target]:
+    """Return a target's two kernels."""
+    return replace(target, after=""), replace(target, kernel=target.kernel + SECOND, after="")
+
+
+def _read(place: Target, about: dict[str, Any], version: int, tree: str, sha256: str) -> Turn:
+    arguments = {str(name): str(value) for name, value in dict(about.get("arguments") or {}).items()}
+    target = replace(place, after=str(about.get("after") or ""))
+    return Turn(target, arguments, int(about.get("number") or 1), version, tree, sha256)
+
+
+def _is_same(one: dict[str, str], other: dict[str, str]) -> bool:
+    return {**one, TIME: ""} == {**other, TIME: ""}
+
+
+def _spell(arguments: dict[str, str]) -> str:
+    return " ".join(f"--{name} {value}" for name, value in arguments.items()) or "the defaults"
