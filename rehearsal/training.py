@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def rehearse(
     changes = ["recipe.folds=2", f"recipe.batch_size={BATCH}", "recipe.validation_windows=4"]
     for number in range(len(recipe.stages)):
         changes += [f"recipe.stages.{number}.{change}" for change in ("epochs=1", f"windows={WINDOWS}", "min_votes=1")]
-    known = NETWORKS[config.network].options.__dataclass_fields__
+    known = {field.name for field in fields(NETWORKS[config.network].options)}
     changes += [f"model.options.{name}={value}" for name, value in SMALL.items() if name in known]
     hours = ["--hours", str(budget / 3600)] if budget is not None else []
     small = ["--device", "cpu", "--fold", "0", "--set", " ".join(changes), *hours, *options]

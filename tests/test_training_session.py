@@ -298,7 +298,7 @@ def test_a_budget_projects_and_ends():
         budget.end_epoch()
 
     run_epoch(50, 4)  # after 120 seconds it is clear that 3,000 windows need more than what is left
-    assert lines[0] == "projection: 2.5 windows/s; 0.30 h for the 2,680 windows that are left, 0.23 h of this run: " + (
+    assert lines[0] == "projection: 2.5 windows/s; 0.30 h for the 2,690 windows that are left, 0.24 h of this run: " + (
         "1 more run after this one"
     )
     assert budget.windows == 2500
