@@ -76,17 +76,16 @@ def measure_building(data: Path, scratch: Path) -> None:
         ("cache of channels, one process", len(keys), lambda: build(None, 1)),
         ("the same, checked, nothing to do", len(keys), lambda: build_cache(data, folder, jobs=1, progress=False)),
     ]
-    print(f"\nbuilding {len(keys)} windows ({os.cpu_count()} cores)")
-    print(f"{'':42} {'windows/s':>10} {'core ms':>9} {'ratio':>7} {'MB a window':>12}")
-    base = 0.0
+    table = pd.DataFrame(columns=["windows/s", "core ms", "ratio", "MB a window"])
     for name, count, work in measured:
         before, started = core_seconds(), time.perf_counter()
         work()
-        wall, core = time.perf_counter() - started, (core_seconds() - before) / count
-        base = base or core
-        written = npy if work is measured[0][2] else folder
+        wall, core = time.perf_counter() - started, 1e3 * (core_seconds() - before) / count
+        base = table["core ms"].iloc[0] if len(table) else core
+        written = folder if len(table) else npy
         size = sum(path.stat().st_size for path in written.iterdir()) / count / 1e6
-        print(f"{name:42} {count / wall:10.1f} {1e3 * core:9.2f} {base / core:7.1f} {size:12.3f}")
+        table.loc[name] = [count / wall, core, base / core, size]
+    print(f"\nbuilding {len(keys)} windows ({os.cpu_count()} cores)\n{table.round(3).to_string()}")
 
 
 def measure_windows(data: Path, scratch: Path, name: str) -> None:
@@ -107,19 +106,16 @@ def measure_windows(data: Path, scratch: Path, name: str) -> None:
                 plan = TrainingBatches(
                     source, config.inputs, replace(recipe, augmentation=chances), recipe.stages[0], 0
                 )
-                read_epoch(plan)
-                costs = []
-                for _ in range(5):
-                    started = time.process_time()
-                    read_epoch(plan)
-                    costs.append((time.process_time() - started) / (len(plan) * recipe.batch_size))
+                costs = [time_epoch(plan) / (len(plan) * recipe.batch_size) for _ in range(6)][1:]
                 print(f"{label + ', from ' + where:44} {1e3 * min(costs):8.2f}")
 
 
-def read_epoch(plan: TrainingBatches) -> None:
-    """Prepare all batches of an epoch, in one thread."""
+def time_epoch(plan: TrainingBatches) -> float:
+    """Return the processor time of preparing all batches of an epoch, in one thread."""
+    started = time.process_time()
     for place in range(len(plan)):
         plan[place]
+    return time.process_time() - started
 
 
 def main() -> None:

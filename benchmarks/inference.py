@@ -9,24 +9,28 @@ TensorFlow, 512 x 512 pictures, batches of 32. Processor time is what other work
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from kernel.constants import SFREQ
 from kernel.main import set_threads
 from kernel.montage import MONTAGE
 
-ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 DISTINCT = 32
+TEST_RECORDINGS = 2640
+
+Measured = dict[str, float]
+"""Milliseconds (`ms`) and those of processor time (`cpu`) a recording, and megabytes at the peak (`mb`)."""
 
 
 def write_recordings(folder: Path, recordings: int) -> None:
@@ -40,32 +44,42 @@ def write_recordings(folder: Path, recordings: int) -> None:
         os.link(first[i % len(first)], folder / "many" / f"{i}.parquet")
 
 
-def load_members(shipped: bool) -> list[Any]:
-    """Return the shipped ensemble, or one EfficientNetV2-B2 with random weights."""
-    from kernel.ensemble import Member, load_ensemble
+def load_b2() -> list[Any]:
+    """Return an ensemble of one EfficientNetV2-B2 with random weights."""
+    from kernel.ensemble import Member
     from kernel.model import ModelConfig, build_model
     from kernel.scalogram import ScalogramConfig
 
-    if shipped:
-        return load_ensemble(ROOT / "weights")
     config = ModelConfig("scalogram_b2", (ScalogramConfig(),))
     return [Member("scalogram_b2", config, build_model(config), 1.0)]
 
 
-def run_inference(folder: Path, recordings: int, shipped: bool) -> dict[str, float]:
+def time_of(work: Callable[[], object], recordings: int) -> Measured:
+    """Run `work`, and return what it takes for each of its recordings, and the process's peak."""
+    from kernel.predict import peak_rss_mb
+
+    started, cpu = time.monotonic(), time.process_time()
+    work()
+    wall, cpu = time.monotonic() - started, time.process_time() - cpu
+    return {"ms": 1e3 * wall / recordings, "cpu": 1e3 * cpu / recordings, "mb": peak_rss_mb()}
+
+
+def run_inference(folder: Path, recordings: int, shipped: bool = False) -> Measured:
     """Run the kernel's own stream."""
     workers = set_threads()
+    from kernel.ensemble import load_ensemble
     from kernel.predict import predict
 
-    members = load_members(shipped)
-    predict(np.arange(8), folder / "many", members, workers=workers, log=lambda line: None)
-    cpu = time.process_time()
-    _, report = predict(np.arange(recordings), folder / "many", members, workers=workers, log=lambda line: None)
-    cpu = time.process_time() - cpu
-    return {"ms": report.ms_per_recording, "cpu": 1e3 * cpu / recordings, "mb": report.peak_rss_mb}
+    members = load_ensemble(WEIGHTS) if shipped else load_b2()
+
+    def answer(count: int) -> None:
+        predict(np.arange(count), folder / "many", members, workers=workers, log=lambda line: None)
+
+    answer(8)
+    return time_of(lambda: answer(recordings), recordings)
 
 
-def run_forward(recordings: int, *, usual_threads: bool) -> dict[str, float]:
+def run_forward(folder: Path, recordings: int, usual_threads: bool = False) -> Measured:
     """Run the network alone on inputs that lie in memory, with the kernel's batches.
 
     With the kernel's threads too, or as a network is usually run: one call at a time, TensorFlow's own threads.
@@ -73,27 +87,20 @@ def run_forward(recordings: int, *, usual_threads: bool) -> dict[str, float]:
     workers = 1 if usual_threads else set_threads()
     from kernel.ensemble import CPU_BATCH, build_inputs
 
-    (member,) = load_members(shipped=False)
+    (member,) = load_b2()
     channels = 30 * np.random.default_rng(0).standard_normal((18, 10_000)).astype(np.float32)
     batch = [build_inputs(channels, [member])] * CPU_BATCH
     member.answer(batch)
-    started, cpu = time.monotonic(), time.process_time()
+    calls = recordings // CPU_BATCH
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda _: member.answer(batch), range(recordings // CPU_BATCH)))
-    answered = recordings // CPU_BATCH * CPU_BATCH
-    return {
-        "ms": 1e3 * (time.monotonic() - started) / answered,
-        "cpu": 1e3 * (time.process_time() - cpu) / answered,
-    }
+        return time_of(lambda: list(pool.map(member.answer, [batch] * calls)), calls * CPU_BATCH)
 
 
-def run_baseline(folder: Path, recordings: int) -> dict[str, float]:
+def run_baseline(folder: Path, recordings: int) -> Measured:
     """Run the baseline's pipeline, rebuilt from its description; all the cores that TensorFlow takes by itself."""
-    import pandas as pd
     import tensorflow as tf
 
     from kernel.efficientnet import efficientnet_v2_b2
-    from kernel.predict import peak_rss_mb
 
     # exp(2 pi i t) exp(-t^2 / 7), cut at three standard deviations, 40 log-spaced scales, stride 16.
     freqs, deviation = np.geomspace(0.5, 40, 40), np.sqrt(7 / 2)
@@ -119,74 +126,54 @@ def run_baseline(folder: Path, recordings: int) -> dict[str, float]:
         channels = pd.DataFrame({f"{a}-{b}": table[a] - table[b] for a, b in MONTAGE})
         return channels.clip(-1024, 1024).fillna(0).to_numpy(np.float32).T / 32
 
+    def answer() -> None:
+        for first in range(0, recordings, 32):
+            forward(tf.constant(np.stack([read(i) for i in range(first, first + 32)]))).numpy()
+
     forward(tf.constant(np.stack([read(i) for i in range(2)])))
-    started, cpu = time.monotonic(), time.process_time()
-    for first in range(0, recordings, 32):
-        forward(tf.constant(np.stack([read(i) for i in range(first, first + 32)]))).numpy()
-    cpu = time.process_time() - cpu
-    return {"ms": 1e3 * (time.monotonic() - started) / recordings, "cpu": 1e3 * cpu / recordings, "mb": peak_rss_mb()}
+    return time_of(answer, recordings)
 
 
-def measure(what: str, folder: Path, recordings: int) -> dict[str, float]:
-    """Run one of the measurements in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.inference", what, "--folder", str(folder)]
-    done = subprocess.run([*command, "--recordings", str(recordings)], capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"{what} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def measure(run: Callable[..., Measured], *arguments: object) -> Measured:
+    """Run a measurement in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(run, *arguments).result()
 
 
-def main(rounds: int, many: int) -> None:
+def main() -> None:
     """Measure in turn and print the table."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        write_recordings(folder, many)
-        found: dict[str, list[dict[str, float]]] = {}
-        for _ in range(rounds):
-            for what, recordings in (("inference", 192), ("forward", 192), ("usual", 192), ("baseline", 64)):
-                found.setdefault(what, []).append(measure(what, folder, recordings))
-        shipped = [measure("shipped", folder, 96)] if list((ROOT / "weights").glob("*/config.json")) else []
-        few, lots = (measure("inference", folder, n) for n in (200, many))
-    median = {
-        what: {name: float(np.median([one[name] for one in runs])) for name in ("ms", "cpu")}
-        for what, runs in found.items()
-    }
-    print(
-        f"\nthe whole inference, one EfficientNetV2-B2, {set_threads()} cores, median of {rounds} rounds, a recording"
-    )
-    labels = {
-        "inference": "this project",
-        "forward": "its network alone, the same threads",
-        "usual": "its network alone, TensorFlow's threads",
-        "baseline": "the baseline's pipeline",
-    }
-    print(f"{'':42s}{'ms':>8s}{'ratio':>8s}{'ms of cpu':>12s}{'ratio':>8s}")
-    ours = median["inference"]
-    for what, label in labels.items():
-        other = median[what]
-        ratios = {name: ours[name] / other[name] for name in ours}
-        print(f"{label:42s}{other['ms']:8.1f}{ratios['ms']:8.2f}{other['cpu']:12.1f}{ratios['cpu']:8.2f}")
-    print("ratio: what this project takes of it; to reach: 1.15 of its network alone")
-    for one in shipped:
-        print(
-            f"{'the shipped ensemble':24s}{one['ms']:8.1f} ms a recording, {one['ms'] * 2640 / 6e4:.0f} min for 2,640"
-        )
-    print(f"peak memory: {few['mb']:.0f} MB at 200, {lots['mb']:.0f} MB at {many}: {lots['mb'] / few['mb']:.3f} times")
-
-
-if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("inference", "shipped", "forward", "usual", "baseline"))
-    parser.add_argument("--folder", type=Path)
-    parser.add_argument("--recordings", type=int, default=192)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--many", type=int, default=2000)
     args = parser.parse_args()
-    if args.what is None:
-        main(args.rounds, args.many)
-    elif args.what in ("forward", "usual"):
-        print(json.dumps(run_forward(args.recordings, usual_threads=args.what == "usual")))
-    elif args.what == "baseline":
-        print(json.dumps(run_baseline(args.folder, args.recordings)))
-    else:
-        print(json.dumps(run_inference(args.folder, args.recordings, shipped=args.what == "shipped")))
+    ours = "this project"
+    runs: dict[str, tuple[Any, ...]] = {
+        ours: (run_inference, 192),
+        "its network alone, the same threads": (run_forward, 192),
+        "its network alone, TensorFlow's threads": (run_forward, 192, True),
+        "the baseline's pipeline": (run_baseline, 64),
+    }
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        write_recordings(folder, args.many)
+        found = [
+            {"": label, **measure(run, folder, *arguments)}
+            for _ in range(args.rounds)
+            for label, (run, *arguments) in runs.items()
+        ]
+        shipped = measure(run_inference, folder, 96, True) if list(WEIGHTS.glob("*/config.json")) else None
+        few, lots = (measure(run_inference, folder, n)["mb"] for n in (200, args.many))
+    table = pd.DataFrame(found).groupby("", sort=False)[["ms", "cpu"]].median()
+    for column in ("ms", "cpu"):
+        table[f"{column} ratio"] = table[column].loc[ours] / table[column]
+    print(f"\nthe whole inference, one EfficientNetV2-B2, {set_threads()} cores, median of {args.rounds} rounds")
+    print(table.round(2).to_string())
+    print("ms a recording; ratio: what this project takes of it; to reach: 1.15 of its network alone")
+    if shipped:
+        minutes = shipped["ms"] * TEST_RECORDINGS / 6e4
+        print(f"the shipped ensemble: {shipped['ms']:.1f} ms a recording, {minutes:.0f} min for {TEST_RECORDINGS:,}")
+    print(f"peak memory: {few:.0f} MB at 200, {lots:.0f} MB at {args.many}: {lots / few:.3f} times")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,7 @@
 `python -m benchmarks.scalogram` (part of `make bench`). Methods are timed in turn, round after round, so that the
 machine's drift hits all alike. The error is the worst difference from the float64 closed form, in units of each row's
 maximum, after the best gain of the row (libraries differ in what they call amplitude): over all frames, and away from
-the edges. Memory is how far one more run lifts the peak of a process of its
-own (Linux only).
+the edges.
 """
 
 from __future__ import annotations
@@ -18,13 +17,16 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import argparse
 import importlib
-import subprocess
-import sys
+import multiprocessing
+import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import psutil
 import pywt
 import scipy.fft
 
@@ -60,22 +62,6 @@ def closed_form(channels: np.ndarray) -> np.ndarray:
 def use_ours() -> Method:
     """Return the transform of this project."""
     return lambda channels: build_magnitude(channels, CONFIG)
-
-
-def use_full_length() -> Method:
-    """Return the same filters without decimation: a full-length inverse FFT a row, in complex64."""
-    n_long = scipy.fft.next_fast_len(WINDOW_SAMPLES + int(5 * CONFIG.w0 / (2 * np.pi * CONFIG.f_min) * SFREQ))
-    bins = np.arange(n_long // 2 + 1) * SFREQ / n_long
-    rows = [2 * np.exp(-0.5 * ((bins - freq) * CONFIG.w0 / freq) ** 2) * (bins > 0) for freq in CONFIG.freqs]
-    responses = np.stack(rows).astype(np.float32)
-
-    def run(channels: np.ndarray) -> np.ndarray:
-        spectrum = scipy.fft.rfft(channels, n_long)
-        full = np.zeros((len(channels), CONFIG.n_freqs, n_long), np.complex64)
-        np.multiply(spectrum[:, None], responses, out=full[:, :, : len(bins)])
-        return np.abs(scipy.fft.ifft(full, overwrite_x=True)[:, :, :WINDOW_SAMPLES:STRIDE])
-
-    return run
 
 
 def use_pywavelets(method: str) -> Method:
@@ -145,7 +131,6 @@ def use_tensorflow() -> Method:
 
 METHODS: dict[str, tuple[Callable[[], Method], int]] = {
     "this project": (use_ours, 15),
-    "scipy, full-length ifft": (use_full_length, 5),
     "fCWT": (use_fcwt, 5),
     "ssqueezepy": (use_ssqueezepy, 5),
     "pywt.cwt, fft": (lambda: use_pywavelets("fft"), 5),
@@ -155,76 +140,58 @@ METHODS: dict[str, tuple[Callable[[], Method], int]] = {
 """Name -> (how to make it, runs a round)."""
 
 
-def measure_errors(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def measure_errors(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """Return the worst error over all frames, and over those 10 s from the edges, in units of a row's maximum."""
     gain = (found * truth).sum(axis=(0, 2), keepdims=True) / (found * found).sum(axis=(0, 2), keepdims=True)
     errors = np.abs(found * gain - truth) / truth.max(axis=2, keepdims=True)
-    return float(errors.max()), float(errors[:, :, 125:-125].max())
+    return {"error": float(errors.max()), "inside": float(errors[:, :, 125:-125].max())}
 
 
-def measure_memory(name: str) -> float | None:
-    """Return how many MB one run of a method needs, in a process of its own; None where it fails."""
-    command = [sys.executable, "-m", "benchmarks.scalogram", "--memory-of", name]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
-
-
-def print_memory(name: str) -> None:
-    """Run one method, and print how far this process's peak lies above what it held between two runs."""
+def measure_memory(name: str) -> float:
+    """Return how many MB another run of a method lifts this process's peak above what it holds (Linux only)."""
     channels = make_channels()
     run = METHODS[name][0]()
     run(channels)
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far.
-    before = read_status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = psutil.Process().memory_info().rss
     run(channels)
-    print(read_status("VmHWM") - before)
+    (peak,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(peak) / 1e3 - before / 1024e3
 
 
-def read_status(name: str) -> float:
-    """Return a memory figure of this process in MB, as Linux tells it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) / 1e3
-    raise ValueError(f"/proc/self/status has no {name}")
-
-
-def main(rounds: int = 5) -> None:
+def main() -> None:
     """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
     channels = make_channels()
     truth = closed_form(channels)
     methods: dict[str, Method] = {}
-    times: dict[str, list[float]] = {}
-    errors: dict[str, tuple[float, float]] = {}
+    found: dict[str, dict[str, float]] = {}
     for name, (make, _) in METHODS.items():
         try:
             methods[name] = make()
-            errors[name] = measure_errors(methods[name](channels).astype(np.float64), truth)
-            times[name] = []
+            found[name] = measure_errors(methods[name](channels).astype(np.float64), truth)
+            # In a process of its own.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                found[name]["MB"] = process.submit(measure_memory, name).result()
         except Exception as error:  # An alternative that is not installed, or broken here.
-            print(f"left out: {name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            methods.pop(name, None)
+            print(f"left out: {name}: {type(error).__name__}: {error}".splitlines()[0])
+    times: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(rounds):
         for name, run in methods.items():
             for _ in range(METHODS[name][1]):
                 started = time.perf_counter()
                 run(channels)
                 times[name].append(time.perf_counter() - started)
-    ours = float(np.median(times["this project"]))
+    table = pd.DataFrame({name: found[name] for name in methods}).T
+    table.insert(0, "ms", pd.Series(times).map(np.median) * 1e3)
+    table.insert(1, "ratio", table["ms"] / table["ms"].loc["this project"])
     print(f"\none recording, 18 x 10,000 -> 18 x 40 x 625, one thread, median of {rounds} rounds")
-    print(f"{'method':33s}{'ms':>9s}{'ratio':>8s}{'MB':>7s}{'error':>10s}{'inside':>10s}")
-    for name, seconds in sorted(times.items(), key=lambda item: float(np.median(item[1]))):
-        memory = measure_memory(name)
-        median = float(np.median(seconds))
-        everywhere, inside = errors[name]
-        shown = "?" if memory is None else f"{memory:.0f}"
-        print(f"{name:33s}{1e3 * median:9.2f}{median / ours:8.1f}{shown:>7s}{everywhere:10.1e}{inside:10.1e}")
+    formats = {"ms": "{:.2f}", "ratio": "{:.1f}", "MB": "{:.0f}", "error": "{:.1e}", "inside": "{:.1e}"}
+    print(table.sort_values("ms").to_string(formatters={name: text.format for name, text in formats.items()}))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory-of", choices=METHODS, help="print how many MB one run of a method needs")
-    args = parser.parse_args()
-    if args.memory_of:
-        print_memory(args.memory_of)
-    else:
-        main(args.rounds)
+    main()

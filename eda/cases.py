@@ -12,15 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eda.charts import draw_matrices, draw_stacks
-from eda.rows import shares
+from eda.charts import draw_matrices, draw_stacks, find_largest_pair
+from eda.rows import CLASSES, split_populations
 from eda.section import Section, Table
 from eda.style import RAMP, number, percent
-from eda.votes import ALL, FEW, MANY
-from kernel.constants import CLASS_NAMES
 
 CASES = ("ideal", "proto", "edge", "mixed")
-OTHER = CLASS_NAMES.index("Other")
+OTHER = CLASSES.index("Other")
 
 
 @dataclass(frozen=True)
@@ -39,85 +37,63 @@ class CaseThresholds:
             raise ValueError(f"the threshold of about half must lie in (1/3, 0.5], found {self.half}")
 
 
-@dataclass(frozen=True)
-class Cases:
-    """Each row's case, -1 without votes, and the numbers of its two foremost classes: arrays of shape (n_rows,)."""
-
-    thresholds: CaseThresholds
-    case: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    many: np.ndarray
-
-    def counts(self, where: np.ndarray | None = None) -> np.ndarray:
-        """Return the number of rows of each case, shape (4,), of all rows or of those in a mask."""
-        chosen = self.case if where is None else self.case[where]
-        return np.bincount(chosen[chosen >= 0], minlength=len(CASES))
-
-
-def sort_cases(rows: pd.DataFrame, thresholds: CaseThresholds) -> Cases:
-    """Sort rows, as `derive` returns them, into cases; `first` is the class with the most votes, `second` the next."""
-    share = np.nan_to_num(shares(rows))
+def sort_cases(rows: pd.DataFrame, thresholds: CaseThresholds) -> pd.DataFrame:
+    """Add each row's `case`, NaN without votes, and `first` and `second`, the numbers of its two foremost classes."""
+    share = rows[CLASSES].fillna(0).to_numpy()
     order = np.argsort(-share, axis=1, kind="stable")
     first, second = order[:, 0], order[:, 1]
     # A share such as 9 / 20 must count as 0.45 whatever its rounding.
     halves = np.take_along_axis(share, order[:, :2], axis=1).min(axis=1) >= thresholds.half - 1e-9
     ideal = share.max(axis=1) > thresholds.ideal + 1e-9
     with_other = (first == OTHER) | (second == OTHER)
-    case = np.select([rows["n_votes"].to_numpy() == 0, ideal, halves & with_other, halves], [-1, 0, 1, 2], 3)
-    return Cases(thresholds, case, first, second, rows["many"].to_numpy())
+    case = np.select([ideal, halves & with_other, halves], ["ideal", "proto", "edge"], "mixed")
+    case = np.where(rows["n_votes"] > 0, case, "")
+    return rows.assign(case=pd.Categorical(case, list(CASES)), first=first, second=second)
 
 
-def count_pairs(cases: Cases, where: np.ndarray) -> np.ndarray:
-    """Count half-and-half rows by their two classes: shape (6, 6), lower triangle, NaN above and on the diagonal."""
-    chosen = where & ((cases.case == 1) | (cases.case == 2))
-    low, high = (f(cases.first[chosen], cases.second[chosen]) for f in (np.minimum, np.maximum))
+def count_pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count half-and-half rows by their two classes: (6, 6), lower triangle, NaN above and on the diagonal."""
+    pair = rows.loc[rows["case"].isin(("proto", "edge")), ["first", "second"]]
     pairs = np.zeros((6, 6))
-    np.add.at(pairs, (high, low), 1)
-    return np.where(np.tri(6, k=-1, dtype=bool), pairs, np.nan)
+    np.add.at(pairs, (pair.max(axis=1), pair.min(axis=1)), 1)
+    return pd.DataFrame(np.where(np.tri(6, k=-1, dtype=bool), pairs, np.nan), CLASSES, CLASSES)
 
 
-def build_cases_section(cases: Cases) -> Section:
+def build_cases_section(rows: pd.DataFrame, thresholds: CaseThresholds) -> Section:
     """Lay the cases out as text, charts and tables."""
-    section = Section("cases", "Ideal, proto and edge cases")
-    limits, counts = cases.thresholds, cases.counts()
-    listed = (
-        f"{number(n)} {name} ({percent(n / max(1, counts.sum()))})" for name, n in zip(CASES, counts, strict=True)
+    ideal, half = percent(thresholds.ideal), percent(thresholds.half)
+    found = ", ".join(
+        f"{number(n)} {case} ({percent(n / rows['case'].count())})" for case, n in count_cases(rows).items()
     )
+    section = Section("cases", "Ideal, proto and edge cases")
     section.text = [
-        f"By shares of the votes. Ideal: one class has more than {percent(limits.ideal)}. Proto: “other” and one of "
-        f"the five patterns have at least {percent(limits.half)} each. Edge: two of the five have at least "
-        f"{percent(limits.half)} each. Mixed: the rest. Here: {', '.join(listed)}.",
+        f"By shares of the votes. Ideal: one class has more than {ideal}. Proto: “other” and one of the five patterns "
+        f"have at least {half} each. Edge: two of the five have at least {half} each. Mixed: the rest. Here: {found}."
     ]
-    everywhere = np.ones(len(cases.case), bool)
-    by_population = {ALL: everywhere, FEW: ~cases.many, MANY: cases.many}
-    _add_shares(section, "cases_by_population", "Cases in the two populations", cases, by_population)
-    by_class = {name: cases.first == c for c, name in enumerate(CLASS_NAMES)}
-    _add_shares(section, "cases_by_class", "Cases by the class on top", cases, by_class)
-    pairs = pd.DataFrame(count_pairs(cases, everywhere), index=list(CLASS_NAMES), columns=list(CLASS_NAMES))
+    by_class = {name: rows[rows["consensus"] == name] for name in CLASSES}
+    for name, title, groups in (
+        ("cases_by_population", "Cases in the two populations", split_populations(rows)),
+        ("cases_by_class", "Cases by the class on top", by_class),
+    ):
+        counts = pd.DataFrame({label: count_cases(group) for label, group in groups.items() if len(group)}).T
+        shares = counts.div(counts.sum(axis=1), axis=0).rename(lambda label: label.replace(" votes", ""))
+        figure = draw_stacks(shares, RAMP, "share of the rows", columns=4)
+        section.add(name, title, figure, "", counts.rename_axis("rows").reset_index())
+    pairs = count_pairs(rows)
     title, table = "Half and half, by pair", pairs.rename_axis("class").reset_index()
-    most = np.nanmax(pairs.to_numpy())
-    if not most:
+    if not np.nansum(pairs):
         section.text.append("No row is half and half between two classes.")
         section.tables.append(Table("half_and_half", title, table))
         return section
-    high, low = np.unravel_index(np.nanargmax(pairs.to_numpy()), pairs.shape)
+    high, low, most = find_largest_pair(pairs)
     caption = (
-        f"Rows about half and half between two classes: proto in the last line, edge in the others. "
-        f"Most often {CLASS_NAMES[low]} and {CLASS_NAMES[high]}: {number(most)}."
+        "Rows about half and half between two classes: proto in the last line, edge in the others. "
+        f"Most often {low} and {high}: {number(most)}."
     )
     section.add("half_and_half", title, draw_matrices({"": pairs}, "", "", limits=(0, most), digits=0), caption, table)
     return section
 
 
-def _add_shares(section: Section, name: str, title: str, cases: Cases, groups: dict[str, np.ndarray]) -> None:
-    counts = pd.DataFrame({label: cases.counts(where) for label, where in groups.items()}, index=list(CASES)).T
-    part = counts[counts.sum(axis=1) > 0]
-    part = part.div(part.sum(axis=1), axis=0)
-    short = part.rename(index=lambda label: label.replace(" votes", ""))
-    details = "; ".join(
-        f"{label}: " + ", ".join(f"{case} {percent(share)}" for case, share in row.items())
-        for label, row in short.iterrows()
-    )
-    figure = draw_stacks(short, RAMP, "share of the rows", columns=4)
-    section.add(name, title, figure, "", counts.rename_axis("rows").reset_index(), f"{details}.")
+def count_cases(rows: pd.DataFrame) -> pd.Series:
+    """Return the number of rows of each of the `CASES`."""
+    return rows["case"].value_counts(sort=False)

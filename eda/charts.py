@@ -1,8 +1,12 @@
-"""The few forms of chart that the report uses, each drawn from a table or from panels of one."""
+"""The few forms of chart that the report uses, each drawn from a table or from panels of one.
+
+A figure's label says in words what kind of chart it is and, where they are few, its numbers: the start of its alt text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,87 +14,68 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from eda.rows import CLASSES
 from eda.style import CLASS_COLOURS, INK, MATRIX_COLOURS, SOFT, ink_on, new_figure, number, percent
 
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 """What a box shows."""
-
-ROW_HEIGHT = 0.27
-"""Inches of a horizontal bar with its label."""
 
 DASHES = ("-", (0, (5, 1)), "-", (0, (3, 1, 1, 1)), (0, (2, 1)), (0, (1, 1)))
 """Lines of the classes in a spectrum, so that colour is not the only difference."""
 
-Groups = Mapping[str, np.ndarray]
-
-
-def draw_class_panels(frame: pd.DataFrame, xlabel: str) -> Figure:
-    """Draw the shares of the classes (rows), a panel a column, one under another on one axis."""
-    figure = new_figure(0.55 + frame.shape[1] * (0.32 + 0.21 * len(frame)))
-    figure.set_label("Bar chart")
-    grid = figure.subplots(frame.shape[1], 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (title, values) in zip(grid, frame.items(), strict=True):
-        bars = axes.barh(list(frame.index), values, color=[CLASS_COLOURS[name] for name in frame.index], height=0.76)
-        axes.bar_label(bars, [percent(value) for value in values], padding=3, color=INK)
-        axes.set_title(title)
-        axes.set_xlim(0, max(frame.to_numpy().max(), 1e-9) * 1.18)
-        axes.invert_yaxis()
-        _lie_down(axes)
-    _percent_axis(grid[-1].xaxis)
-    grid[-1].set_xlabel(xlabel)
-    return figure
-
 
 def draw_columns(
-    frame: pd.DataFrame,
-    colours: Sequence[str],
-    xlabel: str,
-    ylabel: str,
-    *,
-    shares: bool = True,
-    every: int = 1,
-    stacked: bool = False,
+    frame: pd.DataFrame, colours: Sequence[str], xlabel: str, ylabel: str, *, stacked: bool = False
 ) -> Figure:
-    """Draw a table as columns, a colour a series; every `every`-th label of the index is written."""
-    figure = new_figure(2.6)
-    figure.set_label("Column chart")
+    """Draw a table of counts or shares as columns, a colour a series."""
+    figure = new_figure(2.6, "Column chart.")
     axes = figure.subplots()
-    frame.plot.bar(ax=axes, color=list(colours), width=0.84, stacked=stacked, legend=False)
     labels = [str(label) for label in frame.index]
+    frame.plot.bar(ax=axes, color=list(colours), width=0.84, stacked=stacked, legend=False)
     rotation = 40 if max(map(len, labels)) > 4 else 0
+    every = 2 if not rotation and sum(map(len, labels)) > 40 else 1
     axes.set_xticks(range(0, len(labels), every), labels[::every], rotation=rotation)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y")
-    if shares:
-        _percent_axis(axes.yaxis)
+    if pd.api.types.is_integer_dtype(frame.iloc[:, 0]):
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     else:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        _percent_axis(axes.yaxis)
     _legend(axes, frame.shape[1])
     return figure
 
 
 def draw_stacks(
-    frame: pd.DataFrame, colours: Sequence[str], xlabel: str, columns: int = 2, whole: bool = True
+    frame: pd.DataFrame, colours: Iterable[str], xlabel: str, columns: int = 2, whole: bool = True
 ) -> Figure:
-    """Draw a table's rows as horizontal stacks, which add up to one if `whole`; large parts are labelled."""
+    """Draw a table's rows as horizontal stacks; if `whole`, they add up to one and their numbers are said."""
     n_rows, n_parts = frame.shape
-    figure = new_figure(0.95 + 0.2 * -(-n_parts // columns) + (ROW_HEIGHT + 0.06) * n_rows)
-    figure.set_label("Stacked bars")
+    said = (f"{row}: {', '.join(f'{n} {percent(v)}' for n, v in parts.items())}" for row, parts in frame.iterrows())
+    figure = new_figure(
+        0.95 + 0.2 * -(-n_parts // columns) + 0.33 * n_rows, f"Stacked bars. {'; '.join(said) if whole else ''}"
+    )
     axes = figure.subplots()
-    frame.plot.barh(ax=axes, color=list(colours), width=0.76, stacked=True, legend=False)
-    for bars, colour in zip(axes.containers, colours, strict=False):
-        assert isinstance(bars, BarContainer)
-        texts = [percent(bar.get_width()) if whole and bar.get_width() >= 0.07 else "" for bar in bars]
-        axes.bar_label(bars, texts, label_type="center", color=ink_on(colour), fontsize=7.5)
-    axes.set(xlabel=xlabel, ylabel="", ylim=(n_rows - 0.4, -0.6))
-    axes.set_xlim(0, 1.0 if whole else max(1.05 * frame.sum(axis=1).max(), 0.001))
-    _lie_down(axes, grid=False)
+    stack_bars(axes, frame, colours, "{share}" if whole else "")
+    axes.set(xlabel=xlabel, xlim=(0, 1.0 if whole else max(1.05 * frame.sum(axis=1).max(), 0.001)))
     _percent_axis(axes.xaxis)
     _legend(axes, n_parts, columns)
     return figure
+
+
+def stack_bars(axes: Axes, frame: pd.DataFrame, colours: Iterable[str], label: str) -> None:
+    """Draw a table's rows as horizontal stacks; in large parts `label` is written, with their `name` and `share`."""
+    parts: list[Any] = list(colours)
+    frame.plot.barh(ax=axes, color=parts, width=0.76, stacked=True, legend=False)
+    for bars, name, colour in zip(axes.containers, frame.columns, parts, strict=False):
+        assert isinstance(bars, BarContainer)
+        shares = [bar.get_width() for bar in bars]
+        texts = [label.format(name=name, share=percent(share)) if share >= 0.09 else "" for share in shares]
+        axes.bar_label(bars, texts, label_type="center", color=ink_on(colour), fontsize=7.5)
+    axes.set(ylabel="", ylim=(len(frame) - 0.4, -0.6))
+    _lie_down(axes, grid=False)
 
 
 def draw_matrices(
@@ -102,8 +87,7 @@ def draw_matrices(
     digits: int = 2,
 ) -> Figure:
     """Draw square tables one under another, their numbers written in them; NaN stays empty."""
-    figure = new_figure(3.05 * len(panels) + 0.25)
-    figure.set_label("Matrix")
+    figure = new_figure(3.05 * len(panels) + 0.25, "Matrix.")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, frame) in zip(grid, panels.items(), strict=True):
         values = frame.to_numpy()
@@ -121,14 +105,32 @@ def draw_matrices(
     return figure
 
 
-def draw_boxes(panels: Mapping[str, Groups], xlabel: str, log: bool = False, share: bool = False) -> Figure:
-    """Draw the `QUANTILES` of each class's values as horizontal boxes, their sizes beside the names."""
-    heights = [0.3 * len(groups) + 0.25 * bool(title) for title, groups in panels.items()]
-    figure = new_figure(0.55 + sum(heights))
-    figure.set_label("Box chart")
+def find_largest_pair(frame: pd.DataFrame) -> tuple[str, str, float]:
+    """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
+    values = frame.to_numpy()
+    off = np.where(np.eye(len(values), dtype=bool) | np.isnan(values), -np.inf, values)
+    row, column = np.unravel_index(off.argmax(), off.shape)
+    return CLASSES[row], CLASSES[column], float(values[row, column])
+
+
+def quantiles_by_class(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
+    """Return the `QUANTILES` (columns) of each class's values and their number `n`; NaN where a class has none."""
+    groups = values.groupby(classes.astype(str))
+    table = groups.quantile(np.array(list(QUANTILES.values()))).unstack().set_axis(list(QUANTILES), axis=1)
+    return table.reindex(CLASSES).assign(n=groups.count().reindex(CLASSES, fill_value=0))
+
+
+def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = False, share: bool = False) -> Figure:
+    """Draw tables of `quantiles_by_class` as horizontal boxes, one under another."""
+    heights = [0.3 * len(table) + 0.25 * bool(title) for title, table in panels.items()]
+    medians = (
+        f"{title} medians: " + ", ".join(f"{name} {value:.3g}" for name, value in table["median"].dropna().items())
+        for title, table in panels.items()
+    )
+    figure = new_figure(0.55 + sum(heights), f"Box chart. {'; '.join(medians)}.")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (title, groups) in zip(grid, panels.items(), strict=True):
-        _draw_box_panel(axes, groups)
+    for axes, (title, table) in zip(grid, panels.items(), strict=True):
+        _draw_box_panel(axes, table)
         axes.set_title(title)
     axes = grid[-1]
     axes.set_xlabel(xlabel)
@@ -138,35 +140,29 @@ def draw_boxes(panels: Mapping[str, Groups], xlabel: str, log: bool = False, sha
         axes.set_xscale("log")
         low, high = axes.get_xlim()
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     return figure
 
 
-def quantiles(values: np.ndarray) -> np.ndarray:
-    """Return the `QUANTILES` of values, NaN where there are none."""
-    return np.quantile(values, QUANTILES) if len(values) else np.full(len(QUANTILES), np.nan)
-
-
-def _draw_box_panel(axes: Axes, groups: Groups) -> None:
-    names = ("whislo", "q1", "med", "q3", "whishi")
-    stats = [{**dict(zip(names, quantiles(values), strict=True)), "fliers": []} for values in groups.values()]
+def _draw_box_panel(axes: Axes, table: pd.DataFrame) -> None:
+    stats: Any = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
     boxes = axes.bxp(
-        stats, orientation="horizontal", showfliers=False, patch_artist=True, widths=0.66, capwidths=0,
-        medianprops={"color": INK, "linewidth": 1.6}, whiskerprops={"color": SOFT}, positions=range(len(groups)),
+        stats.to_dict("records"), orientation="horizontal", showfliers=False, patch_artist=True,
+        widths=0.66, capwidths=0, medianprops={"color": INK, "linewidth": 1.6}, whiskerprops={"color": SOFT},
+        positions=range(len(table)),
     )  # fmt: skip
-    for box, name in zip(boxes["boxes"], groups, strict=True):
+    for box, name in zip(boxes["boxes"], table.index, strict=True):
         # An edge of its own colour keeps a box visible whose quartiles coincide.
         box.set(facecolor=CLASS_COLOURS[name], edgecolor=CLASS_COLOURS[name])
-    axes.set_yticks(range(len(groups)), [f"{name}  n = {len(values):,}" for name, values in groups.items()])
+    axes.set_yticks(range(len(table)), [f"{name}  n = {n:,}" for name, n in table["n"].items()])
     axes.invert_yaxis()
     _lie_down(axes)
 
 
 def draw_spectra(frame: pd.DataFrame) -> Figure:
     """Draw power (uV^2 / Hz) against the frequencies of the index, one line a class, the mains' frequencies dotted."""
-    figure = new_figure(2.9)
-    figure.set_label("Line chart")
+    figure = new_figure(2.9, "Line chart.")
     axes = figure.subplots()
     for hertz in (50, 60):
         axes.axvline(hertz, color=SOFT, linewidth=0.7, linestyle=":")
@@ -183,8 +179,8 @@ def draw_spectra(frame: pd.DataFrame) -> Figure:
 
 
 def _percent_axis(axis: Axis) -> None:
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
 
 
 def _lie_down(axes: Axes, grid: bool = True) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from eda.page import draw_page, draw_scalograms, microvolt_limits
-from eda.rows import count_votes
+from eda.rows import OFFSET, list_votes
 from eda.section import Example, Section, render
 from eda.style import new_figure, percent
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SECONDS
@@ -24,21 +24,22 @@ MIN_KNOWN, MIN_ALIVE = 0.9, 15
 """An example shows what experts saw: this share of its samples is there, and so many channels carry something."""
 
 PAGE_SECONDS = (15, 35)
-"""What the report's page shows: the labelled 10 s and 5 s either side, or a phone could not show the waves' shape."""
+"""What the report's page shows: the labelled 10 s and 5 s either side; more would be too small to read on a phone."""
 
 PAGE_HEIGHT = 5.2
+
+KINDS = {"clearest": "the clearest", "disputed": "the most disputed"}
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """One labelled window that is to be drawn."""
+    """One labelled window that is to be drawn, and the seconds that its recording lasts."""
 
     class_name: str
     kind: str
     row: pd.Series
     channels: np.ndarray
     seconds: float
-    """Length of the recording."""
 
 
 def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame:
@@ -55,13 +56,13 @@ def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame
     return own.sort_values(by, ascending=rising, kind="stable").drop_duplicates("eeg_id")
 
 
-def choose_examples(rows: pd.DataFrame, files: dict[int, Path], progress: bool = True) -> list[Chosen]:
+def choose_examples(rows: pd.DataFrame, files: dict[int, Path]) -> list[Chosen]:
     """Choose two windows a class that can be read and are whole enough, no recording twice."""
     known = rows[rows["eeg_id"].isin(files.keys())]
-    wanted = [(name, kind) for name in CLASS_NAMES for kind in ("clearest", "disputed")]
+    wanted = [(name, kind) for name in CLASS_NAMES for kind in KINDS]
     chosen: list[Chosen] = []
-    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=None if progress else True):
-        used = {int(one.row["eeg_id"]) for one in chosen}
+    for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=None):
+        used = {one.row["eeg_id"] for one in chosen}
         ranked = rank_windows(known, class_name, kind)
         for _, row in ranked[~ranked["eeg_id"].isin(used)].head(TRIES).iterrows():
             window = _read_whole(files[int(row["eeg_id"])], int(row["start"]))
@@ -84,7 +85,7 @@ def _read_whole(path: Path, start: int) -> tuple[np.ndarray, float] | None:
     return channels, electrodes.shape[1] / SFREQ
 
 
-def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progress: bool = True) -> Section:
+def build_examples_section(chosen: list[Chosen], config: ScalogramConfig) -> Section:
     """Draw the chosen windows; all scalograms share one colour scale, so that they can be compared."""
     section = Section("examples", "Example pages")
     if not chosen:
@@ -96,13 +97,10 @@ def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progre
         "Of each class the window on which the experts agreed most and the one they disputed most. First the clinical "
         f"page: {PAGE_SECONDS[1] - PAGE_SECONDS[0]} s of the window, 0.5 to 40 Hz, negative up, the labelled 10 s "
         "marked. Then the scalogram of each channel over the whole 50 s, left side beside right; dashed, the labelled "
-        "10 s; pale, the cone of influence, where the window's ends reach in. All scalograms share one colour scale.",
+        "10 s; pale, the cone of influence, where the window's ends reach in.",
     ]
-    pairs = zip(chosen, magnitudes, strict=True)
-    for one, magnitude in tqdm(
-        pairs, desc="drawing", unit="page", total=len(chosen), disable=None if progress else True
-    ):
-        section.examples.append(_draw_example(one, magnitude, config, limits))
+    pairs = tqdm(zip(chosen, magnitudes, strict=True), "drawing", unit="page", total=len(chosen), disable=None)
+    section.examples = [_draw_example(one, magnitude, config, limits) for one, magnitude in pairs]
     missing = [name for name in CLASS_NAMES if name not in {one.class_name for one in chosen}]
     if missing:
         section.text.append(f"No window of {', '.join(missing)} could be shown.")
@@ -110,31 +108,29 @@ def build_examples_section(chosen: list[Chosen], config: ScalogramConfig, progre
 
 
 def _draw_example(one: Chosen, magnitude: np.ndarray, config: ScalogramConfig, limits: tuple[float, float]) -> Example:
-    counts = count_votes(one.row.to_frame().T)[0]
-    votes = sorted(((name, n) for name, n in zip(CLASS_NAMES, counts, strict=True) if n), key=lambda vote: -vote[1])
-    eeg_id, offset = int(one.row["eeg_id"]), one.row["eeg_label_offset_seconds"]
-    title = f"{one.class_name}, {'the clearest' if one.kind == 'clearest' else 'the most disputed'}"
-    note = f"Recording {eeg_id}, window from {offset:g} s; {percent(one.row['top_share'])} agree."
+    votes = dict(sorted(list_votes(one.row).items(), key=lambda vote: -vote[1]))
+    recording = f"recording {int(one.row['eeg_id'])}"
+    title = f"{one.class_name}, {KINDS[one.kind]}"
+    note = f"{recording.capitalize()}, window from {one.row[OFFSET]:g} s; {percent(one.row['top_share'])} agree."
     if one.seconds < WINDOW_SECONDS:
         note += f" The recording is {one.seconds:g} s long; what lies around it is empty."
-    stem = f"example_{one.class_name.lower()}_{one.kind}"
     page = new_figure(PAGE_HEIGHT)
     draw_page(page, one.channels, PAGE_SECONDS)
     page_alt = (
-        f"Clinical page of recording {eeg_id}, {title}: 18 bipolar channels from left to right, the "
-        f"labelled seconds 20 to 30 marked. Votes: {', '.join(f'{name} {n}' for name, n in votes)}."
+        f"Clinical page of {recording}, {title}: 18 bipolar channels from left to right, the labelled seconds 20 to 30 "
+        f"marked. Votes: {', '.join(f'{name} {n}' for name, n in votes.items())}."
     )
     scalograms = new_figure(PAGE_HEIGHT, layout=None)
     draw_scalograms(scalograms, magnitude, config, limits)
     first, last = (round(s * SFREQ / config.stride) for s in LABEL_SECONDS)
-    labelled = magnitude[:, :, first:last].max(axis=2)
-    peak = config.freqs[np.unravel_index(labelled.argmax(), labelled.shape)[1]]
+    peak = config.freqs[magnitude[:, :, first:last].max(axis=(0, 2)).argmax()]
     scalograms_alt = (
-        f"Scalograms of the 18 channels of recording {eeg_id}, {config.f_min:g} to {config.f_max:g} Hz over "
+        f"Scalograms of the 18 channels of {recording}, {config.f_min:g} to {config.f_max:g} Hz over "
         f"50 s, microvolts in colour. In the labelled 10 s the largest magnitude is at {peak:.1f} Hz."
     )
+    stem = f"example_{one.class_name.lower()}_{one.kind}"
     pictures = [
-        render(page, f"{stem}_page", f"{title}: clinical page", page_alt, kind="webp"),
-        render(scalograms, f"{stem}_scalograms", f"{title}: scalograms", scalograms_alt, kind="webp"),
+        render(page, f"{stem}_page", f"{title}: clinical page", page_alt, pixels=True),
+        render(scalograms, f"{stem}_scalograms", f"{title}: scalograms", scalograms_alt, pixels=True),
     ]
     return Example(stem, one.class_name, title, note, votes, pictures)

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
         data = find_competition(args.input, "train.csv", "train_eegs")
         print(f"data: {data}", flush=True)
-        files = write_report(data, args.working / "report.html", ReportConfig(sample=args.sample), progress=False)
+        files = write_report(data, args.working / "report.html", ReportConfig(sample=args.sample))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1

@@ -38,7 +38,7 @@ CHAIN_GAP = 0.55
 """Space between two chains, in traces."""
 
 REACH = 1.3
-"""How far a trace may leave its line, in traces; beyond it is cut, or it would cover its neighbours."""
+"""How far a trace may leave its line, in traces; what goes further is cut off, so as not to cover its neighbours."""
 
 
 def chain_rows(chain: str) -> list[int]:
@@ -47,7 +47,7 @@ def chain_rows(chain: str) -> list[int]:
 
 
 def choose_gain(channels: np.ndarray) -> int:
-    """Choose the microvolts between two traces of (n_channels, n_times): what most of most channels fits into."""
+    """Choose the microvolts between two traces of (n_channels, n_times): so that most channels fit most of the time."""
     # Not the extremes: one movement would flatten the whole page.
     spread = 1.4 * np.ptp(np.quantile(channels, (0.05, 0.95), axis=1), axis=0)
     alive = spread[spread > 1]
@@ -135,13 +135,9 @@ def microvolt_limits(magnitudes: list[np.ndarray]) -> tuple[float, float]:
 
 
 def draw_scalograms(
-    figure: Figure | SubFigure,
-    magnitude: np.ndarray,
-    config: ScalogramConfig,
-    limits: tuple[float, float],
-    columns: int = 2,
+    figure: Figure | SubFigure, magnitude: np.ndarray, config: ScalogramConfig, limits: tuple[float, float]
 ) -> None:
-    """Draw the scalogram of every channel with its axes, the cone of influence and a colour bar in microvolts.
+    """Draw the scalogram of every channel, homologous ones side by side, with the cone of influence and a colour bar.
 
     Parameters
     ----------
@@ -153,17 +149,12 @@ def draw_scalograms(
         What it was computed with.
     limits : (float, float)
         Ends of the colour scale, microvolts.
-    columns : int
-        2 puts homologous channels, left and right, side by side.
     """
-    n_rows = len(CHANNELS) // columns
     # Placed by hand, in inches: constrained layout takes seconds over 18 panels that all have the same labels.
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
     place = {"left": 0.42 / width, "right": 1 - 0.1 / width, "bottom": 0.42 / height, "top": 1 - 0.62 / height}
-    grid = figure.subplots(
-        n_rows, columns, sharex=True, sharey=True, gridspec_kw={**place, "hspace": 0.52, "wspace": 0.1}
-    )
-    # The temporal chain's pairs, the parasagittal chain's pairs, the midline: the order of `CHANNELS` itself.
+    spacing = {**place, "hspace": 0.52, "wspace": 0.1}
+    grid = figure.subplots(len(CHANNELS) // 2, 2, sharex=True, sharey=True, gridspec_kw=spacing)
     image: Any = None
     seconds = magnitude.shape[2] * config.stride / SFREQ
     # Rows are drawn at equal heights, which is the frequency axis whatever the spacing once its ticks are placed.

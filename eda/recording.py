@@ -24,8 +24,8 @@ EXPONENT_HZ = (2.0, 40.0)
 LINE_HZ, NOISY_LINE = (50, 60), 5.0
 """Mains frequencies, and from how many microvolts (root mean square) on a line counts as noise."""
 
-PLACES = {"start": "at the start", "inside": "inside", "end": "at the end"}
-"""Where samples are missing in a recording."""
+PLACES = {"nan_start": "at the start", "nan_inside": "inside", "nan_end": "at the end"}
+"""Where samples are missing in a recording, by the columns of their shares."""
 
 
 def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, float], np.ndarray, np.ndarray | None]:
@@ -41,11 +41,10 @@ def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, flo
     Returns
     -------
     row : dict
-        `nan_start`, `nan_inside`, `nan_end`: share of the recording's samples; `flat`, `saturated`: number of
-        electrodes; `seconds`: the recording's length; `amplitude`: median over the channels of the 5-95% range,
-        microvolts; `largest`: the same range of the largest channel; `line`: the stronger mains line's root mean
-        square, median over the channels, microvolts; `exponent`: of the power law, median over the channels. NaN
-        where no channel is alive.
+        Shares of the recording's samples that are missing, by `PLACES`; `flat`, `saturated`: number of electrodes;
+        `seconds`: the recording's length; `amplitude`, `largest`: median and largest of the channels' 5-95% ranges,
+        microvolts; `line`: the stronger mains line's root mean square, `exponent`: of the power law, medians over the
+        channels. NaN where no channel is alive.
     per_electrode : ndarray, shape (3, 19)
         1 where flat, 1 where saturated, share of samples missing.
     log_power : ndarray, shape (401,), or None
@@ -62,7 +61,7 @@ def measure_recording(electrodes: np.ndarray, start: int) -> tuple[dict[str, flo
     channels = repair_gaps(build_montage(window))
     spread = np.ptp(np.quantile(channels, (0.05, 0.95), axis=1), axis=0)
     alive = channels.std(axis=1) > FLAT_MICROVOLTS
-    row = {f"nan_{place}": float(share.mean()) for place, share in zip(PLACES, gaps, strict=True)}
+    row = dict(zip(PLACES, gaps.mean(axis=1).tolist(), strict=True))
     row |= {"flat": int(flat.sum()), "saturated": int(saturated.sum()), "seconds": electrodes.shape[1] / SFREQ}
     per_electrode = np.array([flat, saturated, np.isnan(electrodes).mean(axis=1)], float)
     if not alive.any() or channels.shape[1] < SEGMENT:
@@ -89,10 +88,9 @@ def find_flat(window: np.ndarray) -> np.ndarray:
 
 def find_saturated(window: np.ndarray) -> np.ndarray:
     """Return which electrodes (n_electrodes, n_times) stay at exactly their largest or smallest value for too long."""
-    largest = np.nanmax(window, axis=1, initial=-np.inf, keepdims=True)
-    smallest = np.nanmin(window, axis=1, initial=np.inf, keepdims=True)
-    at_end = np.maximum((window == largest).mean(axis=1), (window == smallest).mean(axis=1))
-    return (at_end > SATURATED_SHARE) & ~find_flat(window)
+    at_largest = window == np.nanmax(window, axis=1, initial=-np.inf, keepdims=True)
+    at_smallest = window == np.nanmin(window, axis=1, initial=np.inf, keepdims=True)
+    return (np.maximum(at_largest.mean(axis=1), at_smallest.mean(axis=1)) > SATURATED_SHARE) & ~find_flat(window)
 
 
 def place_gaps(electrodes: np.ndarray) -> np.ndarray:

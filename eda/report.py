@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from eda.cases import CaseThresholds, build_cases_section, sort_cases
 from eda.examples import build_examples_section, choose_examples
 from eda.remarks import find_remarks, list_recordings_to_leave_out
 from eda.rows import list_files, read_windows
 from eda.section import Section, Table
-from eda.shape import build_shape_section, measure_shape
+from eda.shape import build_shape_section, measure_covered, measure_recordings
 from eda.signals import build_signals_section, choose_sample, measure_signals
 from eda.style import CLASS_COLOURS, drawing, number, percent
-from eda.votes import build_votes_section, measure_votes
+from eda.votes import build_votes_section
 from kernel.files import replacing
 from kernel.scalogram import ScalogramConfig
 
@@ -46,27 +46,11 @@ class ReportConfig:
             raise ValueError(f"the number of recordings to read must not be negative, found {self.sample}")
 
 
-def write_report(data: Path, out: Path, config: ReportConfig | None = None, progress: bool = True) -> Path:
-    """Write the report on a training set.
+def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
+    """Write the report on a training set, and return the folder of its pictures and tables, beside the page.
 
     Every row of train.csv and every recording's footer is read, and the signals of `config.sample` recordings, one at a
     time: memory does not grow with the number or the length of the recordings.
-
-    Parameters
-    ----------
-    data : Path
-        A folder in the competition's layout; nothing is written to it.
-    out : Path
-        The page, such as `report.html`; pictures and tables go to the folder `report_files` beside it.
-    config : ReportConfig, optional
-        None takes the defaults.
-    progress : bool
-        Show progress bars, where there is a terminal.
-
-    Returns
-    -------
-    folder : Path
-        Where pictures and tables are.
 
     Raises
     ------
@@ -75,42 +59,46 @@ def write_report(data: Path, out: Path, config: ReportConfig | None = None, prog
     OSError
         If something cannot be written; an earlier page is then still there.
     """
-    config = config or ReportConfig()
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; name the page to write, such as {out / 'report.html'}")
     rows = read_windows(data)
     if not (rows["n_votes"] > 0).any():
         raise ValueError(f"{data / 'train.csv'}: no row has a vote; is it the right file?")
+    rows = sort_cases(rows, config.thresholds)
     files = list_files(data, rows)
+    recordings = measure_recordings(rows, files)
+    sample = choose_sample(rows, files, config.sample, config.seed)
+    signals = measure_signals(sample, files) if len(sample) else None
     with drawing():
-        shape = measure_shape(rows, files, progress)
-        votes = measure_votes(rows)
-        cases = sort_cases(rows, config.thresholds)
-        sections = [build_shape_section(shape), build_votes_section(votes), build_cases_section(cases)]
-        sample = choose_sample(rows, files, config.sample, config.seed)
-        signals = measure_signals(sample, files, progress) if len(sample) else None
+        sections = [
+            build_shape_section(rows, recordings),
+            build_votes_section(rows),
+            build_cases_section(rows, config.thresholds),
+        ]
         if signals is not None:
-            available = rows.loc[rows["eeg_id"].isin(files.keys()), "eeg_id"].nunique()
-            chosen = choose_examples(rows, files, progress)
+            recordings["error"] = recordings["error"].fillna(signals.errors)
+            available = int((recordings["file"] & (recordings["rows"] > 0)).sum())
             sections.append(build_signals_section(signals, available))
-            sections.append(build_examples_section(chosen, config.scalogram, progress))
+            chosen = choose_examples(rows, files)
+            sections.append(build_examples_section(chosen, config.scalogram))
         else:
             sections.append(_without_signals(bool(files)))
-    remarks = find_remarks(rows, shape, votes, cases, signals)
-    tables = [
-        Table("findings", "What it means for training", pd.DataFrame([asdict(one) for one in remarks])),
-        Table("recordings_to_leave_out", "Recordings to leave out", list_recordings_to_leave_out(shape, signals)),
-    ]
+    remarks = find_remarks(rows, recordings, signals)
     tiles = {
-        "rows": number(shape.totals["rows"]),
-        "recordings": number(shape.totals["recordings"]),
-        "patients": number(shape.totals["patients"]),
-        "spectrogram ids": number(shape.totals["spectrograms"]),
-        "hours of EEG under a window": number(shape.covered_seconds / 3600, 1),
+        "rows": number(len(rows)),
+        "recordings": number((recordings["rows"] > 0).sum()),
+        "patients": number(rows["patient_id"].nunique()),
+        "spectrogram ids": number(rows["spectrogram_id"].nunique()),
+        "hours of EEG under a window": number(measure_covered(rows, recordings) / 3600, 1),
         "rows with 10 votes or more": percent(float(rows["many"].mean())),
     }
     folder = out.with_name(f"{out.stem}_files")
-    page = render_page(
+    tables = [
+        Table("findings", "What it means for training", pd.DataFrame(remarks)),
+        Table("recordings_to_leave_out", "Recordings to leave out", list_recordings_to_leave_out(recordings, signals)),
+    ]
+    _write_files(folder, sections, tables, config)
+    page = _load_template().render(
         data=data.resolve().name,
         folder=folder.name,
         simulated=(data / "simulator.json").exists(),
@@ -118,32 +106,35 @@ def write_report(data: Path, out: Path, config: ReportConfig | None = None, prog
         remarks=remarks,
         sections=sections,
         config=config,
+        colours=CLASS_COLOURS,
     )
-    _write_files(folder, sections, tables, config)
     _write(out, page.encode())
     return folder
 
 
-def render_page(**content: object) -> str:
-    """Return the page as HTML."""
+def _without_signals(have_files: bool) -> Section:
+    why = "No recording was to be read" if have_files else "There are no recordings beside train.csv"
+    text = f"{why}: amplitudes, gaps, spectra, line noise and the example pages are left out."
+    return Section("signals", "Signals", [text])
+
+
+def _load_template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=select_autoescape(default=True, default_for_string=True),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE.name).render(colours=CLASS_COLOURS, **content)
+    environment.filters["cell"] = _write_cell
+    return environment.get_template(TEMPLATE.name)
 
 
-def _without_signals(have_files: bool) -> Section:
-    why = (
-        "No recording was to be read (a sample of 0)"
-        if have_files
-        else "There are no recordings beside train.csv (train_eegs/*.parquet)"
-    )
-    text = f"{why}: amplitudes, gaps, spectra, line noise and the example pages are left out."
-    return Section("signals", "Signals", [text])
+def _write_cell(value: float | str) -> str:
+    """Write a cell of a table for the page: text as it is, whole numbers whole, others with three digits."""
+    if isinstance(value, str):
+        return value
+    return number(value, 0 if value == int(value) else 3)
 
 
 def _write_files(folder: Path, sections: list[Section], tables: list[Table], config: ReportConfig) -> None:

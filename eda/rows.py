@@ -1,4 +1,8 @@
-"""What the report asks of a labelled window beyond its row of `train.csv`: shares, entropy and class of its votes."""
+"""The labelled windows of `train.csv`: their votes as shares, the class on top, the two populations.
+
+Rows with few votes and rows with many differ in who was asked, in which windows, and in how much they agree. The hidden
+test is believed to be like the rows with many.
+"""
 
 from __future__ import annotations
 
@@ -6,55 +10,62 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import entr
 
 from kernel.constants import CLASS_NAMES, VOTES
 from kernel.table import MANY_VOTES, RECORDING_FOLDERS, read_rows
 
-DERIVED = ("start", "n_votes", "top_share", "consensus", "entropy", "many")
-"""Columns that are computed, not read."""
+FEW, MANY, ALL = f"under {MANY_VOTES} votes", f"{MANY_VOTES} votes or more", "all rows"
+"""The populations."""
+
+CLASSES = list(CLASS_NAMES)
+"""Columns that hold the shares of a row's votes."""
+
+OFFSET = "eeg_label_offset_seconds"
 
 
 def read_windows(data: Path) -> pd.DataFrame:
-    """Read `train.csv`, rows with missing values too, and add what `derive` does.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `kernel.table.read_rows`.
-    """
+    """Read `train.csv`, rows with missing values too, and add what `derive` does; errors are those of `read_rows`."""
     return derive(read_rows(data, ("spectrogram_id", "expert_consensus"), complete=False))
 
 
 def derive(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add what follows from a row's votes.
+    """Add what follows from a row's votes, of which a missing one counts as none.
 
-    `n_votes`; `top_share`, the largest share of the votes, NaN without votes; `consensus`, the class with the most
-    votes as `CLASS_NAMES` spells it (the first of equals, as in the competition's file), "" without votes; `entropy`,
-    of the shares, in nats; `many`, whether there are at least `MANY_VOTES`.
+    `n_votes`; the share of each class in a column of its name, NaN without votes; `top_share`, the largest of them;
+    `consensus`, the class with the most votes (the first of equals, as in the competition's file), NaN without votes;
+    `entropy`, of the shares, in nats; `many`, whether there are at least `MANY_VOTES`.
     """
-    votes, share = count_votes(rows), shares(rows)
+    votes = rows[list(VOTES)].fillna(0).astype(np.int64)
     n_votes = votes.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -np.where(share > 0, share * np.log(share), 0).sum(axis=1)
+    shares = votes.div(n_votes, axis=0).set_axis(CLASSES, axis=1)
+    top = np.array(CLASSES)[votes.to_numpy().argmax(axis=1)]
     return rows.assign(
         n_votes=n_votes,
-        top_share=share.max(axis=1),
-        consensus=np.where(n_votes > 0, np.array(CLASS_NAMES)[votes.argmax(axis=1)], ""),
-        entropy=entropy,
+        **shares,
+        top_share=shares.max(axis=1),
+        consensus=pd.Categorical(np.where(n_votes > 0, top, ""), CLASSES),
+        entropy=entr(shares).sum(axis=1),
         many=n_votes >= MANY_VOTES,
     )
 
 
-def count_votes(rows: pd.DataFrame) -> np.ndarray:
-    """Return the votes of each row: (n_rows, 6), int64; a missing vote counts as none."""
-    return np.nan_to_num(rows[list(VOTES)].to_numpy(np.float64)).astype(np.int64)
+def list_votes(row: pd.Series) -> dict[str, int]:
+    """Return how many votes a row has for each class that has any."""
+    return {name: int(row[vote]) for name, vote in zip(CLASSES, VOTES, strict=True) if row[vote] > 0}
 
 
-def shares(rows: pd.DataFrame) -> np.ndarray:
-    """Return the votes of each row divided by their number: (n_rows, 6), float64, NaN where a row has no votes."""
-    votes = count_votes(rows).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return votes / votes.sum(axis=1, keepdims=True)
+def split_populations(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows that have votes, by population, as far as there are any."""
+    voted = rows[rows["n_votes"] > 0]
+    parts = {FEW: voted[~voted["many"]], MANY: voted[voted["many"]], ALL: voted}
+    return {name: part for name, part in parts.items() if len(part)}
+
+
+def count_missing(rows: pd.DataFrame) -> pd.Series:
+    """Return how many values each column of the file lacks."""
+    derived = ["start", "n_votes", "top_share", "consensus", "entropy", "many", *CLASSES, "case", "first", "second"]
+    return rows.drop(columns=derived, errors="ignore").isna().sum()
 
 
 def list_files(data: Path, rows: pd.DataFrame) -> dict[int, Path]:

@@ -11,32 +11,25 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 PNG_DPI = 200
-MIME = {"svg": "image/svg+xml", "webp": "image/webp"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: `page` is what the HTML embeds (SVG, or WebP where it is pixels), `png` the file beside it."""
+    """One picture: `source` is the `data:` address in the HTML, `png` the file beside it, sizes are CSS pixels."""
 
     name: str
     title: str
     alt: str
     caption: str
-    page: bytes
+    source: str
     png: bytes
-    kind: str
     width: int
     height: int
-
-    @property
-    def source(self) -> str:
-        """The picture as a `data:` address, so that the page needs no other file."""
-        return f"data:{MIME[self.kind]};base64,{base64.b64encode(self.page).decode()}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table, written as `name`.csv; `shown` has its cells as text for the page, None for the file alone."""
+    """One table: `frame` is written as `name`.csv, `shown` is on the page, if anything is."""
 
     name: str
     title: str
@@ -47,13 +40,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled window: its class, what it is, its votes as (class, count), and its two pictures."""
+    """One labelled window: its class, what it is, the votes of each class, and its two pictures."""
 
     name: str
     class_name: str
     title: str
     note: str
-    votes: list[tuple[str, int]]
+    votes: dict[str, int]
     pictures: list[Picture]
 
 
@@ -78,24 +71,22 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
 
-    def add(
-        self, name: str, title: str, figure: Figure, caption: str, frame: pd.DataFrame | None = None, details: str = ""
-    ) -> None:
-        """Add a chart and the table of its numbers; the alt text is the figure's label, the caption and `details`."""
-        alt = f"{figure.get_label()}: {title[:1].lower()}{title[1:]}. {details} {caption}".replace("  ", " ")
-        self.pictures.append(render(figure, name, title, alt, caption))
+    def add(self, name: str, title: str, figure: Figure, caption: str, frame: pd.DataFrame | None = None) -> None:
+        """Add a chart and the table of its numbers; the alt text is the title, the figure's label and the caption."""
+        self.pictures.append(render(figure, name, title, f"{title}. {figure.get_label()} {caption}", caption))
         if frame is not None:
             self.tables.append(Table(name, title, frame))
 
 
-def render(figure: Figure, name: str, title: str, alt: str, caption: str = "", kind: str = "svg") -> Picture:
-    """Render a figure once for the page and once as PNG; lines of text stay vectors, EEG becomes pixels."""
-    png = io.BytesIO()
+def render(figure: Figure, name: str, title: str, alt: str, caption: str = "", pixels: bool = False) -> Picture:
+    """Render a figure for the page, as SVG or, if it is EEG with too many points for that, in pixels, and as PNG."""
+    png, page = io.BytesIO(), io.BytesIO()
     figure.savefig(png, format="png", dpi=PNG_DPI, metadata={"Title": title, "Description": alt})
-    page = io.BytesIO()
-    if kind == "svg":
-        figure.savefig(page, format="svg", metadata={"Title": title, "Date": None})
+    if pixels:
+        Image.open(png).convert("RGB").save(page, "webp", quality=82, method=4)
     else:
-        Image.open(io.BytesIO(png.getvalue())).convert("RGB").save(page, "webp", quality=82, method=4)
+        figure.savefig(page, format="svg", metadata={"Title": title, "Date": None})
+    kind = "webp" if pixels else "svg+xml"
+    source = f"data:image/{kind};base64,{base64.b64encode(page.getvalue()).decode()}"
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(name, title, alt, caption, page.getvalue(), png.getvalue(), kind, width, height)
+    return Picture(name, title, alt, caption, source, png.getvalue(), width, height)

@@ -14,8 +14,8 @@ from kernel.constants import CLASS_NAMES
 CLASS_COLOURS = dict(
     zip(CLASS_NAMES, ("#DC4004", "#2F2C66", "#4D96E9", "#195B35", "#EDD33F", "#AAACAD"), strict=True),
 )
-"""Found by a search for the largest least distance with normal sight, without red, green or blue cones, and for six
-different levels of lightness, which a grey printer keeps. A test measures all of them."""
+"""Found by a search: any two are as far apart as possible to normal eyes, to eyes without red, green or blue cones, and
+in lightness, which a grey printer keeps. A test measures all of it."""
 
 RAMP = ("#12355B", "#3572A5", "#86B5DB", "#E3E6EB")
 """Parts of a whole, from dark to light."""
@@ -35,15 +35,10 @@ CARD_WIDTH = 4.15
 """Inches of a chart: 400 CSS pixels, what a phone shows, so its type is read there at the size it was drawn."""
 
 _TYPE = {
-    "font.family": "DejaVu Sans",
     "font.size": 8.5,
-    "axes.labelsize": 8.5,
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 8.5,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": SOFT,
@@ -62,8 +57,6 @@ _TYPE = {
     "legend.handlelength": 1.4,
     "legend.handletextpad": 0.4,
     "legend.columnspacing": 0.9,
-    "figure.facecolor": "white",
-    "svg.fonttype": "path",
     "svg.hashsalt": "eda",  # the same data, the same bytes
 }
 
@@ -75,9 +68,11 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+def new_figure(height: float, label: str = "", layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Return an empty figure of a card's width; with constrained layout no label is cut off."""
-    return Figure(figsize=(CARD_WIDTH, height), layout=layout)
+    figure = Figure(figsize=(CARD_WIDTH, height), layout=layout)
+    figure.set_label(label)
+    return figure
 
 
 def ink_on(colour: object) -> str:

@@ -128,11 +128,7 @@ def load_ensemble(folder: Path) -> list[Member]:
     return ordered
 
 
-def input_configs(members: list[Member]) -> list[InputConfig]:
-    """Return the distinct configurations that the members read: each is computed once a window."""
-    return list(dict.fromkeys(config for member in members for config in member.config.inputs))
-
-
 def build_inputs(channels: np.ndarray, members: list[Member]) -> Inputs:
-    """Build what the members read from the channels of one window, shape (18, 10000), microvolts."""
-    return {config: build_input(channels, config) for config in input_configs(members)}
+    """Build what the members read from the channels of one window, (18, 10000), microvolts; each array once."""
+    configs = dict.fromkeys(config for member in members for config in member.config.inputs)
+    return {config: build_input(channels, config) for config in configs}

@@ -38,7 +38,7 @@ def replacing_folder(path: Path, marker: str) -> Iterator[Path]:
     Raises
     ------
     ValueError
-        If `path` holds anything but what was written there before, by which `marker`, a file in it, is known.
+        If `path` holds files, but not `marker`, which every folder written here has.
     OSError
         If the disk is full, naming `path`.
     """

@@ -63,8 +63,6 @@ def build_raw(channels: np.ndarray, config: RawConfig) -> np.ndarray:
     ----------
     channels : ndarray, shape (n_channels, n_times)
         Finite microvolts at 200 Hz.
-    config : RawConfig
-        Corners, stride and scaling.
 
     Returns
     -------
@@ -92,20 +90,7 @@ BUILD: dict[type, Callable[[np.ndarray, Any], np.ndarray]] = {ScalogramConfig: b
 
 
 def build_input(channels: np.ndarray, config: InputConfig) -> np.ndarray:
-    """Build the array that one configuration describes from the channels of one window.
-
-    Parameters
-    ----------
-    channels : ndarray, shape (18, n_times), float32
-        Finite microvolts at 200 Hz.
-    config : ScalogramConfig or RawConfig
-        What to build.
-
-    Returns
-    -------
-    array : ndarray, float32
-        (18, n_freqs, n_frames) for a scalogram, (18, n_samples) for the raw signal.
-    """
+    """Build the array that a configuration describes from the channels of one window, (18, n_times), microvolts."""
     return BUILD[type(config)](channels, config)
 
 

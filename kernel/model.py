@@ -174,17 +174,7 @@ def load_model(config: ModelConfig, weights: Path) -> Any:
 def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
     """Correct how sure a model's answers are: divide the log-probabilities by a temperature, then mix in the prior.
 
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, 6), float
-        Rows that sum to 1.
-    config : ModelConfig
-        Its `temperature` (Guo et al. 2017, section 4.2) and `prior_share`.
-
-    Returns
-    -------
-    calibrated : ndarray, shape (n, 6), float64
-        Rows that sum to 1.
+    (n, 6) -> (n, 6), float64, rows that sum to 1. The temperature is that of Guo et al. 2017, section 4.2.
     """
     logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None))
     tempered = scipy.special.softmax(logs / config.temperature, axis=1)

@@ -29,6 +29,7 @@ class Network:
 NETWORKS: dict[str, Network] = {
     "scalogram_b2": Network(picture.scalogram_b2, picture.PictureOptions, has_efficientnet=True),
     "scalogram_zoom_b2": Network(picture.scalogram_zoom_b2, picture.ZoomOptions, has_efficientnet=True),
+    "scalogram_pairs_b2": Network(picture.scalogram_pairs_b2, picture.PairsOptions, has_efficientnet=True),
     "two_input_b2": Network(picture.two_input_b2, picture.ZoomOptions, has_efficientnet=True),
     "baseline_b2": Network(picture.baseline_b2, picture.BaselineOptions, has_efficientnet=True),
     "scalogram_maxvit": Network(picture.scalogram_maxvit, picture.MaxViTOptions),

@@ -11,6 +11,7 @@ from typing import Any
 
 from keras import layers
 
+from kernel.constants import WINDOW_SECONDS
 from kernel.efficientnet import efficientnet_v2_b2
 
 
@@ -34,6 +35,22 @@ class ZoomOptions(PictureOptions):
 
     zoom_pool_frames: int = 1
     """Neighbouring frames of the zoom averaged into one."""
+
+
+@dataclass(frozen=True)
+class PairsOptions:
+    """Options of `scalogram_pairs_b2`."""
+
+    pool_freqs: int = 2
+    """Neighbouring rows of a scalogram averaged into one."""
+    central_seconds: float = 11.0
+    """What is shown finely, about the window's centre."""
+    pool_central: int = 2
+    """Neighbouring frames averaged into one there."""
+    pool_window: int = 24
+    """Neighbouring frames averaged into one where the whole window is shown."""
+    dropout: float = 0.3
+    """Share of pooled features dropped in training."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +129,30 @@ def two_input_b2(options: ZoomOptions, inputs: list[Any]) -> Any:
     return _classify(pictures, options.dropout)
 
 
+def scalogram_pairs_b2(options: PairsOptions, inputs: list[Any]) -> Any:
+    """EfficientNetV2-B2 over one picture in which left and right lie over each other as colours.
+
+    A row for each pair of channels, the last one for the two of the midline; in it the central seconds finely, beside
+    them the whole window. The colours are the mean of both sides, their difference, and its size: what is lateralised
+    shows in one point, and the picture is half as large as with the sides beside each other.
+    """
+    (scalogram,) = inputs
+    _, n_channels, n_freqs, n_frames = scalogram.shape
+    rows = n_channels // 2
+    pairs = layers.Reshape((rows, 2 * n_freqs, n_frames))(scalogram)
+    margin = round(n_frames * (1 - options.central_seconds / WINDOW_SECONDS) / 2)
+    sides = []
+    for crop in ((0, n_freqs), (n_freqs, 0)):
+        side = layers.Reshape((rows * n_freqs, n_frames, 1))(layers.Cropping2D(((0, 0), crop))(pairs))
+        centre = layers.Cropping2D(((0, 0), (margin, margin)))(side)
+        centre = layers.AveragePooling2D((options.pool_freqs, options.pool_central))(centre)
+        window = layers.AveragePooling2D((options.pool_freqs, options.pool_window))(side)
+        sides.append(layers.Concatenate(axis=2)([centre, window]))
+    difference = layers.Subtract()(sides)
+    size = layers.Maximum()([difference, layers.Subtract()(sides[::-1])])
+    return _answer([layers.Concatenate()([layers.Average()(sides), difference, size])], options.dropout)
+
+
 def baseline_b2(options: BaselineOptions, inputs: list[Any]) -> Any:
     """All channels under each other, resized to a square by the nearest neighbour: the baseline's network.
 
@@ -124,8 +165,14 @@ def baseline_b2(options: BaselineOptions, inputs: list[Any]) -> Any:
 
 
 def _classify(pictures: list[Any], dropout: float) -> Any:
+    """One backbone over grey pictures."""
+    return _answer([layers.Concatenate()([picture] * 3) for picture in pictures], dropout)
+
+
+def _answer(pictures: list[Any], dropout: float) -> Any:
+    """One EfficientNetV2-B2 over pictures of three colours, their pooled features side by side."""
     backbone = efficientnet_v2_b2((None, None, 3))
-    pooled = [layers.GlobalAveragePooling2D()(backbone(layers.Concatenate()([picture] * 3))) for picture in pictures]
+    pooled = [layers.GlobalAveragePooling2D()(backbone(picture)) for picture in pictures]
     features = pooled[0] if len(pooled) == 1 else layers.Concatenate()(pooled)
     return layers.Dense(6, name="logits")(layers.Dropout(dropout)(features))
 

@@ -33,8 +33,8 @@ BUDGET_SECONDS = 8.5 * 3600
 MIN_SIGNAL_SECONDS = 2
 """Less signal than one period of the slowest pattern (0.5 Hz) says nothing: the prior answers better."""
 
-PROGRESS_SECONDS = 30
-"""A line at least this often, and one every twentieth of the way."""
+PROGRESS_SECONDS = 10
+"""Between two lines that say how far the run is; the last line comes at its end."""
 
 
 @dataclass
@@ -104,16 +104,12 @@ def predict(
     ----------
     ids : ndarray, shape (n,), int64
         The recordings, `<folder>/<id>.parquet` each.
-    folder : Path
-        `test_eegs`.
     members : list of Member
         The networks, most important first.
     workers : int
         Threads; as many as there are cores.
     budget : float
         Seconds that the whole may take.
-    log : callable
-        Takes one line of text.
 
     Returns
     -------
@@ -126,7 +122,7 @@ def predict(
     probabilities = np.tile(np.array(PRIOR), (len(ids), 1))
     report = Report(models=[member.name for member in members])
     costs = _Costs(0.0, [0.0] * len(members))
-    progress = _Progress(len(ids), log)
+    said = started
     networks = len(members)
     batch = max((member.batch for member in members), default=CPU_BATCH)
     waiting = deque(np.split(np.arange(len(ids)), range(batch, len(ids), batch)))
@@ -154,8 +150,10 @@ def predict(
                 if answer.reason:
                     log(f"{ids[row]}: {answer.reason}")
             report.rows += len(rows)
-            progress.show(report.rows, report.fallbacks)
-    report.seconds = time.monotonic() - started
+            report.seconds = time.monotonic() - started
+            if report.rows == len(ids) or time.monotonic() - said >= PROGRESS_SECONDS:
+                said = time.monotonic()
+                log(_describe_progress(report, len(ids)))
     report.ms_per_recording = 1000 * report.seconds / len(ids)
     report.peak_rss_mb = peak_rss_mb()
     return probabilities, report
@@ -172,7 +170,7 @@ def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answe
     started = time.monotonic()
     for i, path in enumerate(paths):
         try:
-            windows[i], usable[i] = _read_inputs(path, members)
+            windows[i], usable[i] = _build_inputs(read_channels(path), members, str(path))
         except Exception as error:  # One broken recording must not cost the submission, whatever is wrong with it.
             answers[i] = replace(answers[i], reason=f"answered with the prior: {_one_line(error)}")
     costs.reading = (time.monotonic() - started) / len(paths)
@@ -207,11 +205,6 @@ def _answer_windows(windows: list[Inputs], members: list[Member], costs: _Costs)
     return floored / floored.sum(axis=1, keepdims=True), failures
 
 
-def _read_inputs(path: Path, members: list[Member]) -> tuple[Inputs, int]:
-    """Read a recording and build what the networks read; return also how many channels carry a signal."""
-    return _build_inputs(read_channels(path), members, str(path))
-
-
 def _build_inputs(channels: np.ndarray, members: list[Member], name: str) -> tuple[Inputs, int]:
     """Build what the networks read of a window that `name` names in the error; return also the usable channels."""
     samples = np.count_nonzero(channels, axis=1)
@@ -222,76 +215,34 @@ def _build_inputs(channels: np.ndarray, members: list[Member], name: str) -> tup
 
 
 def predict_recording(path: Path, members: list[Member]) -> np.ndarray:
-    """Answer one recording: what `predict` gives it among others, up to rounding (less than 1e-5).
+    """Answer one recording, shape (6,): what `predict` gives it among others, up to rounding (less than 1e-5).
 
-    Parameters
-    ----------
-    path : Path
-        A recording's parquet file.
-    members : list of Member
-        As `load_ensemble` returns them.
-
-    Returns
-    -------
-    probabilities : ndarray, shape (6,), float64
-        Finite, positive, summing to 1.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_channels`; `ValueError` too where no channel carries a signal.
+    Errors are those of `read_channels` and `predict_window`.
     """
     return predict_window(read_channels(path), members, str(path))
 
 
 def predict_window(channels: np.ndarray, members: list[Member], name: str) -> np.ndarray:
-    """Answer one window that has been read already.
-
-    Parameters
-    ----------
-    channels : ndarray, shape (18, 10000), float32
-        As `kernel.recording.build_channels` returns them.
-    members : list of Member
-        As `load_ensemble` returns them.
-    name : str
-        What the error calls the window.
-
-    Returns
-    -------
-    probabilities : ndarray, shape (6,), float64
-        Finite, positive, summing to 1.
+    """Answer one window, shape (6,), from its channels as `kernel.recording.build_channels` returns them.
 
     Raises
     ------
     ValueError
-        Where no channel carries a signal.
+        Where no channel carries a signal; `name` is what it calls the window.
     """
     window, _ = _build_inputs(channels, members, name)
     probabilities, _ = _answer_windows([window], members, _Costs(0.0, [0.0] * len(members)))
     return probabilities[0]
 
 
-class _Progress:
-    """A line now and then that reads well in a log file: how far, how fast, how long still."""
-
-    def __init__(self, total: int, log: Callable[[str], None]) -> None:
-        self.total, self.log = total, log
-        self.started = self.last = time.monotonic()
-        self.shown = 0
-
-    def show(self, done: int, fallbacks: int) -> None:
-        now = time.monotonic()
-        due = done == self.total or done - self.shown >= self.total / 20 or now - self.last >= PROGRESS_SECONDS
-        if not due or (done < self.total and now - self.last < 1):
-            return
-        each = (now - self.started) / done
-        left = time.strftime("%H:%M:%S", time.gmtime(each * (self.total - done)))
-        width = len(str(self.total))
-        self.log(
-            f"{done:{width}d}/{self.total} recordings {done / self.total:5.0%}, {1000 * each:.0f} ms each, "
-            f"{left} left, {fallbacks} with the prior"
-        )
-        self.last, self.shown = now, done
+def _describe_progress(report: Report, total: int) -> str:
+    """Write how far a run is, how fast, and how long it still takes."""
+    each = report.seconds / report.rows
+    left = time.strftime("%H:%M:%S", time.gmtime(each * (total - report.rows)))
+    return (
+        f"{report.rows:{len(str(total))}d}/{total} recordings {report.rows / total:5.0%}, {1000 * each:.0f} ms each, "
+        f"{left} left, {report.fallbacks} with the prior"
+    )
 
 
 def peak_rss_mb() -> float:

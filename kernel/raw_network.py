@@ -24,7 +24,7 @@ class RawOptions:
     """Options of `raw_1d`."""
 
     central_samples: int = 2000
-    """Samples of the input, at its own rate, that are looked at: 20 s around the labelled 10 s at 100 Hz."""
+    """Samples of the input, at its own rate, that are seen finely: 20 s around the labelled 10 s at 100 Hz."""
     stem_stride: int = 4
     """Samples per step of the first convolution, which learns a bank of short filters."""
     filters: tuple[int, ...] = (32, 64)
@@ -33,6 +33,8 @@ class RawOptions:
     """Filters where channels and hemispheres are fused."""
     depth: int = 2
     """Residual blocks per hemisphere, and again after the fusion."""
+    context_pool: int = 4
+    """Samples of the whole input averaged into one for an encoder of its own, half as wide: 50 s at 25 Hz."""
     kernel: int = 7
     """Length of the convolutions in samples."""
     dropout: float = 0.3
@@ -40,31 +42,40 @@ class RawOptions:
 
 
 def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:
-    """Encode each channel, then each hemisphere, then the head; pool over all and over the labelled seconds."""
+    """Encode the central seconds finely and all coarsely; pool over both, and over the labelled seconds."""
     (raw,) = inputs
     n_channels, n_samples = raw.shape[1:]
     margin = max(0, n_samples - options.central_samples)
-    x = layers.Reshape((n_channels, n_samples, 1))(raw)
-    x = layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(x)
-    x = layers.ReLU()(_convolve(x, options.filters[0], 15, options.stem_stride))
-    for filters in options.filters:
-        x = _residual(x, filters, options.kernel, stride=2)
+    whole = layers.Reshape((n_channels, n_samples, 1))(raw)
+    centre = layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(whole)
+    centre = _encode(centre, options, options.filters, options.width, options.stem_stride)
+    labelled = _cut_labelled(centre, min(n_samples, options.central_samples) / n_samples)
+    coarse = layers.AveragePooling2D((1, options.context_pool))(whole)
+    coarse = _encode(coarse, options, tuple(f // 2 for f in options.filters), options.width // 2, 2)
+    pooled = [layers.GlobalAveragePooling2D()(x) for x in (centre, labelled)]
+    pooled += [layers.GlobalMaxPooling2D()(labelled), layers.GlobalAveragePooling2D()(coarse)]
+    pooled += [layers.GlobalMaxPooling2D()(coarse)]
+    return layers.Dense(6, name="logits")(layers.Dropout(options.dropout)(layers.Concatenate()(pooled)))
+
+
+def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, stem_stride: int) -> Any:
+    """Encode each channel, then each hemisphere, then the head: (batch, 18, time, 1) -> (batch, 1, steps, width)."""
+    x = layers.ReLU()(_convolve(x, filters[0], 15, stem_stride))
+    for n_filters in filters:
+        x = _residual(x, n_filters, options.kernel, stride=2)
     x = _group_by_hemisphere(x)
-    x = layers.ReLU()(_convolve(x, options.width, 1))
+    x = layers.ReLU()(_convolve(x, width, 1))
     for _ in range(options.depth):
-        x = _residual(x, options.width, options.kernel)
+        x = _residual(x, width, options.kernel)
     left, right = _row(x, 0), _row(x, 1)
     difference = layers.Subtract()([left, right])
     # The size of the difference, not its sign: max(d, -d).
     difference = layers.Maximum()([difference, layers.Subtract()([right, left])])
     x = layers.Concatenate()([layers.Average()([left, right]), difference])
-    x = layers.ReLU()(_convolve(x, options.width, 1))
+    x = layers.ReLU()(_convolve(x, width, 1))
     for i in range(options.depth):
-        x = _residual(x, options.width, options.kernel, stride=2 if i == 0 else 1)
-    labelled = _cut_labelled(x, min(n_samples, options.central_samples) / n_samples)
-    pools = [layers.GlobalAveragePooling2D(), layers.GlobalAveragePooling2D(), layers.GlobalMaxPooling2D()]
-    pooled = layers.Concatenate()([pool(y) for pool, y in zip(pools, (x, labelled, labelled), strict=True)])
-    return layers.Dense(6, name="logits")(layers.Dropout(options.dropout)(pooled))
+        x = _residual(x, width, options.kernel, stride=2 if i == 0 else 1)
+    return x
 
 
 def _group_by_hemisphere(x: Any) -> Any:

@@ -24,11 +24,6 @@ from kernel.montage import build_montage
 def read_electrodes(path: Path) -> np.ndarray:
     """Read the 19 electrodes of a recording, whatever the order and the number type of the file's columns.
 
-    Parameters
-    ----------
-    path : Path
-        A parquet file with columns named as in `EEG_ELECTRODES`; others are not read.
-
     Returns
     -------
     electrodes : ndarray, shape (19, n_times), float32
@@ -106,21 +101,10 @@ def _read_number(value: object) -> float:
 
 
 def place_window(start: int | None, n_samples: int, n_times: int = WINDOW_SAMPLES) -> int:
-    """Return the first sample of a window that lies inside its recording, as far as the recording is long enough.
+    """Return the first sample of a window of `n_times` that lies inside its recording of `n_samples`.
 
-    Parameters
-    ----------
-    start : int, optional
-        First sample asked for; None is the centre, where the experts looked.
-    n_samples : int
-        Length of the recording.
-    n_times : int
-        Length of the window.
-
-    Returns
-    -------
-    start : int
-        The same, or earlier where the window would end after the recording; 0 in a shorter recording.
+    That is `start` (None: of the centre, where the experts looked), or earlier where the window would end after the
+    recording; 0 in a shorter recording.
 
     Raises
     ------
@@ -136,27 +120,7 @@ def place_window(start: int | None, n_samples: int, n_times: int = WINDOW_SAMPLE
 
 
 def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
-    """Cut `n_times` samples from `start`, or from the centre; a shorter recording is returned whole.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (n_rows, n_samples)
-        A recording at 200 Hz.
-    start : int, optional
-        First sample, as `place_window` takes it.
-    n_times : int
-        Length of the window in samples.
-
-    Returns
-    -------
-    window : ndarray, shape (n_rows, min(n_times, n_samples)), a view
-        The window.
-
-    Raises
-    ------
-    ValueError
-        As `place_window`.
-    """
+    """Cut the window that `place_window` places: (n_rows, n_samples) -> (n_rows, min(n_times, n_samples)), a view."""
     start = place_window(start, samples.shape[1], n_times)
     return samples[:, start : start + n_times]
 
@@ -191,15 +155,7 @@ def repair_gaps(channels: np.ndarray) -> np.ndarray:
 def pad_window(channels: np.ndarray, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
     """Centre a short recording between zeros, so that its middle lies where the experts looked.
 
-    Parameters
-    ----------
-    channels : ndarray, shape (n_channels, n_samples), float32
-        At most `n_times` samples.
-
-    Returns
-    -------
-    channels : ndarray, shape (n_channels, n_times), float32
-        The same samples, zeros on both sides.
+    (n_channels, n_samples), with at most `n_times` samples, -> (n_channels, n_times).
     """
     missing = n_times - channels.shape[1]
     return np.pad(channels, ((0, 0), (missing // 2, missing - missing // 2))) if missing > 0 else channels
@@ -213,34 +169,21 @@ def build_channels(electrodes: np.ndarray, start: int | None = None) -> np.ndarr
     electrodes : ndarray, shape (19 or 20, n_samples), float32
         Microvolts, NaN in the gaps.
     start : int, optional
-        First sample of the window; None takes the centre.
+        First sample of the window, as `place_window` takes it; None takes the centre.
 
     Returns
     -------
     channels : ndarray, shape (18, 10000), float32
         Finite microvolts, rows as in `kernel.montage.CHANNELS`; a channel that cannot be read is zero.
+
+    Raises
+    ------
+    ValueError
+        If the window would start outside the recording.
     """
     return pad_window(repair_gaps(build_montage(cut_window(electrodes, start))))
 
 
 def read_channels(path: Path, start: int | None = None) -> np.ndarray:
-    """Read the channels of one window from a file: `read_electrodes`, then `build_channels`.
-
-    Parameters
-    ----------
-    path : Path
-        A recording's parquet file.
-    start : int, optional
-        First sample of the window; None takes the centre.
-
-    Returns
-    -------
-    channels : ndarray, shape (18, 10000), float32
-        Finite microvolts; a channel that cannot be read, or carries nothing, is zero.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_electrodes`; `ValueError` too if the window starts outside the recording.
-    """
+    """Read the channels of one window from a file: `read_electrodes`, then `build_channels`."""
     return build_channels(read_electrodes(path), start)

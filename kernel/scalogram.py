@@ -190,17 +190,8 @@ def _fold(spectrum: np.ndarray, one: _Filter, band: np.ndarray) -> None:
 def compress(magnitude: np.ndarray, config: ScalogramConfig) -> np.ndarray:
     """Compress microvolts to what a network reads, with the configuration's constants alone.
 
-    Parameters
-    ----------
-    magnitude : ndarray, any shape, float32
-        Microvolts, not negative. Overwritten.
-    config : ScalogramConfig
-        Compression, unit and exponent.
-
-    Returns
-    -------
-    compressed : ndarray, the same array
-        ln(1 + m / unit), (m / unit)^exponent or m / unit; without unit.
+    `magnitude`, float32 of any shape, not negative, is overwritten and returned: ln(1 + m / unit), (m / unit)^exponent
+    or m / unit.
     """
     magnitude *= np.float32(1 / config.unit)
     if config.compression == "log":
@@ -213,21 +204,7 @@ def compress(magnitude: np.ndarray, config: ScalogramConfig) -> np.ndarray:
 def build_scalogram(channels: np.ndarray, config: ScalogramConfig) -> np.ndarray:
     """Compute a recording's scalogram: `build_magnitude`, then `compress`.
 
-    Parameters
-    ----------
-    channels : ndarray, shape (n_channels, n_times)
-        Finite microvolts at 200 Hz.
-    config : ScalogramConfig
-        The whole definition.
-
-    Returns
-    -------
-    scalogram : ndarray, shape (n_channels, n_freqs, n_frames), float32
-        Compressed magnitude; (18, 40, 625) for a window of 50 s under the default configuration.
-
-    Raises
-    ------
-    ValueError
-        As `build_magnitude`.
+    (n_channels, n_times) -> (n_channels, n_freqs, n_frames), float32: (18, 40, 625) for a window of 50 s under the
+    default configuration.
     """
     return compress(build_magnitude(channels, config), config)

@@ -18,14 +18,7 @@ COLUMNS = ("eeg_id", *VOTES)
 def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "submission") -> None:
     """Check a submission for everything that the metric, or the scoring before it, would reject.
 
-    Parameters
-    ----------
-    submission : DataFrame
-        Columns as in `COLUMNS`.
-    ids : ndarray, shape (n,), int64
-        The ids of `test.csv`.
-    source : str
-        What the message calls the table.
+    `ids` are those of `test.csv`; `source` is what the message calls the table.
 
     Raises
     ------
@@ -75,19 +68,8 @@ def read_submission(path: Path, ids: np.ndarray) -> pd.DataFrame:
 def write_submission(path: Path, ids: np.ndarray, probabilities: np.ndarray) -> None:
     """Write `submission.csv`, or refuse to: under a temporary name, read back and checked, then renamed.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    ids : ndarray, shape (n,), int64
-        The ids of `test.csv`, in its order.
-    probabilities : ndarray, shape (n, 6), float
-        Columns as in `kernel.constants.VOTES`.
-
-    Raises
-    ------
-    ValueError
-        As `check_submission`; nothing is left under the final name then.
+    `probabilities` (n, 6), columns as in `VOTES`, are those of `ids`, in the order of `test.csv`. Errors are those of
+    `check_submission`; nothing is left under the final name then.
     """
     if probabilities.shape != (len(ids), len(VOTES)):
         raise ValueError(f"{path}: probabilities have shape {probabilities.shape}, expected {(len(ids), len(VOTES))}")

@@ -64,17 +64,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """Read the recordings that `test.csv` asks for.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV file with the column `eeg_id`.
-
-    Returns
-    -------
-    ids : ndarray, shape (n,), int64
-        In the file's order, each once.
+    """Read the recordings that `test.csv` asks for: (n,), int64, in the file's order, each once.
 
     Raises
     ------
@@ -93,14 +83,8 @@ def read_ids(path: Path) -> np.ndarray:
 def read_rows(data: Path, columns: tuple[str, ...] = (), *, complete: bool = True) -> pd.DataFrame:
     """Read and check `train.csv`.
 
-    Parameters
-    ----------
-    data : Path
-        A folder in the competition's layout.
-    columns : tuple of str
-        Columns that must be there beside `COLUMNS`.
-    complete : bool
-        Refuse rows with a missing value or without votes. False keeps them, for a report about the table itself.
+    `columns` must be there beside `COLUMNS`. Unless `complete`, rows with a missing value or without votes are kept,
+    for a report about the table itself.
 
     Returns
     -------
@@ -158,17 +142,11 @@ def read_patterns(data: Path) -> pd.DataFrame:
 def read_votes(data: Path, ids: np.ndarray) -> pd.DataFrame | None:
     """Read the votes of recordings from `test_votes.csv`, or else from `train.csv`.
 
-    Parameters
-    ----------
-    data : Path
-        The folder of the tables.
-    ids : ndarray, shape (n,), int
-        Which recordings; the votes of all rows of one are added up.
-
     Returns
     -------
     shares : DataFrame or None
-        `eeg_id` and the shares of the six votes, in the order of `ids`; None where no table has all of them.
+        `eeg_id` and the shares of the six votes, of all rows of a recording, in the order of `ids`; None where no table
+        has all of them.
 
     Raises
     ------

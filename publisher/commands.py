@@ -146,11 +146,12 @@ def run_pull_weights(args: argparse.Namespace) -> int:
     status = _show(args, work)
     if status or args.json:
         return status
-    if not args.yes and not sys.stdin.isatty():
-        print(f"to put it into weights/: `make ship MODEL={pulled[0]}`, with REPLACE=1 in place of all that ships now")
-        return 0
-    from training.commands import WEIGHTS, run_ship
+    from training.commands import TRAINED, WEIGHTS, run_ship
 
+    if not args.yes and not sys.stdin.isatty():
+        name = pulled[0].removeprefix(f"{TRAINED}/")
+        print(f"to put it into weights/: `make ship MODEL={name}`, with REPLACE=1 in place of all that ships now")
+        return 0
     return run_ship(argparse.Namespace(models=pulled, replace=args.replace, yes=args.yes, weights=WEIGHTS))
 
 

@@ -74,6 +74,8 @@ class KernelPublisher:
     ) -> None:
         self.kaggle, self.target, self.journal = kaggle, target, journal
         self.metadata = fill_kernel_metadata(target)
+        if (arguments or {}).get("device") == "cpu":  # a session with a GPU would cost quota all the same
+            self.metadata |= {"enable_gpu": False, "machine_shape": ""}
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
         code = target.job.read_code(arguments)
         self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
@@ -179,8 +181,8 @@ class KernelPublisher:
                 doing,
                 f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
                 f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
-                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. Then run "
-                "the same command again",
+                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. "
+                "Then run the same command again",
                 status=400,
             )
         if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():

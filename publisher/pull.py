@@ -59,10 +59,9 @@ def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, 
 
 def _read_names(end: dict[str, Any], last: Turn) -> tuple[dict[str, str], str]:
     """Return the files that a run's record names, with their hashes, and the model's name."""
-    files = end.get("files")
+    files: dict[str, str] = end["files"] if isinstance(end.get("files"), dict) else {"": ""}
     model = Path(str((end.get("request") or {}).get("model", ""))).stem
-    names = [*files, model] if isinstance(files, dict) else [""]
-    wrong = next((name for name in names if not is_safe(str(name), last.target.kernel)), None)
+    wrong = next((name for name in (*files, model) if not is_safe(str(name), last.target.kernel)), None)
     if wrong is not None:
         shown = strip_controls(str(wrong))[:80]
         raise ValueError(f"{last}: its {last.target.job.leaves} names {shown!r}, which is no safe name for a file")

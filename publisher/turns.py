@@ -14,6 +14,7 @@ from typing import Any
 from publisher.download import read_output
 from publisher.journal import Journal, recorded_version
 from publisher.kernel import PAGE, STEP, KernelPublisher, hash_source, read_stamp
+from publisher.run import judge_run
 from publisher.service.answers import Run
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
@@ -141,6 +142,12 @@ def _next(
         say(f"note: Kaggle calls {last} {run.status!r}, which is not known here: it is taken for ended")
     end = read_end(kaggle, last)
     if end is None:
+        verdict = judge_run(kaggle, place, last.version)
+        if verdict.end and not verdict.fault:
+            raise ValueError(
+                f"{last} ended well, its log says, and Kaggle does not show its {place.job.leaves}: run this "
+                "again later; FORCE=1 (--force) begins anew"
+            )
         say(f"{last} left nothing to go on from ({run.status}{': ' + run.message if run.message else ''})")
         begins = f"it goes on from {place.after}" if place.after else "it begins anew"
         say(f"run {new.number}: {begins}")

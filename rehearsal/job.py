@@ -181,6 +181,7 @@ def estimate_training(arguments: dict[str, str]) -> str:
         arguments.get("set", "").split(),
         arguments.get("fold", "all"),
         float(arguments.get("hours", 11)),
+        device=arguments.get("device", "gpu"),
     ).line()
 
 

@@ -50,8 +50,8 @@ def rehearse(
     log: Callable[[str], None] = print,
     layout: str = "nested",
     isolation: str = "auto",
-    recordings: int = 24,
-    seed: int = 0,
+    recordings: int = 16,
+    seed: int = 1,
     budget: float | None = None,
 ) -> ReportRehearsal:
     """Run the report's pushed file on a small training set with the network cut; it must leave a page.

@@ -63,8 +63,8 @@ def rehearse(
     log: Callable[[str], None] = print,
     layout: str = "nested",
     isolation: str = "auto",
-    recordings: int = 24,
-    seed: int = 0,
+    recordings: int = 16,
+    seed: int = 1,
     budget: float | None = None,
     earlier: Path | None = None,
     options: tuple[str, ...] = (),
@@ -121,7 +121,8 @@ def rehearse(
                 "model_sources from git, or ask for --backbone none"
             )
         mounts[mount("model", attached[0], layout)] = preset(dist)
-    changes = ["recipe.folds=2", f"recipe.batch_size={BATCH}", "recipe.validation_windows=4"]
+    # With this seed both folds of the simulated set have rows with many votes, on which a fold is validated.
+    changes = ["recipe.seed=0", "recipe.folds=2", f"recipe.batch_size={BATCH}", "recipe.validation_windows=4"]
     for number in range(len(recipe.stages)):
         changes += [f"recipe.stages.{number}.{change}" for change in ("epochs=1", f"windows={WINDOWS}", "min_votes=1")]
     known = {field.name for field in fields(NETWORKS[config.network].options)}

@@ -70,6 +70,8 @@ class KernelVersion:
     polls: int = 0
     outputs: dict[str, bytes] | None = None
     log: str = ""
+    status: str = ""
+    """How its run ended, where it was executed."""
 
 
 @dataclass
@@ -105,6 +107,8 @@ class Kaggle:
         self.run_status = "COMPLETE"
         self.failure = ""
         self.run_log: Callable[[KernelVersion], str] = end_log
+        self.execute: Callable[[str, KernelVersion], None] | None = None  # runs what is pushed, instead of playing it
+        self.judge: Callable[[bytes], str] | None = None  # scores what is submitted
         self.run_outputs: Callable[[KernelVersion], dict[str, bytes]] = submission_output
         self.page_size = 100
         self.ranges = True  # whether the store gives a part of a file
@@ -416,6 +420,8 @@ class Kaggle:
             asked[key] = [source for source in asked.get(key, []) if source not in refused]
         versions = self.kernels.setdefault(ref, [])
         versions.append(KernelVersion(asked))
+        if self.execute:
+            threading.Thread(target=self.execute, args=(ref, versions[-1]), daemon=True).start()
         self.lags[ref] = self.lag
         answer = {
             "ref": f"/{ref}",
@@ -441,6 +447,8 @@ class Kaggle:
         if run is None:
             return refuse(404, "Not found")
         run.polls += 1
+        if self.execute:
+            return reply({"status": run.status or "RUNNING"})
         if run.polls <= self.run_polls:
             return reply({"status": "QUEUED" if run.polls == 1 else "RUNNING"})
         if run.outputs is None:
@@ -483,7 +491,12 @@ class Kaggle:
             "date": "2026-01-01T00:00:00Z",
         }
         item.polls += 1
-        return {**about, **({"status": "PENDING"} if item.polls <= self.score_polls else self.score)}
+        score = self.score
+        if self.judge:
+            ref = f"{item.request['kernelOwner']}/{item.request['kernelSlug']}"
+            outputs = self.kernels[ref][item.request["kernelVersion"] - 1].outputs or {}
+            score = {"status": "COMPLETE", "publicScore": self.judge(outputs[item.request["fileName"]])}
+        return {**about, **({"status": "PENDING"} if item.polls <= self.score_polls else score)}
 
     def do_GetSubmission(self, asked: dict[str, Any]) -> Response:
         return reply(self._submission(asked["ref"] - 1001))

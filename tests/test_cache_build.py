@@ -260,7 +260,7 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert command_line.main(call) == 0
     assert "0 of 1 shards written" in capsys.readouterr().out
     assert command_line.main([*call[:2], str(tmp_path / "nowhere")]) == 1
-    assert "no such file" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err
     assert command_line.main([*call, "--model", "baseline_b2"]) == 0
     assert "scalogram: 14 windows of 7 recordings, 6.4 MB; 1 of 1 shards written" in capsys.readouterr().out
     assert choose_folder(tmp_path, None) == tmp_path / "channels"

@@ -55,7 +55,7 @@ def test_reversed_inputs_are_those_of_reversed_channels_a_frame_off(config: Inpu
 
 
 def test_every_augmentation_is_known_to_need_channels_or_not() -> None:
-    assert AUGMENTATIONS.keys() - ON_INPUTS.keys() == {"crop_and_concatenate", "mixup", "band_stop", "noise"}
+    assert AUGMENTATIONS.keys() - ON_INPUTS.keys() == {"crop_and_concatenate", "mixup", "band_stop", "noise", "short"}
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,33 @@ import pytest
 
 import build
 from benchmarks.report import draw_train_table
-from eda.cases import CASES, CaseThresholds, count_pairs, sort_cases
+from eda.cases import CASES, CaseThresholds, count_cases, count_pairs, sort_cases
 from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
 from eda.remarks import FOLDS, leak, list_recordings_to_leave_out
-from eda.rows import derive, list_files, read_windows, shares
-from eda.shape import build_shape_section, measure_shape, read_lengths
+from eda.rows import (
+    ALL,
+    CLASSES,
+    FEW,
+    MANY,
+    count_missing,
+    derive,
+    list_files,
+    read_windows,
+    split_populations,
+)
+from eda.shape import (
+    build_shape_section,
+    count_twins,
+    find_past_end,
+    find_short,
+    measure_covered,
+    measure_recorded,
+    measure_recordings,
+    measure_steps,
+)
 from eda.signals import choose_sample
 from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
-from eda.votes import ALL, COLOURS, FEW, MANY, measure_votes, score_constant
+from eda.votes import COLOURS, count_not_on_top, score_constant, share_consensus, share_together, share_unanimous
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
 from tests.conftest import make_eeg, write_recording
 from training.metric import kl_per_row
@@ -57,54 +76,53 @@ def test_table_for_the_benchmark_has_the_real_ones_shape():
 
 
 def test_populations_agree_with_loops_over_rows(rows):
-    votes = measure_votes(rows)
+    populations = split_populations(rows)
     for name, chosen in ((FEW, rows.n_votes < 10), (MANY, rows.n_votes >= 10), (ALL, rows.n_votes > 0)):
         share = [np.array(v) / sum(v) for v in rows.loc[chosen, list(VOTES)].to_numpy().tolist()]
-        population = votes.populations[name]
-        assert population.rows == len(share)
+        population = populations[name]
+        assert len(population) == len(share)
         for c in range(6):
             own = [s for s in share if list(s).index(max(s)) == c]
-            assert population.consensus[c] == pytest.approx(len(own) / len(share))
-            np.testing.assert_allclose(population.co_vote[c], np.mean(own, axis=0))
-            assert population.unanimous[c] == pytest.approx(np.mean([max(s) == 1 for s in own]))
+            assert share_consensus(population).iloc[c] == pytest.approx(len(own) / len(share))
+            np.testing.assert_allclose(share_together(population).iloc[c], np.mean(own, axis=0))
+            assert share_unanimous(population).iloc[c] == pytest.approx(np.mean([max(s) == 1 for s in own]))
         entropies = [-sum(p * np.log(p) for p in s if p) for s in share]
-        np.testing.assert_allclose(population.entropies, entropies, atol=1e-12)
+        np.testing.assert_allclose(population.entropy, entropies, atol=1e-12)
 
 
 def test_consensus_of_recordings_and_patients_sums_their_votes(rows):
-    votes = measure_votes(rows)
-    for name, found in (("eeg_id", votes.by_recording), ("patient_id", votes.by_patient)):
+    for name in ("eeg_id", "patient_id"):
         counts = np.zeros(6)
         for _, group in rows.groupby(name):
             counts[group[list(VOTES)].to_numpy().sum(axis=0).argmax()] += 1
-        np.testing.assert_allclose(found, counts / counts.sum())
+        np.testing.assert_allclose(share_consensus(rows, name), counts / counts.sum())
 
 
 def test_constant_predictions_are_scored_as_the_competition_does(rows):
-    share = shares(rows)
+    share = rows[CLASSES].to_numpy()
     for prediction in (np.full(6, 1 / 6), share.mean(axis=0)):
         expected = kl_per_row(share, np.tile(prediction, (len(share), 1))).mean()
-        assert score_constant(share, prediction) == pytest.approx(expected)
+        assert score_constant(rows, prediction) == pytest.approx(expected)
 
 
 def test_consensus_that_the_votes_do_not_have_is_counted():
     rows = make_rows((3, 0, 0, 0, 0, 0), (2, 2, 0, 0, 0, 0), (0, 0, 0, 0, 0, 5))
     rows["expert_consensus"] = ["LPD", "LPD", "Other"]  # the second is a tie, which either class may name
-    assert measure_votes(rows).not_on_top == 1
+    assert count_not_on_top(rows) == 1
 
 
 # Cases
 
 
-def sort_by_hand(votes: list[int], limits: CaseThresholds) -> int:
+def sort_by_hand(votes: list[int], limits: CaseThresholds) -> str:
     """The host's definitions, in whole numbers so that nothing is rounded."""
     total = sum(votes)
     half = [c for c, n in enumerate(votes) if 100 * n >= round(100 * limits.half) * total]
     if 100 * max(votes) > round(100 * limits.ideal) * total:
-        return CASES.index("ideal")
+        return "ideal"
     if len(half) == 2:
-        return CASES.index("proto" if 5 in half else "edge")
-    return CASES.index("mixed")
+        return "proto" if 5 in half else "edge"
+    return "mixed"
 
 
 @pytest.mark.parametrize("limits", [CaseThresholds(), CaseThresholds(0.8, 0.4), CaseThresholds(0.75, 0.5)])
@@ -116,37 +134,38 @@ def test_cases_agree_with_whole_numbers(limits):
     cases = sort_cases(make_rows(*votes), limits)
     expected = [sort_by_hand(v, limits) for v in votes]
     assert cases.case.tolist() == expected
-    assert set(expected) == {0, 1, 2, 3}
-    pairs = count_pairs(cases, np.ones(len(votes), bool))
-    assert np.nansum(pairs) == sum(case in (1, 2) for case in expected)
-    assert np.nansum(pairs[5]) == expected.count(1)
+    assert set(expected) == set(CASES)
+    pairs = count_pairs(cases)
+    assert np.nansum(pairs) == sum(case in ("proto", "edge") for case in expected)
+    assert pairs.loc["Other"].sum() == expected.count("proto")
 
 
 def test_cases_compare_shares_not_counts():
     """One vote for "other" among ten is more than 0.45, but no half."""
     cases = sort_cases(make_rows((9, 0, 0, 0, 0, 1), (5, 0, 0, 0, 0, 5)), CaseThresholds())
-    assert [CASES[c] for c in cases.case] == ["mixed", "proto"]
+    assert cases.case.tolist() == ["mixed", "proto"]
 
 
 def test_rows_without_votes_are_no_case():
     cases = sort_cases(make_rows((0, 0, 0, 0, 0, 0), (3, 0, 0, 0, 0, 0)), CaseThresholds())
-    assert cases.counts().tolist() == [1, 0, 0, 0]
+    assert count_cases(cases).tolist() == [1, 0, 0, 0]
 
 
 # Shape
 
 
 def test_shape_agrees_with_loops(rows):
-    shape = measure_shape(rows, {}, progress=False)
-    covered, gaps = 0, []
+    recordings = measure_recordings(rows, {})
+    covered, steps = 0, []
     for _, group in rows.groupby("eeg_id"):
         starts = sorted(group.eeg_label_offset_seconds)
         covered += len({second for start in starts for second in range(int(start), int(start) + 50)})
-        gaps += np.diff(starts).tolist()
-    assert shape.covered_seconds == covered
-    assert sorted(shape.gaps) == sorted(gaps)
-    assert shape.rows_per_recording.sum() == len(rows)
-    assert shape.recordings_per_patient.sum() == rows.groupby("patient_id").eeg_id.nunique().sum()
+        steps += np.diff(starts).tolist()
+        assert recordings.rows[group.eeg_id.iloc[0]] == len(starts)
+        assert recordings.patients[group.eeg_id.iloc[0]] == len(set(group.patient_id))
+    assert measure_covered(rows, recordings) == covered
+    assert sorted(measure_steps(rows)) == sorted(steps)
+    assert recordings.rows.sum() == len(rows)
 
 
 def test_leak_agrees_with_dealing_out():
@@ -162,10 +181,10 @@ def test_leak_agrees_with_dealing_out():
 def test_odd_rows_are_found():
     rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 1, 1, 2], patient_id=[1, 1, 2, 3],
                      eeg_label_offset_seconds=[0.0, 0.0, 6.0, 0.0])  # fmt: skip
-    shape = measure_shape(rows, {}, progress=False)
-    assert shape.twins == 1
-    assert shape.mixed == [1]
-    assert shape.at_least.tolist() == [56, 50]
+    recordings = measure_recordings(rows, {})
+    assert count_twins(rows) == 1
+    assert recordings.patients.tolist() == [2, 1]
+    assert recordings.end.tolist() == [56, 50]
 
 
 def test_short_recordings_and_windows_past_the_end_are_counted(tmp_path):
@@ -174,30 +193,32 @@ def test_short_recordings_and_windows_past_the_end_are_counted(tmp_path):
     for eeg_id, seconds in ((1, 10), (2, 60), (3, 80)):
         write_recording(tmp_path / "train_eegs" / f"{eeg_id}.parquet", make_eeg(seconds * SFREQ))
     rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 2, 3, 3], eeg_label_offset_seconds=[0.0, 20.0, 0.0, 20.0])
-    shape = measure_shape(rows, list_files(tmp_path, rows), progress=False)
-    assert (shape.short, shape.past_end) == ([1], [1, 2])
-    assert shape.covered_seconds == 10 + 50 + 70
-    assert shape.recorded_seconds == 150
-    counts = build_shape_section(shape).tables[0].frame.set_index("what")["count"]
+    recordings = measure_recordings(rows, list_files(tmp_path, rows))
+    assert find_short(recordings).tolist() == [True, False, False]
+    assert find_past_end(recordings).tolist() == [True, True, False]
+    assert measure_covered(rows, recordings) == 10 + 50 + 70
+    assert measure_recorded(recordings) == 150
+    counts = build_shape_section(rows, recordings).tables[0].frame.set_index("what")["count"]
     assert counts["recordings shorter than 50 s"] == 1
     assert counts["recordings whose window reaches past their end"] == 2
-    assert list_recordings_to_leave_out(shape, None).eeg_id.tolist() == [2]
+    assert list_recordings_to_leave_out(recordings, None).eeg_id.tolist() == [2]
 
 
 @pytest.mark.parametrize(("patients", "words"), [(23, "the largest of the 23 patients"), (300, "the largest 1% (3)")])
 def test_largest_groups_are_called_what_they_are(patients, words):
-    shape = measure_shape(make_rows(*[(3, 0, 0, 0, 0, 0)] * patients), {}, progress=False)
-    captions = [picture.caption for picture in build_shape_section(shape).pictures]
+    rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * patients)
+    section = build_shape_section(rows, measure_recordings(rows, {}))
+    captions = [picture.caption for picture in section.pictures]
     assert any(words in caption for caption in captions), captions
 
 
 def test_unreadable_file_is_named_whatever_the_library_says(tmp_path, monkeypatch):
     (tmp_path / "7.parquet").write_bytes(b"")
-    _, unreadable = read_lengths({7: tmp_path / "7.parquet"}, progress=False)
-    assert unreadable[7].startswith(f"{tmp_path / '7.parquet'}: not a readable parquet file")
+    files = {7: tmp_path / "7.parquet"}
+    error = measure_recordings(GOOD, files).error[7]
+    assert error.startswith(f"{files[7]}: not a readable parquet file")
     monkeypatch.setattr("pyarrow.parquet.ParquetFile", Mock(side_effect=OSError()))
-    _, unreadable = read_lengths({7: tmp_path / "7.parquet"}, progress=False)
-    assert "not a readable parquet file (OSError)" in unreadable[7]
+    assert "not a readable parquet file (OSError)" in measure_recordings(GOOD, files).error[7]
 
 
 # Signals
@@ -381,7 +402,7 @@ def test_missing_values_are_reported_not_refused(tmp_path):
     spoil(tmp_path, gpd_vote=[np.nan, 12], patient_id=[np.nan, 1])
     rows = read_windows(tmp_path)
     assert rows.n_votes.tolist() == [3, 13]
-    missing = measure_shape(rows, list_files(tmp_path, rows), progress=False).missing
+    missing = count_missing(rows)
     assert missing[missing > 0].to_dict() == {"gpd_vote": 1, "patient_id": 1}
 
 
@@ -405,7 +426,7 @@ def test_report_on_a_table_alone_says_what_it_leaves_out(tmp_path, capsys):
     assert table.loc[ALL, "ideal"] == (rows.top_share > 0.8).sum()
     assert page.count("<img") == len(figures)
     assert "recordings_to_leave_out" in {path.stem for path in (folder / "tables").glob("*.csv")}
-    assert list_recordings_to_leave_out(measure_shape(rows, {}, False), None).empty
+    assert list_recordings_to_leave_out(measure_recordings(rows, {}), None).empty
 
 
 def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monkeypatch):

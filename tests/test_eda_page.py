@@ -101,7 +101,7 @@ def report(tmp_path_factory):
 
     Figure.savefig = watch
     try:
-        files = write_report(folder, folder / "report.html", ReportConfig(), progress=False)
+        files = write_report(folder, folder / "report.html", ReportConfig())
     finally:
         Figure.savefig = save
     return folder / "report.html", files, cut

@@ -45,7 +45,7 @@ def test_every_command_has_a_target():
 
 @pytest.mark.parametrize(("target", "variable"), VARIABLES)
 def test_every_variable_that_the_help_names_changes_a_command_that_build_takes(target, variable):
-    value = "recipe.batch_size=2" if variable == "SET" else "2"
+    value = {"SET": "recipe.batch_size=2", "JOB": "training"}.get(variable, "2")
     lines = called(target, **{variable: value})
     assert lines != called(target)
     for line in lines:

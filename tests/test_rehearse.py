@@ -317,7 +317,7 @@ def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
     assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is None, "another input"
     others = [manifests, [{"tree_sha256": "b", "versions": {"numpy": "2"}}], [{"tree_sha256": "a", "versions": {}}]]
     (source / "test.csv").write_text("eeg_id\n1\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(others[0], "pass # other", source)) is None, "another pushed file"
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, "other", source)) is None, "another pushed file"
     for manifest in others[1:]:
         assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None
     assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is not None

@@ -79,6 +79,16 @@ def test_the_labelled_seconds_outlive_other_surroundings(channels):
     np.testing.assert_array_equal(changed[:, -400:], 7)
 
 
+def test_short_leaves_the_central_10_to_20_seconds(channels):
+    for seed in range(20):
+        changed, _ = apply("short", channels, seed)
+        kept = np.flatnonzero(np.abs(changed).max(axis=0))
+        assert 2000 <= kept[-1] - kept[0] + 1 <= 4000
+        assert kept[0] + kept[-1] == pytest.approx(9_999, abs=1)
+        np.testing.assert_allclose(np.median(changed[:, kept], axis=1), 0, atol=1e-4)
+        np.testing.assert_allclose(np.diff(changed[:, kept]), np.diff(channels[:, kept]), atol=1e-3)
+
+
 def test_mixup_mixes_label_and_signal_by_the_same_share(channels):
     changed, shares = apply("mixup", channels)
     np.testing.assert_allclose(changed, channels * (1 - shares[5]) + 7 * shares[5], rtol=1e-4, atol=1e-3)

@@ -37,6 +37,7 @@ def test_the_twelve_real_recordings_score_what_the_model_card_says():
     table = table[table["seconds"] >= WINDOW_SECONDS]
     kl = kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean()
     assert len(table) == 12
+    # The shipped networks have heard these recordings: the figure shows that they answer as they did, not how well.
     assert kl < 0.80
     card = " ".join((WEIGHTS / "README.md").read_text().split())
     (claimed,) = re.findall(r"mean KL on the twelve real 50 s recordings: \*\*([0-9.]+)\*\*", card)

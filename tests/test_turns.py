@@ -164,6 +164,30 @@ def test_a_run_that_leaves_nothing_is_repeated_from_where_it_began(
     assert "epochs 4 of 4" in desk.run("status", *JOB).out
 
 
+def test_a_training_without_a_gpu_asks_for_none(desk: Desk) -> None:
+    Trainer(desk.server)
+    push(desk)
+    end_run(desk)
+    push(desk, "--device", "cpu")
+    first, second = desk.server.kernels[FIRST][0].request, desk.server.kernels[SECOND][0].request
+    assert first["enableGpu"] is True
+    assert first["machineShape"] == "NvidiaTeslaT4"
+    assert not second.get("enableGpu")
+    assert not second.get("machineShape")
+
+
+def test_a_record_that_does_not_show_yet_costs_no_run(desk: Desk) -> None:
+    """The log says that the run ended well; its output is not listed: nothing is trained twice for that."""
+    Trainer(desk.server)
+    push(desk)
+    end_run(desk)
+    desk.server.deviations["ListKernelSessionOutput"] = lambda _, told: {**told, "files": []}
+    assert "Kaggle does not show its session.json" in push(desk, status=1).err
+    desk.server.deviations.clear()
+    push(desk)
+    assert runs(desk) == {FIRST: [[]], SECOND: [[FIRST]]}
+
+
 def test_no_gpu_is_said_with_what_to_do(desk: Desk) -> None:
     said = "Kaggle granted no GPU: look at the week's quota, then push again"
     fail(desk, "ERROR", f"HMS-START {{}}\nerror: {said}")

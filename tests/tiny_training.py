@@ -1,4 +1,4 @@
-"""A training that takes no time, for the tests of jobs that go on over several runs: nothing is learned, all else is real.
+"""A training that takes no time, for the tests of jobs that need several runs: nothing is learned, all else is real.
 
 The pushed file is rehearsed in the sandbox; the loopback service plays its runs (`Trainer`), which go on from the
 attached kernel's output as the real ones do.

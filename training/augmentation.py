@@ -156,6 +156,15 @@ def _crop_and_concatenate(rng: np.random.Generator, window: Labelled, another: C
     return channels * kept + surroundings * (1 - kept), shares
 
 
+def _short(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Keep the central 10 to 20 s alone, as `kernel.recording.pad_window` leaves a short recording: zeros around it."""
+    channels = np.zeros_like(window[0])
+    middle, half = channels.shape[1] // 2, int(rng.uniform(5, 10) * SFREQ)
+    kept = window[0][:, middle - half : middle + half]
+    channels[:, middle - half : middle + half] = kept - np.median(kept, axis=1, keepdims=True)
+    return channels, window[1]
+
+
 def _mixup(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Superpose two windows, and mix their shares alike (Zhang et al. 2018, with a Beta(0.4, 0.4))."""
     other, shares = another()
@@ -173,5 +182,6 @@ AUGMENTATIONS: dict[str, Augment] = {
     "band_stop": _band_stop,
     "noise": _noise,
     "channel_dropout": _on_channels("channel_dropout"),
+    "short": _short,
 }
 """Every augmentation by name, in the order in which they are applied."""
