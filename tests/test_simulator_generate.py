@@ -45,7 +45,7 @@ def test_every_class_occurs_and_peeking_agrees():
 
 
 def test_amplitudes_are_those_of_eeg_and_do_not_tell_the_class():
-    windows = [simulate_window(2, i) for i in range(120)]
+    windows = [simulate_window(2, i) for i in range(240)]
     deviations = np.array([np.nanmedian(np.nanstd(build_montage(w.samples[:, 4000:6000]), axis=1)) for w in windows])
     assert 5 < np.median(deviations) < 60
     assert np.isfinite(deviations).all()
