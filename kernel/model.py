@@ -9,7 +9,10 @@ what differs.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,12 +105,25 @@ def build_model(config: ModelConfig) -> Any:
     return keras.Model(inputs, keras.layers.Softmax(dtype="float32")(logits), name=config.network)
 
 
+@contextmanager
+def writing_h5(path: Path) -> Iterator[h5py.File]:
+    """Give an HDF5 file in memory that is written to `path` at the end of the block, whole or not at all.
+
+    A disk that fills while HDF5 itself writes to it can end the process.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w", track_order=True) as file:
+        yield file
+    with replacing(path) as part:
+        part.write_bytes(content.getbuffer())
+
+
 def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
     """Write a model's arrays in their order, whole or not at all.
 
     `float16` halves the file; a value beyond its range is a `ValueError`.
     """
-    with replacing(path) as part, h5py.File(part, "w", track_order=True) as file:
+    with writing_h5(path) as file:
         for index, variable in enumerate(model.weights):
             values = np.asarray(keras_array(variable))
             with np.errstate(over="ignore"):

@@ -26,8 +26,9 @@ CHANNELS_MS, INPUT_MS = 5.0, {"raw": 2.0, "scalogram": 7.0}
 """Processor time to read a window's channels from the cache and augment them, and to build each input. Measured by
 `benchmarks.cache`, on a machine busy with other work."""
 GFLOP = {
-    "raw_1d": 0.54,
+    "raw_1d": 0.71,
     "scalogram_b2": 2.77,
+    "scalogram_pairs_b2": 0.29,
     "scalogram_zoom_b2": 5.01,
     "two_input_b2": 5.01,
     "baseline_b2": 12.3,

@@ -10,8 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from kernel.files import replacing
-from kernel.model import keras_array
+from kernel.model import keras_array, writing_h5
 
 STATE, BEST = "state.h5", "best.weights.h5"
 """In the folder of a fold under way: everything after its last epoch, and the weights of its best one."""
@@ -33,7 +32,7 @@ class Progress:
 
 def write_state(folder: Path, signature: str, model: Any, optimizer: Any, progress: Progress) -> None:
     """Write the state; `signature` says of which model and recipe it is."""
-    with replacing(folder / STATE) as part, h5py.File(part, "w") as file:
+    with writing_h5(folder / STATE) as file:
         for name, variables in (("model", model_variables(model)), ("optimizer", optimizer.variables)):
             for index, variable in enumerate(variables):
                 file[f"{name}/{index:05d}"] = keras_array(variable)
