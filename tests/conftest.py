@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What `make test ARGS=...` hands down would reach the make that tests call.
+for _name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"):
+    os.environ.pop(_name, None)
 # Tests run side by side, one process a core: each keeps to one thread.
 for _name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")

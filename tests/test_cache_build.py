@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import resource
 import shutil
 import signal
@@ -201,7 +202,7 @@ def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -
     mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here (unshare is not allowed)")
-    command = f"{mount} && {sys.executable} -c '{BUILD}' {data} {tmp_path}/built 1; ls {tmp_path}/built"
+    command = f"{mount} && {shlex.quote(sys.executable)} -c '{BUILD}' {data} {tmp_path}/built 1; ls {tmp_path}/built"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
     )
