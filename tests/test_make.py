@@ -4,6 +4,7 @@ import argparse
 import re
 import shlex
 import subprocess
+from functools import cache
 
 import pytest
 
@@ -26,6 +27,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["make", "PYTHON=python3", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
+@cache
 def called(target: str, **variables: str) -> list[list[str]]:
     """The command lines of build.py and pytest that a target runs."""
     given = [f"{name}={value}" for name, value in {**NEEDED.get(target, {}), **variables}.items()]
