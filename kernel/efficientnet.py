@@ -124,9 +124,9 @@ def read_backbone_weights(model: Any, path: Path) -> None:
     FileNotFoundError, ValueError
         As `read_backbone`; `ValueError` too if the model has no such backbone.
     """
-    arrays = read_backbone(path)
     backbones = [layer for layer in model.layers if isinstance(layer, keras.Model) and len(layer.weights) == 460]
     if not backbones:
         raise ValueError(f"{path}: {model.name} has no EfficientNetV2-B2 to start from these weights")
+    arrays = read_backbone(path)
     for backbone in backbones:
         backbone.set_weights(arrays)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kernel.efficientnet import efficientnet_v2_b2, read_backbone_weights
+from kernel.efficientnet import efficientnet_v2_b2, read_backbone, read_backbone_weights
 from kernel.inputs import RawConfig, build_raw
 from kernel.model import ModelConfig, build_model, read_model_config, write_config
 from kernel.montage import MIRROR
@@ -31,6 +31,11 @@ CONFIGS = {
         "scalogram_maxvit", (SMALL,), {**PICTURE, "width": 8, "stages": 2, "window": 3, "head_size": 4}
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
@@ -160,27 +165,23 @@ def test_maxvits_attention_reaches_a_block_or_a_grid(in_blocks):
 
 def test_both_efficientnets_hold_the_same_arrays_and_answer_alike(tmp_path):
     pytest.importorskip("keras_cv")
-    theirs, own = (
-        efficientnet_v2_b2((32, 32, 3), use_keras_cv=True),
-        efficientnet_v2_b2((32, 32, 3), use_keras_cv=False),
-    )
+    theirs, own = (efficientnet_v2_b2((32, 32, 3), use_keras_cv=one) for one in (True, False))
     assert [w.shape for w in theirs.weights] == [w.shape for w in own.weights]
     own.set_weights(theirs.get_weights())
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     np.testing.assert_allclose(np.asarray(own(image)), np.asarray(theirs(image)), atol=1e-5)
 
-    # A local file of either, or a preset's folder, starts a model; anything else is refused by name.
-    backbone = keras.models.clone_model(own)
-    model = keras.Sequential([backbone])
-    theirs.save_weights(tmp_path / "model.weights.h5")
+    # A file of one starts a network with the other inside.
     own.set_weights([w + 1 for w in own.get_weights()])
     own.save_weights(tmp_path / "own.weights.h5")
-    for path, source in ((tmp_path / "own.weights.h5", own), (tmp_path, theirs)):
-        read_backbone_weights(model, path)
-        for found, expected in zip(backbone.get_weights(), source.get_weights(), strict=True):
-            np.testing.assert_array_equal(found, expected)
+    read_backbone_weights(keras.Sequential([theirs]), tmp_path / "own.weights.h5")
+    for found, expected in zip(theirs.get_weights(), own.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_backbones_file_that_is_absent_or_of_no_use_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.h5"):
-        read_backbone_weights(model, tmp_path / "absent.h5")
+        read_backbone(tmp_path / "absent.h5")
     with pytest.raises(ValueError, match="has no EfficientNetV2-B2"):
         read_backbone_weights(build_model(CONFIGS["raw_1d"]), tmp_path)
 
