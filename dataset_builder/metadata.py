@@ -56,6 +56,12 @@ def hash_tree(files: list[dict[str, Any]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest of a built data set."""
     path = folder / MANIFEST

@@ -85,9 +85,8 @@ def run_push(args: argparse.Namespace) -> int:
         push(kaggle, target, args.dist, source=args.input, arguments=job_arguments(args), force=args.force)
         if args.with_cache:
             push_cache(kaggle, target.owner, args.with_cache, args.dist, force=args.force)
-        folder, option = target.job.folder(args.dist), target.job.make_option
+        folder, option, status = target.job.folder(args.dist), target.job.make_option, 0
         lines = [f"{folder / 'published.json'} says which version is which; `make status{option}` follows the run"]
-        status = 0
         if args.submit:
             lines, status = submit_when_complete(kaggle, target, args.dist, screen)
         return read_record(folder), lines, status
@@ -99,15 +98,12 @@ def run_status(args: argparse.Namespace) -> int:
     """Show data set, run and submission; exit with 0 only for success, 1 for a failure, 3 while Kaggle is at work."""
 
     def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
-        from publisher.journal import read_record
         from publisher.status import EXIT, Watcher, watch
-        from publisher.turns import follow
 
-        target = follow(kaggle, target, read_record(target.job.folder(args.dist)))
         watcher = Watcher(kaggle, target, args.dist)
         watching = sys.stdout.isatty() if args.watch is None else args.watch
         report = watch(watcher, screen) if watching else watcher.look()
-        return report.as_dict(), report.lines(), EXIT[report.state]
+        return vars(report), report.lines(), EXIT[report.state]
 
     try:
         return _show(args, work)
@@ -124,6 +120,17 @@ def run_submit(args: argparse.Namespace) -> int:
 
         answer = submit(kaggle, target, args.dist, force=args.force)
         return answer, [f"submitted as {answer['submission']}; `make status` shows its score"], 0
+
+    return _show(args, work)
+
+
+def run_output(args: argparse.Namespace) -> int:
+    """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
+
+    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
+        from publisher.output import bring_output
+
+        return bring_output(kaggle, target, args.dist)
 
     return _show(args, work)
 
@@ -155,29 +162,14 @@ def run_pull_weights(args: argparse.Namespace) -> int:
     return run_ship(argparse.Namespace(models=pulled, replace=args.replace, yes=args.yes, weights=WEIGHTS))
 
 
-def run_output(args: argparse.Namespace) -> int:
-    """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
-
-    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
-        from publisher.journal import read_record
-        from publisher.output import bring_output
-        from publisher.turns import follow
-
-        target = follow(kaggle, target, read_record(target.job.folder(args.dist)))
-        return bring_output(kaggle, target, args.dist)
-
-    return _show(args, work)
-
-
 def run_doctor(args: argparse.Namespace) -> int:
-    """Check credentials, client, names, bundle and what the kernel asks for; each finding comes with how to fix it."""
+    """Check credentials, names, bundle and what the kernel asks for; each finding comes with how to fix it."""
     from publisher.doctor import doctor
     from publisher.screen import show
 
-    def work(screen: Screen) -> Shown:
-        return doctor(lambda: _connect(args, screen), lambda owner: _target(args, owner), args.dist)
-
-    return show(work, as_json=args.json)
+    return show(
+        lambda screen: doctor(lambda: _connect(args, screen), lambda owner: _aim(args, owner), args.dist), args.json
+    )
 
 
 def _show(args: argparse.Namespace, work: Callable[[Kaggle, Target, Screen], Shown]) -> int:
@@ -186,12 +178,12 @@ def _show(args: argparse.Namespace, work: Callable[[Kaggle, Target, Screen], Sho
 
     def connected(screen: Screen) -> Shown:
         kaggle = _connect(args, screen)
-        return work(kaggle, _target(args, kaggle.credential.username), screen)
+        return work(kaggle, _aim(args, kaggle.credential.username), screen)
 
-    return show(connected, as_json=args.json)
+    return show(connected, args.json)
 
 
-def _target(args: argparse.Namespace, owner: str) -> Target:
+def _aim(args: argparse.Namespace, owner: str) -> Target:
     """Return where on Kaggle a command works, from its arguments and the credential's user."""
     from publisher.target import aim
 
@@ -202,6 +194,6 @@ def _target(args: argparse.Namespace, owner: str) -> Target:
 def _connect(args: argparse.Namespace, screen: Screen) -> Kaggle:
     """Sign in to Kaggle with the waiting times that were asked for."""
     from publisher.service.client import Kaggle
-    from publisher.service.faults import Pace
+    from publisher.service.session import Pace
 
     return Kaggle(Pace(timeout=args.timeout, interval=args.interval, patience=args.patience), screen.say, screen.wait)

@@ -10,18 +10,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from dataset_builder.metadata import hash_file
 from kernel.main import START
-from publisher.download import fetch, is_safe
+from publisher.download import fetch_outputs, is_safe
 from publisher.journal import read_record
 from publisher.run import describe_end, find_marker, judge_run
 from publisher.service.client import Kaggle
 from publisher.service.faults import strip_controls
-from publisher.service.sign_in import open_session
 from publisher.target import Target
 from publisher.turns import Turn, find_last, read_end
-from publisher.upload import hash_file
 
 
 def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, Any], list[str], int]:
@@ -40,17 +37,16 @@ def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> tuple[dict[str, 
     if not end["complete"]:
         raise ValueError(f"{last} ended after {end.get('epochs')} of {end.get('of_epochs')} epochs: {push} goes on")
     files, model = _read_names(end, last)
-    out = dist / "trained" / model
-    if all(_is_whole(out / name, sha256) for name, sha256 in files.items()):
-        kaggle.say(f"{out}: was pulled before")
-        _verify(job.verify, out, verdict.log)
-        kept = None
-    else:
+    out, kept = dist / "trained" / model, None
+    if _find_lacking(out, files):
         partial = job.folder(dist) / f"{last.target.kernel}-v{last.version}.partial"
-        _download(kaggle, last, partial, files, prefix=verdict.left.removesuffix(job.leaves))
+        _fetch(kaggle, last, partial, files, prefix=verdict.left.removesuffix(job.leaves))
         (partial / job.leaves).write_text(json.dumps(end, indent=1) + "\n", encoding="utf-8")
         _verify(job.verify, partial, verdict.log)
         kept = _put(partial, out, dist / "replaced")
+    else:
+        kaggle.say(f"{out}: was pulled before")
+        _verify(job.verify, out, verdict.log)
     lines = [f"{out}: {len(files)} files of {last}, verified", describe_end(verdict.end)]
     lines += [f"what was there is in {kept}"] if kept else []
     lines += [f"note: {note}" for note in verdict.notes]
@@ -68,32 +64,36 @@ def _read_names(end: dict[str, Any], last: Turn) -> tuple[dict[str, str], str]:
     return {str(name): str(sha256) for name, sha256 in files.items()}, model
 
 
-def _download(kaggle: Kaggle, last: Turn, folder: Path, files: dict[str, str], *, prefix: str) -> None:
-    """Fetch the files that are not there yet, a page at a time as the URLs do not live long."""
-    folder.mkdir(parents=True, exist_ok=True)
-    left = {name: sha256 for name, sha256 in files.items() if not _is_whole(folder / name, sha256)}
-    session, target = open_session(kaggle.pace.timeout), last.target
-    with tqdm(total=len(files), initial=len(files) - len(left), unit="file", disable=None, desc="downloading") as bar:
-        for page in kaggle.outputs(target.owner, target.kernel, last.version):
-            for told, url in page.files:
-                name = told.removeprefix(prefix)
-                if name not in left:
-                    continue
-                path, sha256 = folder / name, left.pop(name)
-                fetch(kaggle, session, name, url, path)
-                bar.update()
-                if not _is_whole(path, sha256):
-                    path.unlink()
-                    raise ValueError(
-                        f"{name} came damaged: its sha256 is not the one in {target.job.leaves}; run the same command "
-                        "again, which fetches it anew"
-                    )
-    if left:
-        raise ValueError(f"{last}: Kaggle's list of what it left lacks {', '.join(sorted(left))}; try again later")
+def _find_lacking(folder: Path, files: dict[str, str]) -> list[str]:
+    """Return the files that are not in a folder with their hash."""
+    return [
+        name
+        for name, sha256 in sorted(files.items())
+        if not (folder / name).is_file() or hash_file(folder / name) != sha256
+    ]
 
 
-def _is_whole(path: Path, sha256: str) -> bool:
-    return path.is_file() and hash_file(path) == sha256
+def _fetch(kaggle: Kaggle, last: Turn, folder: Path, files: dict[str, str], *, prefix: str) -> None:
+    """Fetch the files that are not there yet; one that comes damaged is not kept."""
+    for name in _find_lacking(folder, files):
+        (folder / name).unlink(missing_ok=True)
+
+    def name_of(told: str) -> str:
+        name = told.removeprefix(prefix)
+        return name if name in files else ""
+
+    fetch_outputs(kaggle, last.target, last.version, folder, name_of)
+    lacking = _find_lacking(folder, files)
+    damaged = [name for name in lacking if (folder / name).is_file()]
+    for name in damaged:
+        (folder / name).unlink()
+    if damaged:
+        raise ValueError(
+            f"{', '.join(damaged)} came damaged: not with the sha256 in {last.target.job.leaves}; run the same command "
+            "again, which fetches it anew"
+        )
+    if lacking:
+        raise ValueError(f"{last}: Kaggle's list of what it left lacks {', '.join(lacking)}; try again later")
 
 
 def _verify(verify: Any, folder: Path, log: str) -> None:

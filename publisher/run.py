@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kernel.main import END
+from publisher.journal import read_record, recorded_version
 from publisher.service.answers import Submission
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError, strip_controls
@@ -72,14 +74,29 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
     return Verdict(run.status, True, fault, tuple(notes), end, log, run.known, left)
 
 
+def judge_recorded_run(kaggle: Kaggle, target: Target, folder: Path) -> tuple[dict[str, Any], int, Verdict]:
+    """Return the record of what was pushed, its kernel version, and what is known of its run; it must have ended."""
+    record = read_record(folder)
+    version = recorded_version(record, target)
+    if not version:
+        raise ValueError(
+            f"nothing that was pushed as {target.kernel_ref} is recorded in {folder}: run `make push` first"
+        )
+    verdict = judge_run(kaggle, target, version, record["dataset"]["tree_sha256"])
+    if not verdict.ended:
+        raise ValueError(
+            f"the run of {target.kernel_ref} version {version} has not ended ({verdict.status}): `make status` "
+            "follows it; run this again when it is complete"
+        )
+    return record, version, verdict
+
+
 def describe_end(end: dict[str, Any] | None) -> str:
     """Return the end marker as one line for people."""
     if not end:
         return "the run left no end marker"
-    models = end.get("models")
-    names = (
-        [item.get("name") if isinstance(item, dict) else item for item in models] if isinstance(models, list) else None
-    )
+    models = end["models"] if isinstance(end.get("models"), list) else []
+    names = ", ".join(str(item.get("name") if isinstance(item, dict) else item) for item in models)
     said = {
         "rows": end.get("rows"),
         "fallbacks": end.get("fallbacks"),
@@ -87,7 +104,7 @@ def describe_end(end: dict[str, Any] | None) -> str:
         "epochs": f"{end['epochs']} of {end.get('of_epochs')}" if "epochs" in end else None,
         "kl": ", ".join(f"fold {fold} {kl:.3f}" for fold, kl in (end.get("kl") or {}).items()) or None,
         "error": end.get("error"),
-        "models": ", ".join(map(str, names)) if names else None,
+        "models": names or None,
         "bundle": str(end.get("tree_sha256", ""))[:16] or None,
     }
     return "the run's end marker: " + ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
@@ -95,8 +112,14 @@ def describe_end(end: dict[str, Any] | None) -> str:
 
 def find_submissions(kaggle: Kaggle, target: Target, version: int) -> list[Submission]:
     """Return the submissions of one kernel version, newest first, as their descriptions tell."""
-    prefix = f"{target.kernel_ref} v{version} "
-    return [item for item in list_submissions(kaggle, target) if item.description.startswith(prefix)]
+    return [
+        item for item in list_submissions(kaggle, target) if item.description.startswith(name_version(target, version))
+    ]
+
+
+def name_version(target: Target, version: int) -> str:
+    """Return how the description of a kernel version's submissions begins."""
+    return f"{target.kernel_ref} v{version} "
 
 
 def list_submissions(kaggle: Kaggle, target: Target) -> list[Submission]:
@@ -126,11 +149,6 @@ def find_marker(log: str, name: str) -> dict[str, Any] | None:
             if isinstance(said, dict):
                 return said
     return None
-
-
-def tail(text: str, lines: int = 15) -> tuple[str, ...]:
-    """Return the last lines that hold anything, each cut to a readable length."""
-    return tuple([line[:300] for line in text.splitlines() if line.strip()][-lines:])
 
 
 def _pieces(log: str) -> list[tuple[str, str]]:

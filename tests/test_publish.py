@@ -198,7 +198,7 @@ def test_on_a_terminal_there_is_a_bar_for_bytes_and_a_live_line(desk: Desk) -> N
 
 
 def test_watching_grows_slower_within_bounds() -> None:
-    from publisher.service.faults import Pace
+    from publisher.service.session import Pace
 
     pauses = Pace(interval=1, longest=8).pauses()
     first = [next(pauses) for _ in range(12)]

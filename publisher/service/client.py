@@ -34,7 +34,6 @@ import io
 import itertools
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 from publisher.service.answers import (
@@ -52,17 +51,39 @@ from publisher.service.answers import (
     spell,
 )
 from publisher.service.faults import ServiceError
-from publisher.service.session import Content, Session
+from publisher.service.session import Session
 
 T = TypeVar("T")
 BLOBS, DATASETS = "blobs.BlobApiService", "datasets.DatasetApiService"
 KERNELS, COMPETITIONS = "kernels.KernelsApiService", "competitions.CompetitionApiService"
-SOURCE_FIELDS = {
+KERNEL_FIELDS = {
+    "id": "slug",
+    "id_no": "id",
+    "title": "newTitle",
+    "language": "language",
+    "kernel_type": "kernelType",
+    "is_private": "isPrivate",
+    "enable_gpu": "enableGpu",
+    "enable_tpu": "enableTpu",
+    "enable_internet": "enableInternet",
+    "machine_shape": "machineShape",
     "dataset_sources": "datasetDataSources",
     "competition_sources": "competitionDataSources",
     "kernel_sources": "kernelDataSources",
     "model_sources": "modelDataSources",
+    "keywords": "categoryIds",
+    "docker_image": "dockerImage",
+    "docker_image_pinning_type": "dockerImagePinningType",
 }
+"""Key of `kernel-metadata.json` -> its name on the wire."""
+INVALID = {
+    "invalidDatasetSources": "data set",
+    "invalidCompetitionSources": "competition",
+    "invalidKernelSources": "kernel",
+    "invalidModelSources": "model",
+    "invalidTags": "keyword",
+}
+"""Field of the answer to a push -> the kind of what was refused, for people."""
 
 
 class Kaggle(Session):
@@ -73,7 +94,8 @@ class Kaggle(Session):
     def dataset(self, owner: str, slug: str) -> DatasetState | None:
         """Return the data set's state, or None where there is none."""
         doing, asked = f"asking for the data set {owner}/{slug}", {"ownerSlug": owner, "datasetSlug": slug}
-        found = self._find(doing, f"{DATASETS}/GetDataset", asked, lambda: self._owns_dataset(owner, slug))
+        mine = {"group": "DATASET_SELECTION_GROUP_MY", "search": slug}
+        found = self._find(doing, f"{DATASETS}/GetDataset", asked, f"{DATASETS}/ListDatasets", mine, "datasets")
         if found is None:
             return None
         try:
@@ -84,30 +106,30 @@ class Kaggle(Session):
             status = None
         versions = tuple(_number(item.get("versionNumber")) for item in found.get("versions") or [])
         version = _number(found.get("currentVersionNumber")) or max(versions, default=0)
-        return DatasetState(f"{owner}/{slug}", version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
+        return DatasetState(version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
 
-    def _find(self, doing: str, method: str, asked: dict[str, Any], owns: Callable[[], bool]) -> dict[str, Any] | None:
-        """Ask for something; None where it does not exist, for which Kaggle answers 403 too."""
+    def _find(
+        self, doing: str, method: str, asked: dict[str, Any], list_method: str, mine: dict[str, Any], name: str
+    ) -> dict[str, Any] | None:
+        """Ask for something; None where it does not exist, for which Kaggle answers 403 where one's list lacks it."""
         try:
             return self.ask(doing, method, asked)
         except ServiceError as error:
-            if error.status == 404 or (error.status == 403 and not owns()):
+            if error.status == 404:
                 return None
-            raise
-
-    def _owns_dataset(self, owner: str, slug: str) -> bool:
-        asked = {"group": "DATASET_SELECTION_GROUP_MY", "search": slug}
-        return self._lists("listing your data sets", f"{DATASETS}/ListDatasets", asked, "datasets", f"{owner}/{slug}")
-
-    def _lists(self, doing: str, method: str, asked: dict[str, Any], name: str, ref: str) -> bool:
-        """Whether one's own list, where it can be had, shows something."""
+            if error.status != 403:
+                raise
+            refused = error
         try:
-            listed = self.ask(doing, method, asked).get(name) or []
+            listed = self.ask(f"listing your {name}", list_method, mine).get(name) or []
         except ServiceError as error:
             if error.status not in (400, 403, 404):
                 raise
-            return False
-        return any(str(item.get("ref") or "").lower().endswith(ref.lower()) for item in listed)
+            return None
+        ref = "/".join(asked.values()).lower()
+        if any(str(item.get("ref") or "").lower().endswith(ref) for item in listed):
+            raise refused
+        return None
 
     def dataset_files(self, owner: str, slug: str, version: int) -> list[str]:
         """Return the names of the files that one version is said to have, as far as they are listed."""
@@ -120,7 +142,7 @@ class Kaggle(Session):
         """Return the content of one small file of one version."""
         asked = {"ownerSlug": owner, "datasetSlug": slug, "fileName": name, "datasetVersionNumber": version}
         doing = f"reading {name} of {owner}/{slug} version {version}"
-        content: bytes = self.fetch(doing, f"{DATASETS}/DownloadDataset", asked, Content)
+        content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content, to=self.credential)
         if content[:4] == b"PK\x03\x04":  # single files may come zipped
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 content = archive.read(archive.namelist()[0])
@@ -169,42 +191,29 @@ class Kaggle(Session):
     def kernel(self, owner: str, slug: str) -> KernelState | None:
         """Return the kernel's latest version, or None where there is none."""
         doing, asked = f"asking for the kernel {owner}/{slug}", {"userName": owner, "kernelSlug": slug}
-        found = self._find(doing, f"{KERNELS}/GetKernel", asked, lambda: self._owns_kernel(owner, slug))
+        mine = {"group": "PROFILE", "search": slug, "page": 1, "pageSize": 100}
+        found = self._find(doing, f"{KERNELS}/GetKernel", asked, f"{KERNELS}/ListKernels", mine, "kernels")
         if found is None:
             return None
         about = found.get("metadata") or {}
-        told = {kind: about[name] for kind, name in SOURCE_FIELDS.items() if isinstance(about.get(name), list)}
-        return KernelState(
-            f"{owner}/{slug}",
-            _number(about.get("currentVersionNumber")),
-            str((found.get("blob") or {}).get("source") or ""),
-            {kind: tuple(str(item).lower() for item in items) for kind, items in told.items()},
-            about.get("enableInternet"),
-        )
-
-    def _owns_kernel(self, owner: str, slug: str) -> bool:
-        asked = {"group": "PROFILE", "search": slug, "page": 1, "pageSize": 100}
-        return self._lists("listing your kernels", f"{KERNELS}/ListKernels", asked, "kernels", f"{owner}/{slug}")
-
-    def save_kernel(self, folder: Path) -> SavedKernel:
-        """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run."""
-        answer = self.call("pushing the kernel", lambda: self.account.kernels_push(str(folder)), repeatable=False)
-        invalid = {
-            kind: [str(item) for item in getattr(answer, f"invalid_{name}", None) or []]
-            for name, kind in (
-                ("dataset_sources", "data set"),
-                ("competition_sources", "competition"),
-                ("kernel_sources", "kernel"),
-                ("model_sources", "model"),
-                ("tags", "keyword"),
-            )
+        sources = {
+            kind: tuple(str(item).lower() for item in about[name])
+            for kind, name in KERNEL_FIELDS.items()
+            if kind.endswith("_sources") and isinstance(about.get(name), list)
         }
+        source = str((found.get("blob") or {}).get("source") or "")
+        return KernelState(_number(about.get("currentVersionNumber")), source, sources)
+
+    def save_kernel(self, metadata: dict[str, Any], text: str) -> SavedKernel:
+        """Push a kernel, as `kernel-metadata.json` describes it: saves a version and starts its run."""
+        asked = {KERNEL_FIELDS[key]: value for key, value in metadata.items() if key in KERNEL_FIELDS}
+        answer = self.ask("pushing the kernel", f"{KERNELS}/SaveKernel", {**asked, "text": text}, repeatable=False)
         return SavedKernel(
-            str(answer.ref or ""),
-            str(answer.url or ""),
-            _number(answer.version_number),
-            self.redact(str(answer.error or "")),
-            {kind: items for kind, items in invalid.items() if items},
+            str(answer.get("ref") or ""),
+            str(answer.get("url") or ""),
+            _number(answer.get("versionNumber")),
+            self.redact(str(answer.get("error") or "")),
+            {kind: [str(item) for item in answer[name]] for name, kind in INVALID.items() if answer.get(name)},
         )
 
     def run(self, owner: str, slug: str, version: int) -> Run:
@@ -227,10 +236,8 @@ class Kaggle(Session):
 
         _, (page, others) = self._pinned(asked, first)
         for found in itertools.chain([page], others):
-            yield Outputs(
-                [(str(file.get("fileName") or ""), str(file.get("url") or "")) for file in found.get("files") or []],
-                self.redact(str(found.get("log") or "")),
-            )
+            files = [(str(file.get("fileName") or ""), str(file.get("url") or "")) for file in found.get("files") or []]
+            yield Outputs(files, self.redact(str(found.get("log") or "")))
 
     def _pinned(self, asked: dict[str, Any], send: Callable[[dict[str, Any]], T]) -> tuple[bool, T]:
         """Ask about one version, or about the latest where the label of a version is refused."""
