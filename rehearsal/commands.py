@@ -64,4 +64,4 @@ def run_rehearse(args: argparse.Namespace) -> None:
     options = {"dist": dist, "code_file": code_file, "layout": args.layout, "isolation": args.isolation, **own}
     out = args.out or job.folder(dist) / "rehearsal"
     found = job.rehearse(args.input, out, folders, log=print, **options)
-    print("", *found.lines(), json.dumps(found.to_json()), sep="\n")
+    print("", *found.lines, json.dumps(found.data), sep="\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kernel.files import replacing
-from rehearsal.job import Findings
+from rehearsal.run import Findings
 
 REHEARSED = "rehearsed.json"
 
@@ -39,4 +39,4 @@ def remember_rehearsal(folder: Path, about: dict[str, Any], found: Findings) -> 
     """Note that a rehearsal passed, and what it found."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with replacing(folder / REHEARSED) as path:
-        path.write_text(json.dumps({"passed": now, "about": about, "found": found.to_json()}, indent=2) + "\n")
+        path.write_text(json.dumps({"passed": now, "about": about, "found": found.data}, indent=2) + "\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,13 @@ def enter_job(root: Path) -> None:
     """Let `inference` be the job of this checkout."""
     from dataset_builder.bundle import build_bundle
     from kernel.main import BUNDLE_NAME
-    from rehearsal.job import JOBS, DataSet, Job, rehearse_inference
+    from rehearsal.job import INFERENCE, JOBS, DataSet
 
-    def build(folder: Path, owner: str | None) -> dict[str, Any]:
+    def build(folder: Path, *, owner: str | None) -> dict[str, Any]:
         return build_bundle(folder, owner=owner, root=root, wheels=root / "wheels", requirements=root / "wheels.txt")
 
-    data_set = DataSet(BUNDLE_NAME, build)
-    JOBS["inference"] = Job(
-        "inference",
-        root / "kernel-metadata.json",
-        (data_set,),
-        rehearse_inference,
-        leaves="submission.csv",
-        submitted=True,
-    )
+    data_sets = (DataSet(BUNDLE_NAME, build),)
+    JOBS["inference"] = replace(INFERENCE, metadata=root / "kernel-metadata.json", data_sets=data_sets)
 
 
 def main(root: Path, argv: list[str]) -> int:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from dataset_builder.metadata import hash_tree
 from kernel.main import END, START
 from publisher.kernel import read_stamp
 from rehearsal.job import JOBS, TRAINING, DataSet, Job
-from rehearsal.run import KernelRun, mount, run_kernel
+from rehearsal.run import Findings, mount, run_kernel
 from tests.kaggle_server import Kaggle, KernelVersion, as_log
 
 FIRST, SECOND = "alice/hms-scalogram-training", "alice/hms-scalogram-training-2"
@@ -42,17 +41,6 @@ print('HMS-END {"epochs": 1, "of_epochs": 1}', flush=True)
 '''
 
 
-@dataclass(frozen=True)
-class Found:
-    run: KernelRun
-
-    def lines(self) -> list[str]:
-        return ["rehearsed"]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"seconds": self.run.seconds}
-
-
 def write_training(root: Path) -> None:
     """Write the job's files."""
     folder = root / "training"
@@ -68,7 +56,7 @@ def enter_training(root: Path) -> None:
     if not folder.is_dir():
         return
 
-    def build(out: Path, owner: str | None) -> dict[str, Any]:
+    def build(out: Path, *, owner: str | None) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         content = (folder / "code.txt").read_bytes()
         (out / "code.txt").write_bytes(content)
@@ -86,9 +74,9 @@ def enter_training(root: Path) -> None:
         code_file: Path,
         log: Callable[[str], None],
         quick: bool = False,
-    ) -> Found:
+    ) -> Findings:
         mounts = {mount("dataset", CODE, "nested"): folders["hms-scalogram-code"]}
-        return Found(run_kernel(code_file, mounts, out, log=log))
+        return Findings(["rehearsed"], run_kernel(code_file, mounts, out, log=log).report)
 
     def verify(out: Path) -> None:
         session = json.loads((out / "session.json").read_text())
