@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,18 +11,15 @@ from tqdm import tqdm
 
 from cache.cache import open_cache
 from cache.config import BUILD, CONFIG, read_config, read_pieces
-from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, hash_tree
+from dataset_builder.metadata import CACHE_SLUG, FORMAT, MANIFEST, describe_file, write_manifest
 from kernel.files import replacing_folder
-
-DATA_SET_FORMAT = "hms-bundle/cache-1"
-"""Of the bundle's family, so that the publisher knows it; no bundle, so that the kernel does not take it for one."""
 
 
 def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, Any]:
     """Make a folder that can be published out of all caches under `root`, and return its manifest.
 
     The files are linked, not copied, where the file system can. The manifest is of the bundle's kind, so that the
-    publisher treats the two alike.
+    publisher treats the two alike; its format is another one, so that the kernel does not take it for a bundle.
 
     Raises
     ------
@@ -40,19 +35,14 @@ def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, 
             raise ValueError(
                 f"{cache}: {stored} of {planned} pieces are stored; run `python build.py cache` to the end"
             )
-    files = []
     names = [path.relative_to(root) for cache in caches for path in sorted(cache.iterdir()) if path.name[0] != "."]
-    with replacing_folder(out, "manifest.json") as part:
+    with replacing_folder(out, MANIFEST) as part:
+        files = []
         for name in tqdm(names, unit="file", desc="hash", disable=len(names) < 50):
             (part / name.parent).mkdir(parents=True, exist_ok=True)
             try:
                 os.link(root / name, part / name)
             except OSError:
                 shutil.copyfile(root / name, part / name)
-            with (part / name).open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                files.append({"path": name.as_posix(), "size": os.fstat(file.fileno()).st_size, "sha256": sha256})
-        manifest = {"format": DATA_SET_FORMAT, "tree_sha256": hash_tree(files), "files": files}
-        (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-        (part / "dataset-metadata.json").write_text(json.dumps(dataset_metadata(owner, CACHE_SLUG), indent=2) + "\n")
-    return manifest
+            files.append(describe_file(part, name.as_posix()))
+        return write_manifest(part, f"{FORMAT}cache-1", files, owner, CACHE_SLUG)

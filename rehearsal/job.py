@@ -130,7 +130,7 @@ INFERENCE = Job(
 )
 
 
-CODE = DataSet(CODE_SLUG, lazily("dataset_builder.code_data_set:build_code_data_set"))
+CODE = DataSet(CODE_SLUG, lazily("dataset_builder.bundle:build_code_data_set"))
 
 
 def estimate_training(arguments: dict[str, str]) -> str:

@@ -5,13 +5,12 @@ It is what another kernel would need: a pushed file, its metadata beside it, a d
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import hash_tree
+from dataset_builder.metadata import CODE_FORMAT, describe_file, write_manifest
 from rehearsal.job import JOBS, DataSet, Job
 from rehearsal.run import Findings, mount, run_kernel
 
@@ -76,12 +75,8 @@ def enter_second_job(root: Path) -> None:
 
     def build(out: Path, *, owner: str | None) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
-        content = b"code of the second job"
-        (out / "code.txt").write_bytes(content)
-        files = [{"path": "code.txt", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}]
-        manifest = {"format": "hms-bundle/code-1", "tree_sha256": hash_tree(files), "files": files}
-        (out / "manifest.json").write_text(json.dumps(manifest))
-        return manifest
+        (out / "code.txt").write_text("code of the second job")
+        return write_manifest(out, CODE_FORMAT, [describe_file(out, "code.txt")], owner, "hms-second-code")
 
     def rehearse(
         _: Path | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dataset_builder.code_data_set import build_code_data_set
+from dataset_builder.bundle import build_code_data_set
 from dataset_builder.metadata import CODE_SLUG
 from rehearsal import report, training
 from rehearsal.isolation import find_isolation

@@ -10,11 +10,12 @@ import ast
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import hash_tree
+from dataset_builder.metadata import CODE_FORMAT, CODE_SLUG, describe_file, write_manifest
 from kernel.main import END, START
 from publisher.kernel import read_stamp
 from rehearsal.job import JOBS, TRAINING, DataSet, Job
@@ -58,12 +59,9 @@ def enter_training(root: Path) -> None:
 
     def build(out: Path, *, owner: str | None) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
-        content = (folder / "code.txt").read_bytes()
-        (out / "code.txt").write_bytes(content)
-        files = [{"path": "code.txt", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}]
-        manifest = {"format": "hms-bundle/code-1", "tree_sha256": hash_tree(files), "files": files, "commit": "c0ffee"}
-        (out / "manifest.json").write_text(json.dumps(manifest))
-        return manifest
+        shutil.copyfile(folder / "code.txt", out / "code.txt")
+        files = [describe_file(out, "code.txt")]
+        return write_manifest(out, CODE_FORMAT, files, owner, CODE_SLUG, commit="c0ffee")
 
     def rehearse(
         _: Path | None,
