@@ -22,13 +22,9 @@ from publisher.upload import Uploads, pack
 class DatasetPublisher:
     """Brings one built folder to one data set."""
 
-    def __init__(
-        self, kaggle: Kaggle, owner: str, slug: str, folder: Path, manifest: dict[str, Any], journal: Journal
-    ) -> None:
-        self.kaggle, self.owner, self.slug, self.folder, self.journal = kaggle, owner, slug, folder, journal
-        self.manifest = manifest
+    def __init__(self, kaggle: Kaggle, ref: str, folder: Path, manifest: dict[str, Any], journal: Journal) -> None:
+        self.kaggle, self.ref, self.folder, self.manifest, self.journal = kaggle, ref, folder, manifest, journal
         self.tree = str(manifest["tree_sha256"])
-        self.ref = f"{owner}/{slug}"
         self.step = f"data set {self.ref}"
         self.unreadable = ""
         """Why the manifest could not be read when it was last asked for."""
@@ -65,7 +61,7 @@ class DatasetPublisher:
         return version, action
 
     def _state(self) -> DatasetState | None:
-        state = self.kaggle.dataset(self.owner, self.slug)
+        state = self.kaggle.dataset(self.ref)
         if state is not None and state.status == "DELETED":
             raise self._error("it was deleted", "Choose another name with --dataset", status=410)
         return state
@@ -95,7 +91,7 @@ class DatasetPublisher:
 
         def send() -> bool:
             if state is None:
-                self.kaggle.create_dataset(dataset_metadata(self.owner, self.slug), tokens)
+                self.kaggle.create_dataset(dataset_metadata(*self.ref.split("/")), tokens)
             else:
                 self._add_version(tokens)
             return True
@@ -109,7 +105,7 @@ class DatasetPublisher:
         def attempt() -> bool | None:
             nonlocal refusal
             try:
-                self.kaggle.create_dataset_version(self.owner, self.slug, tokens, notes)
+                self.kaggle.create_dataset_version(self.ref, tokens, notes)
             except ServiceError as error:
                 # While a version is being processed, which the status may not show yet, a second one is forbidden.
                 if error.status not in (403, 409):
@@ -176,7 +172,7 @@ class DatasetPublisher:
         self.unreadable = ""
         for version in dict.fromkeys((state.version, 0)):  # of this version, else of the latest
             try:
-                content = self.kaggle.dataset_file(self.owner, self.slug, version, MANIFEST)
+                content = self.kaggle.dataset_file(self.ref, version, MANIFEST)
                 return str(check_manifest(content, MANIFEST)["tree_sha256"])
             except ServiceError as error:
                 if error.status not in (400, 403, 404):
@@ -189,7 +185,7 @@ class DatasetPublisher:
     def _seems_whole(self, version: int) -> bool:
         """Whether Kaggle's list shows all files. It is known to leave out files: this may bring a note, and no more."""
         try:
-            served = self.kaggle.dataset_files(self.owner, self.slug, version)
+            served = self.kaggle.dataset_files(self.ref, version)
         except ServiceError as error:
             self.kaggle.say(f"note: {error.doing}: {error.said}; the manifest reads back, so the push goes on")
             return True

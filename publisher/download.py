@@ -34,8 +34,8 @@ def read_output(kaggle: Kaggle, target: Target, version: int, name: str) -> byte
     """Return the content of one small file that a run left, in whatever folder Kaggle shows it; None without one."""
     found = [
         (told.count("/"), url)
-        for page in kaggle.outputs(target.owner, target.kernel, version)
-        for told, url in page.files
+        for files, _ in kaggle.outputs(target.kernel_ref, version)
+        for told, url in files
         if told.rpartition("/")[2] == name
     ]
     if not found:
@@ -56,9 +56,9 @@ def fetch_outputs(kaggle: Kaggle, target: Target, version: int, folder: Path, na
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tqdm(unit="file", disable=None, desc="downloading") as bar:
-        for page in kaggle.outputs(target.owner, target.kernel, version):
-            bar.total = bar.n + len(page.files)
-            for told, url in page.files:
+        for files, _ in kaggle.outputs(target.kernel_ref, version):
+            bar.total = bar.n + len(files)
+            for told, url in files:
                 name = name_of(told)
                 if name and not (folder / name).is_file():
                     _fetch(kaggle, name, url, folder / name)

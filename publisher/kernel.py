@@ -137,7 +137,7 @@ class KernelPublisher:
         return Pushed(version, self.sha256, "pushed")
 
     def _state(self) -> KernelState | None:
-        return self.kaggle.kernel(self.target.owner, self.target.kernel)
+        return self.kaggle.kernel(self.target.kernel_ref)
 
     def _is_ours(self, state: KernelState) -> bool:
         """Whether a version has our code and settings, and lacks none of its sources as far as Kaggle names them."""

@@ -84,7 +84,9 @@ def push(
         before = record.get("dataset", {}) if main else record.get("data_sets", {}).get(slug, {})
         given = target.dataset if main else slug
         upload = folder / ("upload" if main else f"{slug}-upload")
-        published[given] = _publish(kaggle, target.owner, given, path, manifest, upload, journal, before, force=force)
+        published[given] = _publish(
+            kaggle, f"{target.owner}/{given}", path, manifest, upload, journal, before, force=force
+        )
     pushed = kernel.publish(force=force)
     say(f"kernel {target.kernel_ref} version {pushed.version}: {pushed.action}")
     if pushed.action == "unchanged":
@@ -126,15 +128,14 @@ def push_cache(kaggle: Kaggle, owner: str, root: Path, dist: Path, *, force: boo
     manifest = build_cache_data_set(root, folder / "dataset", owner)
     journal, upload = Journal(folder), folder / "upload"
     known = journal.recall("published") or {}
-    about = _publish(kaggle, owner, CACHE_SLUG, folder / "dataset", manifest, upload, journal, known, force=force)
+    about = _publish(kaggle, f"{owner}/{CACHE_SLUG}", folder / "dataset", manifest, upload, journal, known, force=force)
     journal.note("published", **about)
     shutil.rmtree(upload, ignore_errors=True)
 
 
 def _publish(
     kaggle: Kaggle,
-    owner: str,
-    slug: str,
+    ref: str,
     path: Path,
     manifest: dict[str, Any],
     upload: Path,
@@ -144,7 +145,6 @@ def _publish(
     force: bool,
 ) -> dict[str, Any]:
     """Bring one built data set to Kaggle; return what is recorded of it."""
-    publisher = DatasetPublisher(kaggle, owner, slug, path, manifest, journal)
-    version, action = publisher.publish(upload, known, force=force)
-    kaggle.say(f"data set {publisher.ref} version {version}: {action}, its manifest reads back with our hash")
-    return {"ref": publisher.ref, "version": version, "tree_sha256": publisher.tree}
+    version, action = DatasetPublisher(kaggle, ref, path, manifest, journal).publish(upload, known, force=force)
+    kaggle.say(f"data set {ref} version {version}: {action}, its manifest reads back with our hash")
+    return {"ref": ref, "version": version, "tree_sha256": manifest["tree_sha256"]}

@@ -39,13 +39,13 @@ class Verdict:
 
 def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | None = None) -> Verdict:
     """Ask for a run and, once it ended, for its log and outputs; an empty `fault` means that it ended well."""
-    run = kaggle.run(target.owner, target.kernel, version)
+    run = kaggle.run(target.kernel_ref, version)
     if run.known and not run.ended:
         return Verdict(run.status, ended=False)
     pieces, names = "", []
-    for page in kaggle.outputs(target.owner, target.kernel, version):
-        pieces = pieces or page.log
-        names += [name for name, _ in page.files]
+    for files, log in kaggle.outputs(target.kernel_ref, version):
+        pieces = pieces or log
+        names += [name for name, _ in files]
     log, end = decode_log(pieces), find_marker(pieces, END)
     if not run.known and end is None:
         note = f"Kaggle calls the run {run.status!r}, which is not known here"

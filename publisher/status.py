@@ -84,7 +84,7 @@ class Watcher:
         target, job = self.target, self.target.job
         report = Report(dataset=self._look_at_dataset())
         if not self.version:
-            found = self.kaggle.kernel(target.owner, target.kernel)
+            found = self.kaggle.kernel(target.kernel_ref)
             if found is None:
                 report.next = f"there is no kernel {target.kernel_ref}; `make push{job.make_option}` publishes it"
                 return report
@@ -126,7 +126,7 @@ class Watcher:
 
     def _look_at_dataset(self) -> dict[str, Any]:
         if self._dataset.get("status") != "READY":
-            found = self.kaggle.dataset(self.target.owner, self.target.dataset)
+            found = self.kaggle.dataset(self.target.dataset_ref)
             if found is None:
                 return {}
             status = found.status or "status not told"

@@ -57,7 +57,7 @@ def find_last(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> Turn | 
         if version and "run" in record:
             tree, sha256 = record["dataset"]["tree_sha256"], record["kernel"]["sha256"]
             found.append(_read(place, record["run"], version, tree, sha256))
-        state = kaggle.kernel(place.owner, place.kernel)
+        state = kaggle.kernel(place.kernel_ref)
         stamp = read_stamp(state.source) if state else None
         if state and stamp and "run" in stamp:
             found.append(_read(place, stamp["run"], state.version, stamp["tree_sha256"], hash_source(state.source)))
@@ -141,7 +141,7 @@ def plan(
 def refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
     """Raise if one of the two kernels is running."""
     for place in _places(target):
-        state = kaggle.kernel(place.owner, place.kernel)
+        state = kaggle.kernel(place.kernel_ref)
         run = _ask(kaggle, place, state.version or 1) if state else None
         if state is None or run is None or not run.known or run.ended:
             continue
@@ -157,7 +157,7 @@ def refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
 def _ask(kaggle: Kaggle, place: Target, version: int) -> Run | None:
     """Return the state of a run, None where Kaggle does not know of it."""
     try:
-        return kaggle.run(place.owner, place.kernel, version)
+        return kaggle.run(place.kernel_ref, version)
     except ServiceError as error:
         if error.status not in (403, 404):
             raise

@@ -1,4 +1,4 @@
-"""What the service says, in words of our own: data set, kernel, run, outputs, submission, limits.
+"""What the service says, in words of our own: data set, kernel, run, submission, limits.
 
 The rest of this room knows nothing of how it travels. A word that no one has documented is kept as it came: whoever
 reads it decides without it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 PROCESSING = (
@@ -83,14 +83,6 @@ class Run:
     def known(self) -> bool:
         """Whether the status is one that we know the meaning of."""
         return self.status in (*RUNNING, *ENDED)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """One page of what a run left: (file name, URL) pairs, and the log as the service keeps it."""
-
-    files: list[tuple[str, str]] = field(default_factory=list)
-    log: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import requests
-import tenacity
 
 from publisher.service.faults import ServiceError, explain
 from publisher.service.sign_in import ANONYMOUS, Credential, sign_in
@@ -86,41 +85,22 @@ class Session:
 
         Between attempts the pause grows, or is what Retry-After asks for. `to` is the credential that is sent along.
         """
-
-        def once() -> T:
+        pause = min(1.0, self.pace.interval)
+        for left in reversed(range(attempts or self.pace.attempts)):
             try:
                 return send()
             except requests.RequestException as error:
                 # The cause is cut off: its text can carry URLs with permissions in them.
-                raise explain(doing, error, to, self.redact) from None
-
-        first = min(1.0, self.pace.interval)
-        backoff = tenacity.wait_exponential_jitter(initial=first, max=30, jitter=first)
-
-        def again(error: BaseException) -> bool:
-            return (
-                isinstance(error, ServiceError)
-                and error.transient
-                and not error.must_come_back_later
-                and (repeatable or error.refused)
-            )
-
-        def pause(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            return max(backoff(state), getattr(error, "retry_after", None) or 0.0)
-
-        def tell(state: tenacity.RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, ServiceError) and state.next_action:
-                self.say(f"{doing}: {error.said}; trying again in {state.next_action.sleep:.0f} s")
-
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(attempts or self.pace.attempts),
-            wait=pause,
-            retry=tenacity.retry_if_exception(again),
-            before_sleep=tell,
-            reraise=True,
-        )(once)
+                fault = explain(doing, error, to, self.redact)
+            except ServiceError as error:
+                fault = error
+            if not left or not fault.transient or fault.must_come_back_later or not (repeatable or fault.refused):
+                break
+            seconds = max(pause * random.uniform(1, 2), fault.retry_after or 0.0)
+            self.say(f"{doing}: {fault.said}; trying again in {seconds:.0f} s")
+            time.sleep(seconds)
+            pause = min(2 * pause, 30.0)
+        raise fault from None
 
     def post(self, method: str, asked: dict[str, Any], auth: Any = None) -> requests.Response:
         """Post to `service/Method` the fields that are not empty; raises for a refusal."""
