@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.commands import add_job, add_job_options, job_arguments
-from rehearsal.job import ROOT, find_job
+from rehearsal.job import ROOT, find_job, lazily
 
 if TYPE_CHECKING:
     from publisher.screen import Screen
@@ -31,12 +31,21 @@ def add_commands(commands: Any) -> None:
         ("pull-weights", run_pull_weights, "Bring the weights of a finished training, verified, and ship them"),
     ):
         command = commands.add_parser(name, help=text)
-        command.set_defaults(run=run)
-        if name == "pull-weights":
-            command.set_defaults(job="training")
-        else:
+        command.set_defaults(run=run, job="training")
+        if name != "pull-weights":
             add_job(command)
-        _add_publishing(command)
+        command.add_argument("--owner", help="user or organisation on Kaggle [the credential's user]")
+        for slug, what in {"dataset": "data set with the job's code", "kernel": "", "competition": ""}.items():
+            text = f"the slug of the {what or slug} [as the job's metadata say]"
+            command.add_argument(f"--{slug}", metavar="SLUG", help=text)
+        command.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record")
+        text = "print one JSON object; lines for people go to standard error"
+        command.add_argument("--json", action="store_true", help=text)
+        command.add_argument("--timeout", type=float, default=60, help="seconds that one call may take")
+        command.add_argument("--interval", type=float, default=5, help="seconds before the second look; they grow")
+        command.add_argument(
+            "--patience", type=float, default=3600, help="seconds to wait for what is not sure to come"
+        )
         if name in ("push", "submit"):
             text = "overwrite what is not ours; push or submit once more"
             command.add_argument("--force", action="store_true", help=text)
@@ -49,22 +58,6 @@ def add_commands(commands: Any) -> None:
     push.add_argument("--input", type=Path, help="what to rehearse on [a small simulated hidden test]")
     text = "look again until there is a score or a failure [on a terminal]"
     status.add_argument("--watch", action=argparse.BooleanOptionalAction, default=None, help=text)
-
-
-def _add_publishing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--owner", help="user or organisation on Kaggle [the credential's user]")
-    for name, what in (
-        ("dataset", "data set with the job's code"),
-        ("kernel", "kernel"),
-        ("competition", "competition"),
-    ):
-        command.add_argument(f"--{name}", metavar="SLUG", help=f"the slug of the {what} [as the job's metadata say]")
-    command.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record")
-    text = "print one JSON object; lines for people go to standard error"
-    command.add_argument("--json", action="store_true", help=text)
-    command.add_argument("--timeout", type=float, default=60, help="seconds that one call may take")
-    command.add_argument("--interval", type=float, default=5, help="seconds before the second look; they grow")
-    command.add_argument("--patience", type=float, default=3600, help="seconds to wait for what is not sure to come")
 
 
 def run_push(args: argparse.Namespace) -> int:
@@ -126,13 +119,8 @@ def run_submit(args: argparse.Namespace) -> int:
 
 def run_output(args: argparse.Namespace) -> int:
     """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
-
-    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
-        from publisher.output import bring_output
-
-        return bring_output(kaggle, target, args.dist)
-
-    return _show(args, work)
+    bring_output = lazily("publisher.output:bring_output")
+    return _show(args, lambda kaggle, target, _: bring_output(kaggle, target, args.dist))
 
 
 def run_pull_weights(args: argparse.Namespace) -> int:
@@ -141,13 +129,13 @@ def run_pull_weights(args: argparse.Namespace) -> int:
     Every file is held against the hash that the run recorded, the configuration against the code here, and the answers
     to one stored window against the kernel's. Interrupted, it goes on where it stopped.
     """
-    pulled: list[str] = []
+    pulled: dict[str, Any] = {}
 
     def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
-        from publisher.pull import pull_weights
+        from publisher.output import pull_weights
 
         answer, lines, status = pull_weights(kaggle, target, args.dist)
-        pulled.append(answer["folder"])
+        pulled.update(answer)
         return answer, lines, status
 
     status = _show(args, work)
@@ -156,19 +144,19 @@ def run_pull_weights(args: argparse.Namespace) -> int:
     from training.commands import TRAINED, WEIGHTS, run_ship
 
     if not args.yes and not sys.stdin.isatty():
-        name = pulled[0].removeprefix(f"{TRAINED}/")
+        name = pulled["folder"].removeprefix(f"{TRAINED}/")
         print(f"to put it into weights/: `make ship MODEL={name}`, with REPLACE=1 in place of all that ships now")
         return 0
-    return run_ship(argparse.Namespace(models=pulled, replace=args.replace, yes=args.yes, weights=WEIGHTS))
+    return run_ship(argparse.Namespace(models=[pulled["folder"]], replace=args.replace, yes=args.yes, weights=WEIGHTS))
 
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Check credentials, names, bundle and what the kernel asks for; each finding comes with how to fix it."""
-    from publisher.doctor import doctor
     from publisher.screen import show
 
+    doctor = lazily("publisher.doctor:doctor")
     return show(
-        lambda screen: doctor(lambda: _connect(args, screen), lambda owner: _aim(args, owner), args.dist), args.json
+        lambda screen: doctor(lambda: _connect(args, screen), lambda user: _aim(args, user), args.dist), args.json
     )
 
 
@@ -183,12 +171,12 @@ def _show(args: argparse.Namespace, work: Callable[[Kaggle, Target, Screen], Sho
     return show(connected, args.json)
 
 
-def _aim(args: argparse.Namespace, owner: str) -> Target:
+def _aim(args: argparse.Namespace, user: str) -> Target:
     """Return where on Kaggle a command works, from its arguments and the credential's user."""
     from publisher.target import aim
 
-    given = {name: getattr(args, name) or "" for name in ("dataset", "kernel", "competition")}
-    return aim(find_job(args.job), args.owner or owner, **given)
+    names = {"dataset": args.dataset, "kernel": args.kernel, "competition": args.competition}
+    return aim(find_job(args.job), args.owner or user, **names)
 
 
 def _connect(args: argparse.Namespace, screen: Screen) -> Kaggle:

@@ -29,8 +29,8 @@ class DatasetPublisher:
         self.unreadable = ""
         """Why the manifest could not be read when it was last asked for."""
 
-    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> tuple[int, str]:
-        """Return (the version that holds our content, what was done: "created", "versioned" or "unchanged").
+    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> dict[str, Any]:
+        """Have our content at the service; return what is recorded of it.
 
         `upload` is the folder for the packed files; `known` is what was recorded of the data set before.
         """
@@ -52,13 +52,14 @@ class DatasetPublisher:
             if state is not None and served is None and not force:
                 self._refuse_foreign(state, recorded)
             # With ours there, but not whole, a whole version goes over it.
-            if sent is None or ours or not self.journal.find_done(self.kaggle, self.step, about, self._arrived):
+            if sent is None or ours or not self.journal.find_done(self.step, about, self._arrived):
                 sent = {"before": state.version if state else 0, "action": "versioned" if state else "created"}
                 self._send(upload, state, sent["before"], {**about, "action": sent["action"]})
             version, action = self._wait_for_ours(sent["before"]), sent["action"]
             self._seems_whole(version)
         self.journal.forget(self.step, parts=True)
-        return version, action
+        self.kaggle.say(f"data set {self.ref} version {version}: {action}, its manifest reads back with our hash")
+        return {"ref": self.ref, "version": version, **about}
 
     def _state(self) -> DatasetState | None:
         state = self.kaggle.dataset(self.ref)
@@ -96,7 +97,7 @@ class DatasetPublisher:
                 self._add_version(tokens)
             return True
 
-        self.journal.do_once(self.kaggle, self.step, about, before, send, self._arrived)
+        self.journal.do_once(self.step, about, before, send, self._arrived)
 
     def _add_version(self, tokens: list[str]) -> None:
         notes = f"bundle {self.tree[:16]}, commit {str(self.manifest.get('commit', 'unknown'))[:12]}"

@@ -53,7 +53,8 @@ def recorded_version(record: dict[str, Any], wanted: Target) -> int:
 class Journal:
     """Notes of what is about to be sent, by step, each with what was known before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, kaggle: Kaggle, folder: Path) -> None:
+        self.kaggle = kaggle
         self._path = folder / PUBLISHING
         self._notes = _read(self._path)
 
@@ -84,22 +85,21 @@ class Journal:
         else:
             self._path.unlink(missing_ok=True)
 
-    def find_done(self, kaggle: Kaggle, step: str, about: dict[str, Any], find: Find[T]) -> T | None:
+    def find_done(self, step: str, about: dict[str, Any], find: Find[T]) -> T | None:
         """Return what an earlier, killed command made of a step; it may take the settling time to show."""
         sent = self.recall(step, **about)
         if sent is None:
             return None
-        kaggle.say("an earlier run may have got this far: looking whether it did")
-        return kaggle.watch(lambda: find(sent["before"]), kaggle.pace.settle)
+        self.kaggle.say("an earlier run may have got this far: looking whether it did")
+        return self.kaggle.watch(lambda: find(sent["before"]), self.kaggle.pace.settle)
 
-    def do_once(
-        self, kaggle: Kaggle, step: str, about: dict[str, Any], before: Any, send: Callable[[], T], find: Find[T]
-    ) -> T:
+    def do_once(self, step: str, about: dict[str, Any], before: Any, send: Callable[[], T], find: Find[T]) -> T:
         """Note a step and send it; where the answer was lost, look whether it happened, and repeat it only if not.
 
         The note stays until the caller forgets it, unless Kaggle refuses the step.
         """
         self.note(step, **about, before=before)
+        kaggle = self.kaggle
         for attempt in range(1, kaggle.pace.attempts + 1):
             try:
                 return send()

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,6 @@ from publisher.target import SOURCES, Target, fill_kernel_metadata
 STEP = "kernel"
 STAMP = re.compile(r"\A(.*\n)# published: (\{[^\n]*\})\s*\Z", re.DOTALL)
 PAGE = "https://www.kaggle.com/code"
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """A kernel version at the service: what it is, and what was done to have it there."""
-
-    version: int
-    sha256: str
-    action: str
 
 
 def stamp(code: str, **about: Any) -> str:
@@ -118,23 +108,21 @@ class KernelPublisher:
             "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
         )
 
-    def publish(self, *, force: bool = False) -> Pushed:
-        """Push the kernel; return the version that runs our code."""
+    def publish(self, *, force: bool = False) -> tuple[int, str]:
+        """Push the kernel; return (the version that runs our code, what was done: "pushed" or "unchanged")."""
         state = self._state()
         if not self.begun and not force:
             # Without a version from the service, or with an older one shown, the record knows.
             if self.same and self.recorded and (state is None or state.version <= self.recorded):
-                return Pushed(self.recorded, self.sha256, "unchanged")
+                return self.recorded, "unchanged"
             if state is not None and state.version and self._is_ours(state):
-                return Pushed(state.version, self.sha256, "unchanged")
-        version = self.journal.find_done(self.kaggle, STEP, self.about, self._newer)
+                return state.version, "unchanged"
+        version = self.journal.find_done(STEP, self.about, self._newer)
         if version is None:
             before = state.version if state else 0
-            version = self.journal.do_once(
-                self.kaggle, STEP, self.about, before, lambda: self._save(before), self._newer
-            )
+            version = self.journal.do_once(STEP, self.about, before, lambda: self._save(before), self._newer)
         self.journal.forget(STEP)
-        return Pushed(version, self.sha256, "pushed")
+        return version, "pushed"
 
     def _state(self) -> KernelState | None:
         return self.kaggle.kernel(self.target.kernel_ref)

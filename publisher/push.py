@@ -40,7 +40,7 @@ def push(
     if faults:
         raise ValueError("; ".join(f"{wrong}: {fix}" for wrong, fix in faults))
     say(f"signed in with {kaggle.credential}")
-    record, journal = read_record(folder), Journal(folder)
+    record, journal = read_record(folder), Journal(kaggle, folder)
     built = job.build_data_sets(dist, target.owner)
     first = built[job.data_sets[0].slug][1]
     tree = str(first["tree_sha256"])
@@ -84,20 +84,19 @@ def push(
         before = record.get("dataset", {}) if main else record.get("data_sets", {}).get(slug, {})
         given = target.dataset if main else slug
         upload = folder / ("upload" if main else f"{slug}-upload")
-        published[given] = _publish(
-            kaggle, f"{target.owner}/{given}", path, manifest, upload, journal, before, force=force
-        )
-    pushed = kernel.publish(force=force)
-    say(f"kernel {target.kernel_ref} version {pushed.version}: {pushed.action}")
-    if pushed.action == "unchanged":
+        publisher = DatasetPublisher(kaggle, f"{target.owner}/{given}", path, manifest, journal)
+        published[given] = publisher.publish(upload, before, force=force)
+    version, action = kernel.publish(force=force)
+    say(f"kernel {target.kernel_ref} version {version}: {action}")
+    if action == "unchanged":
         say("this code with this data was pushed before; FORCE=1 (--force) runs it once more")
     dataset = published.pop(target.dataset)
     if published:
         about["data_sets"] = published
-    if record.get("submission") and kernel.recorded == pushed.version:
+    if record.get("submission") and kernel.recorded == version:
         about["submission"] = record["submission"]
     about |= {name: first.get(name) for name in ("commit", "dirty", "models")}
-    _record(folder, target, dataset, pushed.version, pushed.sha256, **about)
+    _record(folder, target, dataset, version, kernel.sha256, **about)
 
 
 def _record(folder: Path, target: Target, dataset: dict[str, Any], version: int, sha256: str, **about: Any) -> None:
@@ -126,25 +125,9 @@ def push_cache(kaggle: Kaggle, owner: str, root: Path, dist: Path, *, force: boo
 
     folder = dist / "cache"
     manifest = build_cache_data_set(root, folder / "dataset", owner)
-    journal, upload = Journal(folder), folder / "upload"
+    journal, upload = Journal(kaggle, folder), folder / "upload"
     known = journal.recall("published") or {}
-    about = _publish(kaggle, f"{owner}/{CACHE_SLUG}", folder / "dataset", manifest, upload, journal, known, force=force)
+    publisher = DatasetPublisher(kaggle, f"{owner}/{CACHE_SLUG}", folder / "dataset", manifest, journal)
+    about = publisher.publish(upload, known, force=force)
     journal.note("published", **about)
     shutil.rmtree(upload, ignore_errors=True)
-
-
-def _publish(
-    kaggle: Kaggle,
-    ref: str,
-    path: Path,
-    manifest: dict[str, Any],
-    upload: Path,
-    journal: Journal,
-    known: dict[str, Any],
-    *,
-    force: bool,
-) -> dict[str, Any]:
-    """Bring one built data set to Kaggle; return what is recorded of it."""
-    version, action = DatasetPublisher(kaggle, ref, path, manifest, journal).publish(upload, known, force=force)
-    kaggle.say(f"data set {ref} version {version}: {action}, its manifest reads back with our hash")
-    return {"ref": ref, "version": version, "tree_sha256": manifest["tree_sha256"]}

@@ -36,7 +36,7 @@ def submit(kaggle: Kaggle, target: Target, dist: Path, *, force: bool = False) -
     for line in (describe_end(verdict.end), *(f"note: {note}" for note in verdict.notes)):
         kaggle.say(line)
 
-    journal, about = Journal(folder), {"kernel": target.kernel_ref, "version": version}
+    journal, about = Journal(kaggle, folder), {"kernel": target.kernel_ref, "version": version}
     made = find_submissions(kaggle, target, version)
     if made and not known and not force:
         ref = made[0].ref
@@ -69,7 +69,7 @@ def _submit_once(
             raise ServiceError("submitting", said, "Look at `make status`", status=400)
         return ref
 
-    done = journal.find_done(kaggle, STEP, about, find)
+    done = journal.find_done(STEP, about, find)
     if done is not None:
         return done
     noted = journal.recall(STEP, **about)
@@ -78,7 +78,7 @@ def _submit_once(
     description = f"{prefix}bundle {tree} commit {commit}" + (f" ({made + 1})" if made else "")
     limits = _ask_limits(kaggle, target)
     try:
-        return journal.do_once(kaggle, STEP, about, before, send, find)
+        return journal.do_once(STEP, about, before, send, find)
     except ServiceError as error:
         if not error.refused:
             raise

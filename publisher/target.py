@@ -58,7 +58,9 @@ class Target:
         return f"{self.owner}/{self.kernel}"
 
 
-def aim(job: Job, owner: str, *, dataset: str = "", kernel: str = "", competition: str = "") -> Target:
+def aim(
+    job: Job, owner: str, *, dataset: str | None = None, kernel: str | None = None, competition: str | None = None
+) -> Target:
     """Return where a job goes: as its metadata say, but for what is given."""
     metadata = job.read_metadata()
     return Target(

@@ -63,7 +63,7 @@ class Job:
     """Whether a run may end before all is done, for the next one to go on with what it `leaves`, a JSON file."""
     estimate: Callable[[dict[str, str]], str] | None = None
     """Takes what the pushed file is called with; returns what it is expected to cost, in one line for people."""
-    verify: Callable[[Path], object] | None = None
+    verify: Callable[[Path], object] = lambda folder: None
     """Takes the folder with all that a finished run left; raises where it is damaged or does not fit the code here."""
 
     def folder(self, dist: Path) -> Path:

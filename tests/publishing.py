@@ -127,6 +127,7 @@ class Desk:
             except FutureTimeout:
                 raise TimeoutError(f"{argv} does not end: {out.getvalue()}{err.getvalue()}") from None
         self.look_for_secrets(result)
+        assert not self.server.unknown, "the official client knows no such fields"
         return result
 
     def run_killed(self, number: int, before: bool, *argv: str) -> int:
@@ -149,9 +150,8 @@ class Desk:
 
     def look_for_secrets(self, result: Result) -> None:
         """No credential may be in any output or file."""
-        given = {
-            self.folder / "home" / ".kaggle" / name for name in ("kaggle.json", "access_token", "credentials.json")
-        }
+        names = ("kaggle.json", "access_token", "credentials.json")
+        given = {self.home / folder / name for folder in (".kaggle", "elsewhere") for name in names}
         for secret in SECRETS:
             assert secret not in result.text, "a credential was printed"
             for folder, _, names in os.walk(self.folder):

@@ -1,4 +1,4 @@
-"""The cache published as a data set of their own, by the real client over HTTP."""
+"""The cache published as a data set of their own, over HTTP."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs `build.py` in a process of its own for a job that takes no time: a tiny checkout, built and rehearsed for real.
+"""Runs `build.py` for a job that takes no time: a tiny checkout, built and rehearsed for real.
 
 The checkout is the folder named by the first argument. Everything is the real thing: the command line, the bundle's
-build, the rehearsal with the network cut, the publisher, the unpatched client, HTTP. Only the pushed file is a small
+build, the rehearsal with the network cut, the publisher, HTTP. Only the pushed file is a small
 one, and the weights are a few bytes. It is entered in the registry of jobs as any other job is.
 """
 

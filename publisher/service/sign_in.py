@@ -58,19 +58,9 @@ ANONYMOUS = Credential("", "", "", None)
 
 
 def sign_in(ask: Ask, hide: Callable[..., None]) -> tuple[Credential, list[Note]]:
-    """Return the credential to use, and notes about those that are not.
+    """Return the credential to use, and notes about those that are not; a ServiceError where there is none.
 
-    Parameters
-    ----------
-    ask
-        Calls the service, as `Session.ask`.
-    hide
-        Takes secrets that must not be shown.
-
-    Raises
-    ------
-    ServiceError
-        If there is none, which says what was found and why it will not do; or if Kaggle cannot be asked.
+    `ask` calls the service, as `Session.ask`; `hide` takes secrets that must never be shown.
     """
     notes: list[Note] = []
     token, place = get_access_token_from_env()
