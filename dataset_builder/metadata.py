@@ -14,13 +14,9 @@ from kernel.main import BUNDLE_NAME as DATASET_SLUG
 MANIFEST, DATASET_METADATA = "manifest.json", "dataset-metadata.json"
 FORMAT = "hms-bundle/"
 """How the format of every manifest of this project begins, whatever its version."""
-CACHE_SLUG = "hms-scalogram-cache"
 CODE_SLUG, CODE_FORMAT = "hms-scalogram-code", f"{FORMAT}code-1"
 """The data set of the jobs that train and report; their pushed files, which import nothing of ours, repeat both."""
-SUBTITLES = {
-    CACHE_SLUG: "Labelled EEG windows, prepared once for all networks",
-    CODE_SLUG: "Code that trains EEG classifiers and reports on their data",
-}
+SUBTITLES = {CODE_SLUG: "Code that trains EEG classifiers and reports on their data"}
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 SLUG_LETTERS = "lower-case letters, digits and single hyphens"
 GIVE_OWNER = "give your user name on Kaggle with --owner"

@@ -54,7 +54,6 @@ def add_commands(commands: Any) -> None:
     pull.add_argument("--yes", action="store_true", help="ship without asking")
     add_job_options(push)
     push.add_argument("--submit", action="store_true", help="wait for the run and submit it when it completes")
-    push.add_argument("--with-cache", type=Path, metavar="DIR", help="publish a cache too: DIR is what `cache` wrote")
     push.add_argument("--input", type=Path, help="what to rehearse on [a small simulated hidden test]")
     text = "look again until there is a score or a failure [on a terminal]"
     status.add_argument("--watch", action=argparse.BooleanOptionalAction, default=None, help=text)
@@ -70,14 +69,12 @@ def run_push(args: argparse.Namespace) -> int:
 
     def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
         from publisher.journal import read_record
-        from publisher.push import push, push_cache
+        from publisher.push import push
         from publisher.submit import submit_when_complete
 
         if args.submit and not target.job.submitted:
             raise ValueError(f"the job {target.job.name} makes no submission: leave --submit out")
         push(kaggle, target, args.dist, source=args.input, arguments=job_arguments(args), force=args.force)
-        if args.with_cache:
-            push_cache(kaggle, target.owner, args.with_cache, args.dist, force=args.force)
         folder, option, status = target.job.folder(args.dist), target.job.make_option, 0
         lines = [f"{folder / 'published.json'} says which version is which; `make status{option}` follows the run"]
         if args.submit:

@@ -6,11 +6,9 @@ finds nothing changed rehearses nothing and sends nothing.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import CACHE_SLUG
 from publisher.dataset import DatasetPublisher
 from publisher.journal import Journal, read_record, write_record
 from publisher.kernel import PAGE, STEP, KernelPublisher
@@ -41,9 +39,8 @@ def push(
         raise ValueError("; ".join(f"{wrong}: {fix}" for wrong, fix in faults))
     say(f"signed in with {kaggle.credential}")
     record, journal = read_record(folder), Journal(kaggle, folder)
-    built = job.build_data_sets(dist, target.owner)
-    first = built[job.data_sets[0].slug][1]
-    tree = str(first["tree_sha256"])
+    data_set, manifest = job.build_data_set(dist, target.owner)
+    tree = str(manifest["tree_sha256"])
     arguments = arguments or {}
     about: dict[str, Any] = {}
     if job.goes_on:
@@ -60,43 +57,35 @@ def push(
         refuse_second(kaggle, target, force=force)
     kernel.refuse_foreign(force=force)  # before the long work: a wrong key shows here too
     code_file = kernel.write(folder / "kernel")
-    say(f"bundle {tree[:16]}: {len(first['files'])} files")
+    say(f"bundle {tree[:16]}: {len(manifest['files'])} files")
     if not job.submitted:
         _note_rules(kaggle, target)
     if job.estimate and not kernel.same:
         say(job.estimate(arguments))
     asked = job.read_code(arguments) + str(job.read_metadata())
-    rehearsal = describe_rehearsal([manifest for _, manifest in built.values()], asked, source)
+    rehearsal = describe_rehearsal(manifest, asked, source)
     known = recall_rehearsal(folder, rehearsal)
     if known:
         say(f"rehearsed as it is on {known['passed']}: it passed")
     else:
         say("rehearsing it")
-        folders = {slug: path for slug, (path, _) in built.items()}
-        found = job.rehearse(source, folder / "rehearsal", folders, dist=dist, code_file=code_file, log=say, quick=True)
+        found = job.rehearse(
+            source, folder / "rehearsal", data_set, dist=dist, code_file=code_file, log=say, quick=True
+        )
         remember_rehearsal(folder, rehearsal, found)
-    if first.get("dirty"):
+    if manifest.get("dirty"):
         say("note: the working tree has changes that are not committed; the record says so")
 
-    published: dict[str, dict[str, Any]] = {}
-    for slug, (path, manifest) in built.items():
-        main = slug == job.data_sets[0].slug
-        before = record.get("dataset", {}) if main else record.get("data_sets", {}).get(slug, {})
-        given = target.dataset if main else slug
-        upload = folder / ("upload" if main else f"{slug}-upload")
-        publisher = DatasetPublisher(kaggle, f"{target.owner}/{given}", path, manifest, journal)
-        published[given] = publisher.publish(upload, before, force=force)
+    publisher = DatasetPublisher(kaggle, target.dataset_ref, data_set, manifest, journal)
+    published = publisher.publish(folder / "upload", record.get("dataset", {}), force=force)
     version, action = kernel.publish(force=force)
     say(f"kernel {target.kernel_ref} version {version}: {action}")
     if action == "unchanged":
         say("this code with this data was pushed before; FORCE=1 (--force) runs it once more")
-    dataset = published.pop(target.dataset)
-    if published:
-        about["data_sets"] = published
     if record.get("submission") and kernel.recorded == version:
         about["submission"] = record["submission"]
-    about |= {name: first.get(name) for name in ("commit", "dirty", "models")}
-    _record(folder, target, dataset, version, kernel.sha256, **about)
+    about |= {name: manifest.get(name) for name in ("commit", "dirty", "models")}
+    _record(folder, target, published, version, kernel.sha256, **about)
 
 
 def _record(folder: Path, target: Target, dataset: dict[str, Any], version: int, sha256: str, **about: Any) -> None:
@@ -113,21 +102,3 @@ def _note_rules(kaggle: Kaggle, target: Target) -> None:
     except ServiceError as error:
         page = f"https://www.kaggle.com/competitions/{target.competition}/rules"
         kaggle.say(f"note: {error.doing}: {error.said}. The data are mounted for who has accepted the rules: {page}")
-
-
-def push_cache(kaggle: Kaggle, owner: str, root: Path, dist: Path, *, force: bool = False) -> None:
-    """Bring all caches under `root` to Kaggle as a data set of their own; the archives need as much disk again.
-
-    It has a journal of its own, in `dist/cache`: the two data sets change at different times, and none waits for the
-    other.
-    """
-    from dataset_builder.cache_data_set import build_cache_data_set
-
-    folder = dist / "cache"
-    manifest = build_cache_data_set(root, folder / "dataset", owner)
-    journal, upload = Journal(kaggle, folder), folder / "upload"
-    known = journal.recall("published") or {}
-    publisher = DatasetPublisher(kaggle, f"{owner}/{CACHE_SLUG}", folder / "dataset", manifest, journal)
-    about = publisher.publish(upload, known, force=force)
-    journal.note("published", **about)
-    shutil.rmtree(upload, ignore_errors=True)

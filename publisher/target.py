@@ -66,7 +66,7 @@ def aim(
     return Target(
         job,
         owner,
-        dataset or job.data_sets[0].slug,
+        dataset or job.slug,
         kernel or str(metadata.get("id", "")).rpartition("/")[2],
         competition or (metadata.get("competition_sources") or [""])[0],
     )
@@ -79,7 +79,7 @@ def fill_kernel_metadata(target: Target, template: dict[str, Any] | None = None)
     filled["id"] = target.kernel_ref
     filled["title"] = title if make_slug(title) == target.kernel else make_title(target.kernel)
     filled["code_file"] = Path(str(filled.get("code_file", "main.py"))).name
-    code = f"OWNER/{target.job.data_sets[0].slug}"
+    code = f"OWNER/{target.job.slug}"
     for name in SOURCES:
         filled[name] = [
             target.dataset_ref if source == code else re.sub("^OWNER/", f"{target.owner}/", source)

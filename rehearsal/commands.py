@@ -58,10 +58,10 @@ def run_rehearse(args: argparse.Namespace) -> None:
     if own and job.name != DEFAULT:
         raise ValueError(f"the job {job.name} takes no --{', --'.join(own)}")
     code = job.read_code(job_arguments(args))
-    folders = {slug: folder for slug, (folder, _) in job.build_data_sets(dist).items()}
+    data_set, _ = job.build_data_set(dist)
     code_file = job.folder(dist) / "script.py"
     code_file.write_text(code, encoding="utf-8", newline="\n")
     options = {"dist": dist, "code_file": code_file, "layout": args.layout, "isolation": args.isolation, **own}
     out = args.out or job.folder(dist) / "rehearsal"
-    found = job.rehearse(args.input, out, folders, log=print, **options)
+    found = job.rehearse(args.input, out, data_set, log=print, **options)
     print("", *found.lines, json.dumps(found.data), sep="\n")

@@ -33,25 +33,18 @@ def lazily(name: str) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """A data set that we build and publish: its slug, and what builds its folder and returns its manifest."""
-
-    slug: str
-    build: Callable[..., dict[str, Any]]
-    """Takes the folder, and `owner=`, the user's name on Kaggle."""
-
-
-@dataclass(frozen=True)
 class Job:
     """One kernel that we push."""
 
     name: str
     metadata: Path
     """Its `kernel-metadata.json`; the pushed file is the `code_file` in it, relative to this file."""
-    data_sets: tuple[DataSet, ...]
-    """Built here and published before the kernel; the first holds the job's code, and the run is known by its hash."""
+    slug: str
+    """Of the data set with the job's code, which is published before the kernel; a run is known by its hash."""
+    build: Callable[..., dict[str, Any]]
+    """Takes the data set's folder and `owner=`, the user's name on Kaggle; builds it, and returns its manifest."""
     rehearse: Callable[..., Findings]
-    """Takes (input or None, working folder, {slug: built folder}), dist= (below which an input is simulated),
+    """Takes (input or None, working folder, the built data set), dist= (below which an input is simulated),
     code_file=, log=, layout=, isolation=, quick= (as small as can be), and options of its own."""
     leaves: str
     """The output without which a run is of no use."""
@@ -108,29 +101,27 @@ class Job:
             )
         return code
 
-    def build_data_sets(self, dist: Path, owner: str | None = None) -> dict[str, tuple[Path, dict[str, Any]]]:
-        """Build the job's data sets; return each one's folder and manifest by its slug."""
+    def build_data_set(self, dist: Path, owner: str | None = None) -> tuple[Path, dict[str, Any]]:
+        """Build the job's data set; return its folder and its manifest."""
         from kernel.files import naming_full_disk
 
-        built = {}
-        for number, data_set in enumerate(self.data_sets):
-            folder = self.folder(dist) / ("dataset" if number == 0 else data_set.slug)
-            with naming_full_disk(folder):
-                built[data_set.slug] = (folder, data_set.build(folder, owner=owner))
-        return built
+        folder = self.folder(dist) / "dataset"
+        with naming_full_disk(folder):
+            return folder, self.build(folder, owner=owner)
 
 
 INFERENCE = Job(
     "inference",
     ROOT / "kernel-metadata.json",
-    (DataSet(BUNDLE_NAME, lazily("dataset_builder.bundle:build_bundle")),),
+    BUNDLE_NAME,
+    lazily("dataset_builder.bundle:build_bundle"),
     lazily("rehearsal.rehearse:rehearse"),
     leaves="submission.csv",
     submitted=True,
 )
 
 
-CODE = DataSet(CODE_SLUG, lazily("dataset_builder.bundle:build_code_data_set"))
+BUILD_CODE = lazily("dataset_builder.bundle:build_code_data_set")
 
 
 def estimate_training(arguments: dict[str, str]) -> str:
@@ -149,7 +140,8 @@ def estimate_training(arguments: dict[str, str]) -> str:
 TRAINING = Job(
     "training",
     ROOT / "training" / "kernel-metadata.json",
-    (CODE,),
+    CODE_SLUG,
+    BUILD_CODE,
     lazily("rehearsal.training:rehearse"),
     leaves="session.json",
     options={
@@ -169,7 +161,8 @@ TRAINING = Job(
 REPORT = Job(
     "report",
     ROOT / "eda" / "kernel-metadata.json",
-    (CODE,),
+    CODE_SLUG,
+    BUILD_CODE,
     lazily("rehearsal.report:rehearse"),
     leaves="report.html",
     options={"sample": "report: recordings whose signals are read [600]"},

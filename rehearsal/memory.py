@@ -15,14 +15,14 @@ from rehearsal.run import Findings
 REHEARSED = "rehearsed.json"
 
 
-def describe_rehearsal(manifests: list[dict[str, Any]], code: str, source: Path | None) -> dict[str, Any]:
-    """Return all that a rehearsal's outcome depends on: data sets, pushed file, input, and the packages it uses."""
+def describe_rehearsal(manifest: dict[str, Any], code: str, source: Path | None) -> dict[str, Any]:
+    """Return all that a rehearsal's outcome depends on: data set, pushed file, input, and the packages it uses."""
     table = source / "test.csv" if source else None
     return {
-        "data_sets": [manifest["tree_sha256"] for manifest in manifests],
+        "data_set": manifest["tree_sha256"],
         "code_sha256": hashlib.sha256(code.encode()).hexdigest(),
         "input_sha256": hashlib.sha256(table.read_bytes()).hexdigest() if table and table.is_file() else str(source),
-        "versions": {"python": platform.python_version(), **manifests[0].get("versions", {})},
+        "versions": {"python": platform.python_version(), **manifest.get("versions", {})},
     }
 
 

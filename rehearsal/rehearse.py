@@ -20,7 +20,7 @@ SUBMISSION = "submission.csv"
 def rehearse(
     source: Path | None,
     out: Path,
-    folders: dict[str, Path],
+    data_set: Path,
     *,
     dist: Path,
     code_file: Path,
@@ -63,7 +63,7 @@ def rehearse(
     (out / SUBMISSION).unlink(missing_ok=True)
     competition = mount("competition", COMPETITION, layout)
     mounts = {
-        mount("dataset", f"owner/{BUNDLE_NAME}", layout): folders[BUNDLE_NAME],
+        mount("dataset", f"owner/{BUNDLE_NAME}", layout): data_set,
         f"{competition}/test.csv": source / "test.csv",
         f"{competition}/test_eegs": source / "test_eegs",
     }

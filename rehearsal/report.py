@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import CODE_SLUG
 from rehearsal.run import Findings, run_kernel
 from rehearsal.training import mount_training
 
@@ -15,7 +14,7 @@ PAGE = "report.html"
 def rehearse(
     source: Path | None,
     out: Path,
-    folders: dict[str, Path],
+    data_set: Path,
     *,
     dist: Path,
     code_file: Path,
@@ -27,7 +26,7 @@ def rehearse(
 
     Parameters are those of `Job.rehearse`, errors those of `run_kernel`.
     """
-    mounts = mount_training(source, folders[CODE_SLUG], dist, layout)
+    mounts = mount_training(source, data_set, dist, layout)
     page = out / PAGE
     page.unlink(missing_ok=True)
     run = run_kernel(code_file, mounts, out, **options)

@@ -25,7 +25,7 @@ SMALL = {"pool_freqs": 10, "pool_frames": 25, "zoom_pool_frames": 10, "size": 64
 def rehearse(
     source: Path | None,
     out: Path,
-    folders: dict[str, Path],
+    data_set: Path,
     *,
     dist: Path,
     code_file: Path,
@@ -39,7 +39,7 @@ def rehearse(
 
     Parameters
     ----------
-    source, out, folders, dist, code_file, layout, quick
+    source, out, data_set, dist, code_file, layout, quick
         As in `Job.rehearse`; what lay in `out` is removed.
     earlier : Path, optional
         The output of an earlier run, to be mounted as a notebook's.
@@ -57,7 +57,7 @@ def rehearse(
     asked = read_arguments(code_file)
     model = asked.get("model", "scalogram_b2")
     config, recipe = read_recipe(model, asked.get("set", "").split())
-    mounts = mount_training(source, folders[CODE_SLUG], dist, layout)
+    mounts = mount_training(source, data_set, dist, layout)
     shutil.rmtree(out, ignore_errors=True)
     if earlier is not None:
         mounts[mount("notebook", "owner/hms-scalogram-training", layout)] = earlier

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataset_builder.metadata import CODE_FORMAT, describe_file, write_manifest
-from rehearsal.job import JOBS, DataSet, Job
+from rehearsal.job import JOBS, Job
 from rehearsal.run import Findings, mount, run_kernel
 
 MODEL = "keras/efficientnetv2/keras/b2/1"
@@ -81,7 +81,7 @@ def enter_second_job(root: Path) -> None:
     def rehearse(
         _: Path | None,
         out: Path,
-        folders: dict[str, Path],
+        data_set: Path,
         *,
         dist: Path,
         code_file: Path,
@@ -91,7 +91,7 @@ def enter_second_job(root: Path) -> None:
         quick: bool = False,
     ) -> Findings:
         mounts = {
-            mount("dataset", "owner/hms-second-code", layout): folders["hms-second-code"],
+            mount("dataset", "owner/hms-second-code", layout): data_set,
             mount("notebook", "owner/first-run", layout): folder / "first_run",
             mount("model", MODEL, layout): folder / "model",
         }
@@ -99,8 +99,13 @@ def enter_second_job(root: Path) -> None:
         weights = json.loads((out / "weights.txt").read_text())
         return Findings([f"weights: {weights}"], {"seconds": run.seconds, **weights})
 
-    data_sets = (DataSet("hms-second-code", build),)
     options = {"model": "which network"}
     JOBS["second"] = Job(
-        "second", folder / "kernel-metadata.json", data_sets, rehearse, leaves="weights.txt", options=options
+        "second",
+        folder / "kernel-metadata.json",
+        "hms-second-code",
+        build,
+        rehearse,
+        leaves="weights.txt",
+        options=options,
     )

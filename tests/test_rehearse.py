@@ -14,7 +14,6 @@ import pytest
 
 from dataset_builder.bundle import build_bundle
 from kernel.constants import VOTES
-from kernel.main import BUNDLE_NAME
 from rehearsal import rehearse as inference
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
 from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
@@ -39,7 +38,7 @@ def bundle(tmp_path_factory) -> Path:
 
 def rehearse(source: Path, out: Path, bundle: Path, code_file: Path = ROOT / "kernel" / "main.py", **options):
     return inference.rehearse(
-        source, out, {BUNDLE_NAME: bundle}, dist=out.parent, code_file=code_file, **{"log": lambda _: None, **options}
+        source, out, bundle, dist=out.parent, code_file=code_file, **{"log": lambda _: None, **options}
     )
 
 
@@ -313,20 +312,19 @@ def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
     code, source = "pass", tmp_path / "hidden"
     source.mkdir()
     (source / "test.csv").write_text("eeg_id\n1\n")
-    manifests = [{"tree_sha256": "a", "versions": {"numpy": "2"}}]
-    about = describe_rehearsal(manifests, code, source)
+    manifest = {"tree_sha256": "a", "versions": {"numpy": "2"}}
+    about = describe_rehearsal(manifest, code, source)
     assert recall_rehearsal(tmp_path, about) is None
     remember_rehearsal(tmp_path, about, Findings([], {"rows": 3}))
     known = recall_rehearsal(tmp_path, about)
     assert known is not None
     assert known["found"] == {"rows": 3}
     (source / "test.csv").write_text("eeg_id\n2\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is None, "another input"
-    others = [manifests, [{"tree_sha256": "b", "versions": {"numpy": "2"}}], [{"tree_sha256": "a", "versions": {}}]]
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None, "another input"
     (source / "test.csv").write_text("eeg_id\n1\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, "other", source)) is None, "another pushed file"
-    for manifest in others[1:]:
-        assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is not None
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, "other", source)) is None, "another pushed file"
+    for other in ({**manifest, "tree_sha256": "b"}, {**manifest, "versions": {}}):
+        assert recall_rehearsal(tmp_path, describe_rehearsal(other, code, source)) is None
+    assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is not None
     (tmp_path / "rehearsed.json").write_text("{")
     assert recall_rehearsal(tmp_path, about) is None

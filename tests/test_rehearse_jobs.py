@@ -36,8 +36,7 @@ def test_a_training_goes_on_with_what_the_kernel_before_left(code, data, tmp_pat
     script.write_text(JOBS["training"].read_code({"model": "raw_1d", "set": "recipe.stages.0.learning_rate=0.001"}))
     lines: list[str] = []
     places = {"dist": tmp_path / "dist", "code_file": script, "log": lines.append}
-    folders = {CODE_SLUG: code}
-    first = training.rehearse(data, tmp_path / "first", folders, layout="flat", isolation=WHERE, **places)
+    first = training.rehearse(data, tmp_path / "first", code, layout="flat", isolation=WHERE, **places)
     assert first.data["complete"]
     end = json.loads(next(line for line in lines if "HMS-END" in line).split(" ", 3)[-1])
     assert end["tree_sha256"] == json.loads((code / "manifest.json").read_text())["tree_sha256"]
@@ -46,7 +45,7 @@ def test_a_training_goes_on_with_what_the_kernel_before_left(code, data, tmp_pat
     second = training.rehearse(
         data,
         tmp_path / "second",
-        folders,
+        code,
         layout="nested",
         isolation="guard",
         earlier=tmp_path / "first",
@@ -77,7 +76,7 @@ def test_the_report_is_written_where_the_data_is(code, data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(JOBS["report"].read_code({"sample": "4"}))
     found = report.rehearse(
-        data, tmp_path / "out", {CODE_SLUG: code}, dist=tmp_path, code_file=script, isolation=WHERE, log=lambda _: None
+        data, tmp_path / "out", code, dist=tmp_path, code_file=script, isolation=WHERE, log=lambda _: None
     )
     assert found.data["page"] == str(tmp_path / "out" / "report.html")
     leaves = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -61,14 +61,12 @@ def write_checkout(root: Path) -> None:
 def enter_job(root: Path) -> None:
     """Let `inference` be the job of this checkout."""
     from dataset_builder.bundle import build_bundle
-    from kernel.main import BUNDLE_NAME
-    from rehearsal.job import INFERENCE, JOBS, DataSet
+    from rehearsal.job import INFERENCE, JOBS
 
     def build(folder: Path, *, owner: str | None) -> dict[str, Any]:
         return build_bundle(folder, owner=owner, root=root, wheels=root / "wheels", requirements=root / "wheels.txt")
 
-    data_sets = (DataSet(BUNDLE_NAME, build),)
-    JOBS["inference"] = replace(INFERENCE, metadata=root / "kernel-metadata.json", data_sets=data_sets)
+    JOBS["inference"] = replace(INFERENCE, metadata=root / "kernel-metadata.json", build=build)
 
 
 def main(root: Path, argv: list[str]) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from dataset_builder.metadata import CODE_FORMAT, CODE_SLUG, describe_file, write_manifest
 from kernel.main import END, START
 from publisher.kernel import read_stamp
-from rehearsal.job import JOBS, TRAINING, DataSet, Job
+from rehearsal.job import JOBS, TRAINING, Job
 from rehearsal.run import Findings, mount, run_kernel
 from tests.kaggle_server import Kaggle, KernelVersion, as_log
 
@@ -66,14 +66,14 @@ def enter_training(root: Path) -> None:
     def rehearse(
         _: Path | None,
         out: Path,
-        folders: dict[str, Path],
+        data_set: Path,
         *,
         dist: Path,
         code_file: Path,
         log: Callable[[str], None],
         quick: bool = False,
     ) -> Findings:
-        mounts = {mount("dataset", CODE, "nested"): folders["hms-scalogram-code"]}
+        mounts = {mount("dataset", CODE, "nested"): data_set}
         return Findings(["rehearsed"], run_kernel(code_file, mounts, out, log=log).report)
 
     def verify(out: Path) -> None:
@@ -88,7 +88,8 @@ def enter_training(root: Path) -> None:
     JOBS["training"] = Job(
         "training",
         folder / "kernel-metadata.json",
-        (DataSet("hms-scalogram-code", build),),
+        CODE_SLUG,
+        build,
         rehearse,
         leaves="session.json",
         options=TRAINING.options,
