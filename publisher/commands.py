@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.commands import add_job, add_job_options, job_arguments
-from rehearsal.job import ROOT, find_job, lazily
+from rehearsal.job import JOBS, ROOT, lazily
 
 if TYPE_CHECKING:
     from publisher.screen import Screen
@@ -31,8 +31,10 @@ def add_commands(commands: Any) -> None:
         ("pull-weights", run_pull_weights, "Bring the weights of a finished training, verified, and ship them"),
     ):
         command = commands.add_parser(name, help=text)
-        command.set_defaults(run=run, job="training")
-        if name != "pull-weights":
+        command.set_defaults(run=run)
+        if name == "pull-weights":
+            command.set_defaults(job="training")
+        else:
             add_job(command)
         command.add_argument("--owner", help="user or organisation on Kaggle [the credential's user]")
         for slug, what in {"dataset": "data set with the job's code", "kernel": "", "competition": ""}.items():
@@ -173,7 +175,7 @@ def _aim(args: argparse.Namespace, user: str) -> Target:
     from publisher.target import aim
 
     names = {"dataset": args.dataset, "kernel": args.kernel, "competition": args.competition}
-    return aim(find_job(args.job), args.owner or user, **names)
+    return aim(JOBS[args.job], args.owner or user, **names)
 
 
 def _connect(args: argparse.Namespace, screen: Screen) -> Kaggle:

@@ -6,6 +6,7 @@ finds nothing changed rehearses nothing and sends nothing.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
 from publisher.target import Target, find_faults
 from publisher.turns import plan, refuse_second
-from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
+from rehearsal.memory import describe_rehearsal, rehearse_once
 
 
 def push(
@@ -63,16 +64,10 @@ def push(
     if job.estimate and not kernel.same:
         say(job.estimate(arguments))
     asked = job.read_code(arguments) + str(job.read_metadata())
-    rehearsal = describe_rehearsal(manifest, asked, source)
-    known = recall_rehearsal(folder, rehearsal)
-    if known:
-        say(f"rehearsed as it is on {known['passed']}: it passed")
-    else:
-        say("rehearsing it")
-        found = job.rehearse(
-            source, folder / "rehearsal", data_set, dist=dist, code_file=code_file, log=say, quick=True
-        )
-        remember_rehearsal(folder, rehearsal, found)
+    rehearse = partial(
+        job.rehearse, source, folder / "rehearsal", data_set, dist=dist, code_file=code_file, log=say, quick=True
+    )
+    rehearse_once(folder, describe_rehearsal(manifest, asked, source), rehearse, say)
     if manifest.get("dirty"):
         say("note: the working tree has changes that are not committed; the record says so")
 

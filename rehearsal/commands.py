@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rehearsal.job import DEFAULT, JOBS, ROOT, find_job
+from rehearsal.job import DEFAULT, JOBS, ROOT
 
 
 def add_commands(commands: Any) -> None:
@@ -53,7 +53,7 @@ def run_rehearse(args: argparse.Namespace) -> None:
     The last line is JSON; of the inference: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the
     input has votes.
     """
-    job, dist = find_job(args.job), args.dist
+    job, dist = JOBS[args.job], args.dist
     own = {name: getattr(args, name) for name in ("budget", "recordings", "seed") if getattr(args, name) is not None}
     if own and job.name != DEFAULT:
         raise ValueError(f"the job {job.name} takes no --{', --'.join(own)}")

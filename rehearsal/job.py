@@ -119,8 +119,6 @@ INFERENCE = Job(
     leaves="submission.csv",
     submitted=True,
 )
-
-
 BUILD_CODE = lazily("dataset_builder.bundle:build_code_data_set")
 
 
@@ -156,8 +154,6 @@ TRAINING = Job(
     estimate=estimate_training,
     verify=lazily("training.session:verify_session"),
 )
-
-
 REPORT = Job(
     "report",
     ROOT / "eda" / "kernel-metadata.json",
@@ -175,10 +171,3 @@ def read_arguments(code_file: Path) -> dict[str, str]:
     """Return what a pushed file is called with, as `Job.read_code` wrote it there."""
     match = re.search(r"^ARGUMENTS\b.*= (\{.*\})$", code_file.read_text(encoding="utf-8"), re.MULTILINE)
     return dict(ast.literal_eval(match[1])) if match else {}
-
-
-def find_job(name: str) -> Job:
-    """Return a job by its name."""
-    if name not in JOBS:
-        raise ValueError(f"there is no job {name!r}; there are {', '.join(sorted(JOBS))}")
-    return JOBS[name]

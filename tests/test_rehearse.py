@@ -16,7 +16,7 @@ from dataset_builder.bundle import build_bundle
 from kernel.constants import VOTES
 from rehearsal import rehearse as inference
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
-from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
+from rehearsal.memory import describe_rehearsal, rehearse_once
 from rehearsal.run import LAYOUTS, Findings, mount, run_kernel
 from tests.conftest import ROOT, make_eeg, write_recording
 
@@ -313,18 +313,32 @@ def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
     source.mkdir()
     (source / "test.csv").write_text("eeg_id\n1\n")
     manifest = {"tree_sha256": "a", "versions": {"numpy": "2"}}
+
+    def passed(manifest: dict, code: str) -> bool:
+        """Whether it is remembered; where it is not, it fails, and is not remembered afterwards."""
+
+        def fail():
+            raise ValueError("rehearsed")
+
+        try:
+            rehearse_once(tmp_path, describe_rehearsal(manifest, code, source), fail, print)
+        except ValueError:
+            return False
+        return True
+
+    assert not passed(manifest, code)
+    lines: list[str] = []
     about = describe_rehearsal(manifest, code, source)
-    assert recall_rehearsal(tmp_path, about) is None
-    remember_rehearsal(tmp_path, about, Findings([], {"rows": 3}))
-    known = recall_rehearsal(tmp_path, about)
-    assert known is not None
-    assert known["found"] == {"rows": 3}
+    rehearse_once(tmp_path, about, lambda: Findings([], {"rows": 3}), lines.append)
+    assert lines == ["rehearsing it"]
+    assert passed(manifest, code)
+    assert json.loads((tmp_path / "rehearsed.json").read_text())["found"] == {"rows": 3}
     (source / "test.csv").write_text("eeg_id\n2\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None, "another input"
+    assert not passed(manifest, code), "another input"
     (source / "test.csv").write_text("eeg_id\n1\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, "other", source)) is None, "another pushed file"
-    for other in ({**manifest, "tree_sha256": "b"}, {**manifest, "versions": {}}):
-        assert recall_rehearsal(tmp_path, describe_rehearsal(other, code, source)) is None
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is not None
+    assert not passed(manifest, "other"), "another pushed file"
+    assert not passed({**manifest, "tree_sha256": "b"}, code)
+    assert not passed({**manifest, "versions": {}}, code)
+    assert passed(manifest, code)
     (tmp_path / "rehearsed.json").write_text("{")
-    assert recall_rehearsal(tmp_path, about) is None
+    assert not passed(manifest, code)
