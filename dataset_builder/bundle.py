@@ -77,21 +77,10 @@ def _pack(
     wheels: Path = DIST / "wheels",
     requirements: Path = REQUIREMENTS,
 ) -> dict[str, Any]:
-    """Copy files of a checkout, its licence and the wheels; write and return the manifest.
+    """Copy files of a checkout, its licence and the wheels into a folder; write and return the manifest.
 
-    Parameters
-    ----------
-    out : Path
-        The folder to write; what was there is replaced once the new one is complete.
-    owner : str, optional
-        The user's name on Kaggle; without one the metadata carry a placeholder.
-    wheels, requirements : Path
-        Where fetched wheels lie, and the file that names them.
-
-    Raises
-    ------
-    ValueError
-        If a file looks like a secret, a wheel cannot be had, or `out` holds something else than a data set.
+    What was in the folder is replaced once the new one is complete. Without an owner's name the metadata carry a
+    placeholder. `wheels` is where fetched wheels lie, and `requirements` names them.
     """
     sources = {path.relative_to(root).as_posix(): path for path in taken}
     if (root / "LICENSE").is_file():

@@ -53,13 +53,7 @@ def read_requirements(path: Path = REQUIREMENTS) -> list[Wheel]:
 
 
 def fetch_wheels(folder: Path, requirements: Path = REQUIREMENTS) -> list[tuple[Wheel, Path]]:
-    """Return the pinned wheels and their files in `folder`, fetching those that are not there with pip.
-
-    Raises
-    ------
-    ValueError
-        If one cannot be fetched, or is there with another hash.
-    """
+    """Return the pinned wheels and their files in `folder`, where pip fetches those that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     wheels = [(wheel, folder / wheel.filename) for wheel in read_requirements(requirements)]
     if not all(path.is_file() for _, path in wheels):

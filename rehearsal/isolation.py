@@ -37,14 +37,11 @@ socket.getaddrinfo = socket.gethostbyname = socket.create_connection = _refuse
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What the command shall see."""
+    """What the command shall see: path inside -> file or folder outside; and folders that shall be empty inside."""
 
     read_only: dict[str, Path]
-    """Path inside -> file or folder outside."""
     writable: dict[str, Path]
-    """Path inside -> folder outside."""
     hidden: list[Path] = field(default_factory=list)
-    """Folders that shall be empty inside."""
 
 
 def find_isolation() -> str | None:

@@ -33,22 +33,9 @@ def rehearse(
 ) -> Findings:
     """Run the inference's pushed file on a hidden test with the network cut, and judge its submission.
 
-    Parameters
-    ----------
-    source : Path, optional
-        A folder with `test.csv` and `test_eegs/`; votes in `train.csv` or `test_votes.csv` make it scored. None
-        simulates one of `recordings` below `dist`.
-    budget : float, optional
-        Seconds that the kernel may take.
-
-    The others are as in `Job.rehearse` and `rehearsal.run.run_kernel`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the input lacks a file.
-    ValueError
-        As `run_kernel`; also if `test.csv` is no such table, or the kernel wrote what the metric would reject.
+    `source` has `test.csv` and `test_eegs/`, and `train.csv` or `test_votes.csv` where it shall be scored; None
+    simulates one of `recordings` below `dist`. `budget` is the seconds that the kernel may take. The others are as in
+    `Job.rehearse` and `rehearsal.run.run_kernel`.
     """
     if source is None:
         from simulator.dataset import write_hidden_test

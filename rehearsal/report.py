@@ -22,10 +22,7 @@ def rehearse(
     quick: bool = False,
     **options: Any,
 ) -> Findings:
-    """Run the report's pushed file on a training set, or a small simulated one; it must leave a page.
-
-    Parameters are those of `Job.rehearse`, errors those of `run_kernel`.
-    """
+    """Run the report's pushed file on a training set, or a small simulated one; it must leave a page."""
     mounts = mount_training(source, data_set, dist, layout)
     page = out / PAGE
     page.unlink(missing_ok=True)

@@ -83,28 +83,10 @@ def run_kernel(
 ) -> KernelRun:
     """Run a pushed file to its end marker.
 
-    Parameters
-    ----------
-    code_file : Path
-        The one file that is pushed.
-    mounts : dict of str to Path
-        Path below `/kaggle/input`, as `mount` gives it -> the file or folder that shall be seen there, read-only.
-    working : Path
-        Becomes `/kaggle/working`; the log goes to `kernel.log` in it.
-    arguments : sequence of str
-        What the file is called with, which Kaggle never does.
-    isolation : str
-        `namespace`, `guard`, or `auto`: the first where it can be had.
-    log : callable
-        Takes each line as the kernel prints it.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file or folder to be mounted is missing.
-    ValueError
-        If the kernel failed or did not reach its end marker; the message names files by their paths here, not by their
-        paths in the run. Also if `isolation` is `namespace` and this host has none, or `working` is a file.
+    `mounts` are paths below `/kaggle/input`, as `mount` gives them -> the file or folder that is seen there, read-only;
+    `working` becomes `/kaggle/working`, with the log in `kernel.log`; `arguments` are what the file is called with,
+    which Kaggle never does; `isolation` is `namespace`, `guard`, or `auto`, the first where it can be had; `log` takes
+    each line as the kernel prints it. An error of the kernel names files by their paths here, not by those in the run.
     """
     for path in (code_file, *mounts.values()):
         if not path.exists():

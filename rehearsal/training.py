@@ -37,19 +37,8 @@ def rehearse(
 ) -> Findings:
     """Run the training's pushed file on a small training set with the network cut, and verify what it leaves.
 
-    Parameters
-    ----------
-    source, out, data_set, dist, code_file, layout, quick
-        As in `Job.rehearse`; what lay in `out` is removed.
-    earlier : Path, optional
-        The output of an earlier run, to be mounted as a notebook's.
-    more : tuple of str
-        More options for the pushed file.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `run_kernel`; if the kernel left weights that do not load, or that answer otherwise here.
+    `earlier` is the output of an earlier run, mounted as a notebook's; `more` are more options for the pushed file. The
+    others are as in `Job.rehearse`; what lay in `out` is removed.
     """
     from training.recipe import read_recipe
     from training.session import verify_session
