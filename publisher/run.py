@@ -96,15 +96,12 @@ def describe_end(end: dict[str, Any] | None) -> str:
     if not end:
         return "the run left no end marker"
     models = end["models"] if isinstance(end.get("models"), list) else []
-    names = ", ".join(str(item.get("name") if isinstance(item, dict) else item) for item in models)
     said = {
-        "rows": end.get("rows"),
-        "fallbacks": end.get("fallbacks"),
-        "seconds": end.get("seconds"),
+        **{name: end.get(name) for name in ("rows", "fallbacks", "seconds")},
         "epochs": f"{end['epochs']} of {end.get('of_epochs')}" if "epochs" in end else None,
         "kl": ", ".join(f"fold {fold} {kl:.3f}" for fold, kl in (end.get("kl") or {}).items()) or None,
         "error": end.get("error"),
-        "models": names or None,
+        "models": ", ".join(str(item.get("name") if isinstance(item, dict) else item) for item in models) or None,
         "bundle": str(end.get("tree_sha256", ""))[:16] or None,
     }
     return "the run's end marker: " + ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
@@ -155,14 +152,11 @@ def _pieces(log: str) -> list[tuple[str, str]]:
     """Return (stream, text) of every piece; a text that is no such array is one piece of itself."""
     if not log.lstrip().startswith("["):
         return [("stdout", log)]
-    decoder, position, pieces = json.JSONDecoder(), log.index("[") + 1, []
-    while True:
-        match = re.compile(r"[\s,]*").match(log, position)
-        position = match.end() if match else position
+    decoder, position, pieces = json.JSONDecoder(), 0, []
+    while match := re.compile(r"[\s,\[]*(?=\{)").match(log, position):
         try:
-            item, position = decoder.raw_decode(log, position)
-        except ValueError:  # the closing bracket, or the point where the array was cut off
+            item, position = decoder.raw_decode(log, match.end())
+        except ValueError:  # the point where the array was cut off
             break
-        if isinstance(item, dict):
-            pieces.append((str(item.get("stream_name", "stdout")), str(item.get("data", ""))))
+        pieces.append((str(item.get("stream_name", "stdout")), str(item.get("data", ""))))
     return pieces or [("stdout", log if log.strip() != "[]" else "")]

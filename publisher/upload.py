@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,6 @@ from publisher.journal import Journal
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
 
-EXPIRY = 6 * 24 * 3600
-"""Seconds for which an announced upload can be resumed (a week, less a margin)."""
 EXPIRED = (400, 401, 403, 404, 409, 410, 412)
 """What an upload URL answers that is spent, expired or refused: one fresh start is tried, then the user is told."""
 MODIFIED = 315532800
@@ -35,19 +31,10 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 """The modification time of every file in an archive."""
 
 
-@dataclass(frozen=True)
-class Parcel:
-    """One file to upload, known by its content."""
-
-    path: Path
-    size: int
-    sha256: str
-
-
-def pack(bundle: Path, out: Path) -> list[Parcel]:
+def pack(bundle: Path, out: Path) -> list[Path]:
     """Write an archive of each top-level folder and a copy of each top-level file of `bundle` into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    parcels = []
+    packed = []
     for entry in sorted(bundle.iterdir()):
         if entry.name == DATASET_METADATA or entry.name.startswith("."):
             continue
@@ -57,12 +44,10 @@ def pack(bundle: Path, out: Path) -> list[Parcel]:
                 _write_zip(entry, part)
             else:
                 shutil.copyfile(entry, part)
-        parcels.append(Parcel(path, path.stat().st_size, hash_file(path)))
-    kept = {parcel.path.name for parcel in parcels}
-    for stale in out.iterdir():
-        if stale.name not in kept:
-            stale.unlink()
-    return parcels
+        packed.append(path)
+    for stale in set(out.iterdir()).difference(packed):
+        stale.unlink()
+    return packed
 
 
 def _write_zip(folder: Path, path: Path) -> None:
@@ -83,43 +68,43 @@ class Uploads:
     def __init__(self, kaggle: Kaggle, journal: Journal, step: str) -> None:
         self.kaggle, self.journal, self.step = kaggle, journal, step
 
-    def send(self, parcels: list[Parcel]) -> list[str]:
-        """Upload all parcels; return a token for each, in order."""
-        total = sum(parcel.size for parcel in parcels)
+    def send(self, files: list[Path]) -> list[str]:
+        """Upload files; return a token for each, in order."""
+        total = sum(path.stat().st_size for path in files)
         with tqdm(total=total, unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="uploading") as bar:
             tokens = []
-            for parcel in parcels:
+            for path in files:
                 base = int(bar.n)
-                tokens.append(self._send(parcel, bar, base))
-                _show(bar, base + parcel.size)
+                tokens.append(self._send(path, bar, base))
+                _show(bar, base + path.stat().st_size)
         return tokens
 
-    def _send(self, parcel: Parcel, bar: tqdm, base: int) -> str:
+    def _send(self, path: Path, bar: tqdm, base: int) -> str:
         """Upload one file, from where an earlier attempt stopped; return its token."""
-        name, doing = parcel.path.name, f"uploading {parcel.path.name}"
-        step, about = f"{self.step}: {name}", {"sha256": parcel.sha256, "size": parcel.size}
-        noted = self.journal.recall(step, **about)
-        token, url = (noted["token"], noted["url"]) if noted and noted["time"] > time.time() - EXPIRY else ("", "")
+        name, size, doing = path.name, path.stat().st_size, f"uploading {path.name}"
+        step, about = f"{self.step}: {name}", {"sha256": hash_file(path), "size": size}
+        noted = self.journal.recall(step, **about) or {"token": "", "url": ""}
+        token, url = noted["token"], noted["url"]
         arrived: int | None = None
         """Bytes that Kaggle has; None where it must be asked."""
 
         def once() -> None:
             nonlocal token, url, arrived
             if not url:
-                token, url = self.kaggle.start_upload(name, parcel.size, MODIFIED)
-                self.journal.note(step, **about, time=int(time.time()), token=token, url=url)
+                token, url = self.kaggle.start_upload(name, size, MODIFIED)
+                self.journal.note(step, **about, token=token, url=url)
                 start = 0
             else:
-                start = arrived = self._put(url, b"", parcel.size, {"Content-Range": f"bytes */{parcel.size}"})
+                start = arrived = self._put(url, b"", size, {"Content-Range": f"bytes */{size}"})
             _show(bar, base + start)
-            if arrived == parcel.size:
+            if arrived == size:
                 return
-            headers = {"Content-Range": f"bytes {start}-{parcel.size - 1}/{parcel.size}"} if start else {}
-            with parcel.path.open("rb") as file:
+            headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
+            with path.open("rb") as file:
                 file.seek(start)
-                body = CallbackIOWrapper(bar.update, file, "read") if parcel.size else b""
-                arrived = self._put(url, body, parcel.size, headers)
-            if arrived < parcel.size:
+                body = CallbackIOWrapper(bar.update, file, "read") if size else b""
+                arrived = self._put(url, body, size, headers)
+            if arrived < size:
                 raise ServiceError(doing, "Kaggle took a part of the file", "Run the same command again later")
 
         fresh = False

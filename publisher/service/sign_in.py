@@ -29,16 +29,14 @@ Note = tuple[str, str]
 """What is wrong with a credential that is not used, and how to fix it."""
 
 
-class Bearer(requests.auth.AuthBase):
-    """Sends an access token."""
+def bearer(token: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """Return what puts an access token into a request."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the token into a request."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
+    def put(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
         return request
+
+    return put
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,14 @@ def sign_in(ask: Ask, hide: Callable[..., None]) -> tuple[Credential, list[Note]
         username = _find_user(ask, token)
         place = "~/.kaggle/access_token" if place == "access_token" else place
         if username:
-            return Credential("access token", place, username, Bearer(token)), notes
+            return Credential("access token", place, username, bearer(token)), notes
         notes.append((f"Kaggle refuses the token from {place}", "remove or renew that token"))
     values, fault = _read_key_file()
     if fault:
         notes.append((fault, f"make a new one at {SETTINGS_PAGE}"))
-    user, key = (os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) for name in ("username", "key"))
+    user, key = (
+        str(os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) or "") for name in ("username", "key")
+    )
     if user and key:
         hide(key)
         source = "KAGGLE_USERNAME and KAGGLE_KEY" if os.environ.get("KAGGLE_KEY") else str(key_file())
@@ -93,7 +93,7 @@ def _find_user(ask: Ask, token: str) -> str:
     """Return whose an access token is; empty where Kaggle does not take it."""
     try:
         answer = ask(
-            "signing in to Kaggle", "security.OAuthService/IntrospectToken", {"token": token}, auth=Bearer(token)
+            "signing in to Kaggle", "security.OAuthService/IntrospectToken", {"token": token}, auth=bearer(token)
         )
     except ServiceError as error:
         if error.status not in (400, 401, 403, 404):
@@ -151,4 +151,4 @@ def _read_sign_in(ask: Ask, hide: Callable[..., None]) -> Credential | None:
         ends = datetime.now(UTC) + timedelta(seconds=int(answer.get("expiresIn") or 0))
         saved |= {"access_token": token, "access_token_expiration": ends.isoformat()}
         path.write_text(json.dumps(saved, indent=2), encoding="utf-8")  # it keeps its permissions
-    return Credential("OAuth sign-in", shown, str(saved.get("username") or ""), Bearer(token))
+    return Credential("OAuth sign-in", shown, str(saved.get("username") or ""), bearer(token))
