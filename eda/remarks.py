@@ -1,4 +1,4 @@
-"""What a reader should act on or know before training; every number comes from the data."""
+"""What a reader should act on or know before training: one table of findings; every number comes from the data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import pandas as pd
 from eda.cases import count_cases
 from eda.recording import NOISY_LINE, PLACES
 from eda.rows import CLASSES, FEW, MANY, count_missing, split_populations
-from eda.section import Remark
-from eda.shape import count_twins, find_past_end, find_short
-from eda.signals import Signals
+from eda.shape import count_twins
 from eda.style import count, number, percent
-from eda.votes import count_not_on_top, score_constants
+from eda.votes import UNIFORM, count_not_on_top, score_constant
 from kernel.constants import EEG_ELECTRODES, VOTES, WINDOW_SECONDS
 
 FOLDS = 5
@@ -21,6 +19,9 @@ FOLDS = 5
 
 MOSTLY = 0.5
 """A recording with more than this share of its samples missing, or of its electrodes dead, has little to teach."""
+
+Finding = tuple[bool, str, str, str]
+"""Whether there is something to act on; the title; what was found; what to do."""
 
 
 def leak(groups: pd.Series) -> float:
@@ -33,105 +34,92 @@ def leak(groups: pd.Series) -> float:
     return float((1 - FOLDS ** -(sizes - 1.0)).mean()) if len(sizes) else 0.0
 
 
-def list_recordings_to_leave_out(recordings: pd.DataFrame, signals: Signals | None) -> pd.DataFrame:
-    """Return `eeg_id` and `reason` of every recording that has little or nothing to teach.
+def list_recordings_to_leave_out(recordings: pd.DataFrame, read: pd.DataFrame) -> pd.Series:
+    """Return, by `eeg_id`, the `reason` why a recording has little or nothing to teach.
 
-    A recording shorter than a window is not among them: what it has is the middle, which was labelled.
+    `read` is what was measured of those whose signals were read. A recording shorter than a window is not among them:
+    what it has is the middle, which was labelled.
     """
     unreadable = recordings["error"].notna()
-    found = {
-        "cannot be read": recordings.index[unreadable],
-        "a window reaches past the end": recordings.index[
-            find_past_end(recordings) & ~find_short(recordings) & ~unreadable
-        ],
-    }
-    if signals is not None and not signals.recordings.empty:
-        frame = signals.recordings.set_index("eeg_id")
-        dead = (frame["flat"] + frame["saturated"]) / len(EEG_ELECTRODES)
-        found["most samples are missing"] = frame.index[signals.share_missing().to_numpy() > MOSTLY]
-        found["most electrodes are dead"] = frame.index[dead > MOSTLY]
-    table = pd.DataFrame(
-        [(eeg_id, reason) for reason, ids in found.items() for eeg_id in ids], columns=["eeg_id", "reason"]
-    )
-    return table.groupby("eeg_id")["reason"].agg("; ".join).reset_index()
+    reasons = pd.DataFrame({
+        "cannot be read": unreadable,
+        "a window reaches past the end": recordings["past_end"] & ~recordings["short"] & ~unreadable,
+    })  # fmt: skip
+    if len(read):
+        read = read.reindex(recordings.index)
+        reasons["most samples are missing"] = read["missing"] > MOSTLY
+        reasons["most electrodes are dead"] = read["flat"] + read["saturated"] > MOSTLY * len(EEG_ELECTRODES)
+    joined = ["; ".join(reasons.columns[row]) for row in reasons.to_numpy(bool)]
+    return pd.Series(joined, reasons.index, dtype=object, name="reason")[lambda reason: reason != ""]
 
 
-def find_remarks(rows: pd.DataFrame, recordings: pd.DataFrame, signals: Signals | None) -> list[Remark]:
-    """Return what was found, what to act on first."""
+def find_remarks(rows: pd.DataFrame, recordings: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings, those to act on first: `act`, `title`, `found`, `advice`."""
     found = [
-        *_on_leakage(rows),
-        *_on_populations(split_populations(rows)),
-        *_on_repetition(rows, recordings),
-        *_on_few_patients(rows),
+        *_on_splits(rows, recordings),
         *_on_counts(rows, recordings),
-        *_on_recordings_to_leave_out(recordings, signals),
-        *_on_signals(signals),
+        *_on_recordings(recordings, read),
         *_on_targets(rows),
     ]
-    return sorted(found, key=lambda one: not one.act)
+    table = pd.DataFrame(found, columns=["act", "title", "found", "advice"])
+    return table.sort_values("act", ascending=False, kind="stable")
 
 
-def _on_leakage(rows: pd.DataFrame) -> Iterator[Remark]:
+def _on_splits(rows: pd.DataFrame, recordings: pd.DataFrame) -> Iterator[Finding]:
+    """Yield what matters when rows are shared out to folds, epochs and losses."""
     by_patient = leak(rows["patient_id"])
     if by_patient >= 0.01:
-        between = leak(rows.drop_duplicates("eeg_id")["patient_id"])
-        yield Remark(
-            True,
-            "Split by patient",
+        whole = leak(rows.drop_duplicates("eeg_id")["patient_id"])
+        found = (
             f"With a random split into {FOLDS} folds, {percent(leak(rows['eeg_id']))} of the rows would be validated "
-            f"against their own recording and {percent(by_patient)} against their own patient. {percent(between)} of "
-            "the recordings would leak even if they were kept whole.",
-            "Group the folds by patient_id.",
+            f"against their own recording and {percent(by_patient)} against their own patient. {percent(whole)} of "
+            "the recordings would leak even if they were kept whole."
         )
+        yield True, "Split by patient", found, "Group the folds by patient_id."
 
+    populations = split_populations(rows)
+    if {FEW, MANY} <= populations.keys():
+        few, many = populations[FEW], populations[MANY]
+        apart = (few[CLASSES].mean() - many[CLASSES].mean()).abs().idxmax()
+        found = (
+            f"{percent(len(few) / (len(few) + len(many)))} of the rows have {FEW}. {apart} has "
+            f"{percent(few[apart].mean())} of their votes and {percent(many[apart].mean())} of the others'; their mean "
+            f"entropy is {few['entropy'].mean():.2f} against {many['entropy'].mean():.2f} nats."
+        )
+        advice = (
+            f"Validate on rows with {MANY}, as the test is believed to have. Let few-vote rows count less, or train on "
+            f"all rows first and then on the {number(len(many))} with {MANY} alone."
+        )
+        yield True, "Few-vote rows are another population", found, advice
+    else:
+        yield False, "One population of rows", f"All rows have {next(iter(populations))}.", ""
 
-def _on_populations(populations: dict[str, pd.DataFrame]) -> Iterator[Remark]:
-    if not {FEW, MANY} <= populations.keys():
-        yield Remark(False, "One population of rows", f"All rows have {next(iter(populations))}.")
-        return
-    few, many = populations[FEW], populations[MANY]
-    apart = (few[CLASSES].mean() - many[CLASSES].mean()).abs().idxmax()
-    yield Remark(
-        True,
-        "Few-vote rows are another population",
-        f"{percent(len(few) / (len(few) + len(many)))} of the rows have {FEW}. {apart} has "
-        f"{percent(few[apart].mean())} of their votes and {percent(many[apart].mean())} of the others'; their mean "
-        f"entropy is {few['entropy'].mean():.2f} against {many['entropy'].mean():.2f} nats.",
-        f"Validate on rows with {MANY}, as the test is believed to have. Let few-vote rows count less, or train on all "
-        f"rows first and then on the {number(len(many))} with {MANY} alone.",
-    )
-
-
-def _on_repetition(rows: pd.DataFrame, recordings: pd.DataFrame) -> Iterator[Remark]:
     distinct = len(rows.drop_duplicates(["eeg_id", *VOTES]))
     if distinct < 0.9 * len(rows):
         named = recordings.loc[recordings["rows"] > 0, "rows"]
         largest = named.nlargest(max(1, round(0.01 * len(named))))
-        yield Remark(
-            True,
-            "Windows repeat",
+        found = (
             f"Of {number(len(rows))} rows only {number(distinct)} differ in recording or votes "
             f"({percent(distinct / len(rows))}), and {count(len(largest), 'recording holds', 'recordings hold')} "
-            f"{percent(largest.sum() / named.sum())} of the rows.",
-            "In an epoch, draw one window per recording and vote pattern, or divide each row's weight by their number.",
+            f"{percent(largest.sum() / named.sum())} of the rows."
         )
+        advice = (
+            "In an epoch, draw one window per recording and vote pattern, or divide each row's weight by their number."
+        )
+        yield True, "Windows repeat", found, advice
 
-
-def _on_few_patients(rows: pd.DataFrame) -> Iterator[Remark]:
     patients = rows.groupby("consensus", observed=True)["patient_id"].nunique()
     if patients.sum():
         fewest = patients.idxmin()
         share = rows.loc[rows["consensus"] == fewest, "patient_id"].value_counts(normalize=True).max()
-        yield Remark(
-            False,
-            "The class with the fewest patients",
+        found = (
             f"{fewest} is on top in rows of {count(int(patients[fewest]), 'patient')} only; one of them has "
-            f"{percent(share)} of its rows.",
-            "Look at its score by patient, and at every fold.",
+            f"{percent(share)} of its rows."
         )
+        yield False, "The class with the fewest patients", found, "Look at its score by patient, and at every fold."
 
 
-def _on_counts(rows: pd.DataFrame, recordings: pd.DataFrame) -> Iterator[Remark]:
+def _on_counts(rows: pd.DataFrame, recordings: pd.DataFrame) -> Iterator[Finding]:
     """Yield what is said of a number of rows, recordings, files or values, if there are any."""
     named, files = recordings["rows"] > 0, recordings["file"]
     voted = rows[rows["n_votes"] > 0]
@@ -149,65 +137,58 @@ def _on_counts(rows: pd.DataFrame, recordings: pd.DataFrame) -> Iterator[Remark]
          "Duplicate windows", "Add their votes up, or keep one of them."),
         (True, (named & ~files).sum() if files.any() else 0, "recording has", "recordings have",
          "rows in train.csv and no file", "Rows without a file", "Download them, or leave their rows out."),
-        (False, find_short(recordings).sum(), "recording is", "recordings are",
+        (False, recordings["short"].sum(), "recording is", "recordings are",
          f"shorter than a window of {WINDOW_SECONDS} s", "Short recordings",
          "The kernel puts them in the middle of a window of silence."),
         (False, (files & ~named).sum(), "file has", "files have", "no row in train.csv", "Files without a row",
          "EEG without labels: for pretraining, or to be ignored."),
     ):  # fmt: skip
         if n:
-            yield Remark(act, title, f"{count(n, one, several)} {rest}.", advice)
+            yield act, title, f"{count(n, one, several)} {rest}.", advice
 
 
-def _on_recordings_to_leave_out(recordings: pd.DataFrame, signals: Signals | None) -> Iterator[Remark]:
-    bad = list_recordings_to_leave_out(recordings, signals)
+def _on_recordings(recordings: pd.DataFrame, read: pd.DataFrame) -> Iterator[Finding]:
+    """Yield which recordings to leave out, and what the signals of the sample lack."""
+    bad = list_recordings_to_leave_out(recordings, read)
     if len(bad):
-        reasons = bad["reason"].str.split("; ").explode().value_counts()
+        reasons = bad.str.split("; ").explode().value_counts()
         listed = "; ".join(f"{reason}: {number(n)}" for reason, n in reasons.items())
         errors = recordings["error"].dropna()
         first = f" The first that cannot be read: {errors.iloc[0]}." if len(errors) else ""
-        more = " Signals were read for the sample only; --sample reads more." if signals is not None else ""
-        yield Remark(
-            True,
-            "Recordings to leave out",
-            f"{count(len(bad), 'recording')}: {listed}.{first}",
-            f"They are listed in recordings_to_leave_out.csv.{more}",
-        )
-
-
-def _on_signals(signals: Signals | None) -> Iterator[Remark]:
-    if signals is None or signals.recordings.empty:
+        more = " Signals were read for the sample only; --sample reads more." if len(read) else ""
+        advice = f"They are listed in recordings_to_leave_out.csv.{more}"
+        yield True, "Recordings to leave out", f"{count(len(bad), 'recording')}: {listed}.{first}", advice
+    if read.empty:
         return
-    noisy = float((signals.recordings["line"] > NOISY_LINE).mean())
+    noisy = float((read["line"] > NOISY_LINE).mean())
     if noisy > 0.05:
-        text = (
+        found = (
             f"In {percent(noisy)} of the recordings read, the mains add over {NOISY_LINE:g} µV to the median channel."
         )
-        yield Remark(False, "Line noise", text, "Scalograms end at 40 Hz; on the raw signal, filter first.")
-    lacking = signals.share_missing()
+        yield False, "Line noise", found, "Scalograms end at 40 Hz; on the raw signal, filter first."
+    lacking = read["missing"]
     if lacking.any():
-        most = PLACES[str(signals.recordings[list(PLACES)].mean().idxmax())]
-        text = (
-            f"{percent(float((lacking > 0).mean()))} of the recordings read lack samples, most of them {most}; at "
+        place = PLACES[str(read[list(PLACES)].mean().idxmax())]
+        found = (
+            f"{percent(float((lacking > 0).mean()))} of the recordings read lack samples, most of them {place}; at "
             f"worst {percent(float(lacking.max()))} of a recording."
         )
-        yield Remark(False, "Gaps in the signal", text, "Repair after the montage, as kernel/recording.py does.")
+        yield False, "Gaps in the signal", found, "Repair after the montage, as kernel/recording.py does."
 
 
-def _on_targets(rows: pd.DataFrame) -> Iterator[Remark]:
+def _on_targets(rows: pd.DataFrame) -> Iterator[Finding]:
     populations = split_populations(rows)
     name = MANY if MANY in populations else FEW
-    uniform, mean = score_constants(populations[name])
-    text = (
+    uniform, mean = (score_constant(populations[name], p) for p in (UNIFORM, populations[name][CLASSES].mean()))
+    found = (
         f"On rows with {name}, a uniform prediction scores {uniform:.3f} and the mean of the votes {mean:.3f} (lower "
         "is better)."
     )
-    yield Remark(False, "What to beat", text)
+    yield False, "What to beat", found, ""
     cases = count_cases(rows)
     if cases["ideal"] < 0.95 * cases.sum():
-        text = (
+        found = (
             f"{percent(cases['ideal'] / cases.sum())} of the rows are ideal; {number(cases['proto'])} are proto and "
             f"{number(cases['edge'])} edge cases, {number(cases['mixed'])} are mixed."
         )
-        advice = "Train on the shares of the votes, not on the class on top."
-        yield Remark(False, "Experts disagree", text, advice)
+        yield False, "Experts disagree", found, "Train on the shares of the votes, not on the class on top."
