@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -32,6 +34,13 @@ class Content:
     pictures: dict[str, Picture] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+
+    def add_finding(self, title: str, advice: str = "", act: bool = False, *, caller: Callable[[], Markup]) -> str:
+        """Take a finding from the template: `act` where there is something to do, which `advice` says."""
+        found, advice = (" ".join(Markup(text).unescape().split()) for text in (caller(), advice))
+        self.findings.append({"act": act, "title": title, "found": found, "advice": advice})
+        return ""
 
     def draw(self, name: str, figure: Figure, table: pd.DataFrame | None = None, *, pixels: bool = False) -> None:
         """Render a figure as SVG or, if it is EEG with too many points for that, in pixels, and as PNG."""

@@ -10,13 +10,14 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 import eda.recording
 from eda.cases import CaseThresholds, add_cases, sort_cases
 from eda.content import Content
 from eda.examples import add_examples, choose_examples
-from eda.remarks import find_remarks, list_recordings_to_leave_out
+from eda.findings import add_findings
 from eda.rows import list_files, read_windows
 from eda.shape import add_shape, measure_recordings
 from eda.signals import add_signals, choose_sample, measure_signals
@@ -75,10 +76,7 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         add_signals(content, signals)
         if len(sample):
             add_examples(content, choose_examples(rows, files), config.scalogram)
-    findings = find_remarks(rows, recordings, signals.recordings)
-    content.tables["findings"] = findings.set_index("title")
-    left_out = list_recordings_to_leave_out(recordings, signals.recordings)
-    content.tables["recordings_to_leave_out"] = left_out.to_frame()
+    add_findings(content, rows, recordings, signals.recordings)
     folder = out.with_name(f"{out.stem}_files")
     page = _load_template().render(
         **vars(content),
@@ -88,11 +86,13 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         simulated=(data / "simulator.json").exists(),
         rows=rows,
         recordings=recordings,
-        findings=findings,
+        finding=content.add_finding,
         config=config,
         limits=eda.recording,
         colours=CLASS_COLOURS,
     )
+    findings = pd.DataFrame(content.findings).sort_values("act", ascending=False, kind="stable")
+    content.tables["findings"] = findings.set_index("title")
     _write_files(folder, content, config)
     _write(out, page.encode())
     return folder

@@ -12,8 +12,8 @@ import pytest
 import build
 from benchmarks.report import draw_train_table
 from eda.cases import CASES, CaseThresholds, count_cases, count_pairs, sort_cases
+from eda.findings import FOLDS, leak, list_recordings_to_leave_out
 from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
-from eda.remarks import FOLDS, leak, list_recordings_to_leave_out
 from eda.rows import (
     ALL,
     CLASSES,
