@@ -1,4 +1,4 @@
-"""Makes a data set for Kaggle out of caches (`cache.cache`), for a training kernel to attach."""
+"""Makes a data set for Kaggle out of a cache (`cache.cache`), for a training kernel to attach."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cache.cache import open_cache
-from cache.config import BUILD, CONFIG, read_config, read_pieces
+from cache.cache import Cache
 from dataset_builder.metadata import CACHE_SLUG, dataset_metadata, hash_tree
 from kernel.files import replacing_folder
 
@@ -21,30 +20,20 @@ DATA_SET_FORMAT = "hms-bundle/cache-1"
 
 
 def build_cache_data_set(root: Path, out: Path, owner: str | None) -> dict[str, Any]:
-    """Make a folder that can be published out of all caches under `root`, and return its manifest.
+    """Make a folder that can be published out of the cache in `root`, and return its manifest.
 
     The files are linked, not copied, where the file system can. The manifest is of the bundle's kind, so that the
-    publisher treats the two alike.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no cache under `root`, or one is not finished.
+    publisher treats the two alike. No cache there is a FileNotFoundError, one that is not finished a ValueError.
     """
-    caches = sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
-    if not caches:
-        raise FileNotFoundError(f"{root}: no cache there; {BUILD}")
-    for cache in caches:
-        stored, planned = len(open_cache(cache, read_config(cache)[0])), len(read_pieces(cache))
-        if stored < planned:
-            raise ValueError(
-                f"{cache}: {stored} of {planned} pieces are stored; run `python build.py cache` to the end"
-            )
+    cache = Cache(root)
+    if len(cache) < len(cache.planned):
+        raise ValueError(
+            f"{root}: {len(cache)} of {len(cache.planned)} pieces are stored; run `python build.py cache` to the end"
+        )
     files = []
-    names = [path.relative_to(root) for cache in caches for path in sorted(cache.iterdir()) if path.name[0] != "."]
+    names = sorted(path.relative_to(root) for path in root.iterdir() if path.name[0] != "." and path.is_file())
     with replacing_folder(out, "manifest.json") as part:
         for name in tqdm(names, unit="file", desc="hash", disable=len(names) < 50):
-            (part / name.parent).mkdir(parents=True, exist_ok=True)
             try:
                 os.link(root / name, part / name)
             except OSError:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cache.cache import open_cache
+from cache.cache import Cache
 from tests.kaggle_server import USER
 from tests.publishing import DATASET, Desk, open_desk
-from tests.test_cache import KEYS, SMALL, write_cache
+from tests.test_cache import read_all, write_cache
 
 CACHE = f"{USER}/hms-scalogram-cache"
 
@@ -23,7 +23,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
     root = desk.folder / "cache"
-    values = write_cache(root / "scalogram")
+    values = write_cache(root)
     result = desk.run("push", "--with-cache", str(root))
     assert result.status == 0, result.text
     assert f"data set {CACHE} version 1: created" in result.text
@@ -33,9 +33,9 @@ def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
     served = published.versions[0].files
     mount = desk.folder / "mount"
     for name, content in served.items():
-        (mount / name).parent.mkdir(parents=True, exist_ok=True)
+        mount.mkdir(exist_ok=True)
         (mount / name).write_bytes(content)
-    read = open_cache(mount / "scalogram", SMALL).read(KEYS)
+    read = read_all(Cache(mount))
     assert abs(read - values).max() < 0.02
 
     again = desk.run("push", "--with-cache", str(root))
@@ -48,4 +48,4 @@ def test_push_with_cache_publishes_two_data_sets(desk: Desk) -> None:
 def test_a_cache_that_is_not_there_is_named(desk: Desk) -> None:
     result = desk.run("push", "--with-cache", str(desk.folder / "nowhere"))
     assert result.status == 1
-    assert "nowhere: no cache there" in result.text
+    assert "nowhere/config.json: no such file; `python build.py cache" in result.text

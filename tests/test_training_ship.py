@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -33,7 +34,9 @@ from training.windows import FolderWindows
 def run(folder, tmp_path_factory):  # noqa: F811
     """Train both folds of a tiny model by the command, its output in pipes."""
     place = tmp_path_factory.mktemp("trained")
-    (place / "tiny.json").write_text(json.dumps({"model": TINY.to_json(), "recipe": RECIPE.to_json()}))
+    (place / "tiny.json").write_text(
+        json.dumps({"model": TINY.to_json(), "recipe": replace(RECIPE, stages=STAGES[1:]).to_json()})
+    )
     arguments = ["train", "--model", str(place / "tiny.json"), "--data", str(folder), "--out", str(place / "tiny")]
     clean = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return subprocess.run(
@@ -56,7 +59,7 @@ def test_training_into_a_pipe_prints_a_line_an_epoch_and_nothing_of_tensorflows(
     pattern = (
         rf"tiny fold \d epoch \d \(\w+\): loss {number}, validation KL {number}, {number} windows/s, \d+% of the time"
     )
-    assert len(re.findall(pattern, done.stdout)) == 2 * sum(stage.epochs for stage in STAGES)
+    assert len(re.findall(pattern, done.stdout)) == 2 * STAGES[1].epochs
     assert "nan" not in done.stdout
     assert done.stdout.endswith(f"to ship it: python build.py ship {out}\n")
 

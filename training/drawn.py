@@ -59,8 +59,6 @@ class DrawnWindows:
     )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, compare=False)
 
-    gives_inputs = False
-
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
@@ -82,8 +80,9 @@ class DrawnWindows:
         with self._lock:
             for old in [known for known in self._drawn if known < number - KEPT]:
                 self._drawn.pop(old).cancel()
-            for wanted in range(number, number + AHEAD):
-                if wanted not in self._drawn and (wanted == number or self.fresh or wanted < self.first + self.windows):
+            stop = number + AHEAD if self.fresh else min(number + AHEAD, self.first + self.windows)
+            for wanted in range(number, stop):
+                if wanted not in self._drawn:
                     self._drawn[wanted] = pool.submit(draw_channels, self.draw, self.many, wanted)
             drawn = self._drawn[number]
         try:

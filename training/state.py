@@ -39,10 +39,10 @@ def write_state(folder: Path, signature: str, model: Any, optimizer: Any, progre
         file.attrs["signature"], file.attrs["progress"] = signature, json.dumps(vars(progress))
 
 
-def read_progress(folder: Path) -> Progress | None:
-    """Return how far the fold is whose state lies in a folder, None where it has not done an epoch."""
+def read_progress(folder: Path) -> Progress:
+    """Return how far the fold is whose state lies in a folder."""
     if not (folder / STATE).is_file():
-        return None
+        return Progress()
     with h5py.File(folder / STATE) as file:
         return Progress(**json.loads(file.attrs["progress"]))
 
