@@ -229,7 +229,7 @@ def test_drawn_windows_are_fresh_in_training_and_fixed_in_validation():
 
 
 def test_windows_drawn_ahead_by_other_processes_are_the_same():
-    drawn = draw_windows(6, seed=3, votes="expected", workers=2)
+    drawn = draw_windows(6, seed=3, votes="expected", workers=1)
     ahead, _, _ = drawn.split(1, RECIPE)
     try:
         for epoch, index in ((0, 0), (0, 1), (0, 5), (1, 0), (0, 2)):
@@ -240,7 +240,7 @@ def test_windows_drawn_ahead_by_other_processes_are_the_same():
         assert votes.sum() == pytest.approx(round(votes.sum()))
         assert (votes % 1).any()
     finally:
-        open_pool(2).shutdown(cancel_futures=True)
+        open_pool(1).shutdown(cancel_futures=True)
         open_pool.cache_clear()
 
 

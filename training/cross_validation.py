@@ -57,8 +57,7 @@ def train_model(
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    if (assigned := data.assign_folds(recipe)) is not None:
-        write_folds(assigned, out)
+    write_folds(data.assign_folds(recipe), out)
     for fold in folds:
         weights, state = out / f"fold_{fold}.weights.h5", out / UNFINISHED / f"fold_{fold}"
         if weights.is_file() and count_done(metrics, fold) == count_epochs(recipe):

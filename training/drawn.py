@@ -26,7 +26,6 @@ from kernel.recording import build_channels
 from kernel.table import MANY_VOTES
 from simulator.generate import simulate_window
 from training.recipe import Recipe, Stage
-from training.trained import DRAWN
 
 Draw = Callable[[int, bool], tuple[np.ndarray, np.ndarray]]
 """(number, many votes only) -> electrodes (20, 10000), float32, microvolts with NaN in gaps, and votes (6,)."""
@@ -62,7 +61,7 @@ class DrawnWindows:
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
-        return f"{self.windows} windows an epoch, {DRAWN} {self.name}"
+        return f"{self.windows} windows an epoch, drawn from {self.name}"
 
     def __len__(self) -> int:
         return self.windows
@@ -101,8 +100,9 @@ class DrawnWindows:
             )
         return replace(self, many=stage.min_votes >= MANY_VOTES)
 
-    def assign_folds(self, recipe: Recipe) -> None:
-        """Return None: every window is a patient of its own."""
+    def assign_folds(self, recipe: Recipe) -> pd.DataFrame:
+        """Return an empty table: every window is a patient of its own."""
+        return pd.DataFrame({"eeg_id": [], "patient_id": [], "fold": []}, dtype=np.int64)
 
     def split(self, fold: int, recipe: Recipe) -> tuple[DrawnWindows, DrawnWindows, pd.DataFrame]:
         """Give each fold windows of its own, to train on and to validate on."""

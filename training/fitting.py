@@ -96,23 +96,22 @@ class _Fit:
         signature = json.dumps({"model": self.config.to_json(), "recipe": self.recipe.to_json()}, sort_keys=True)
         saved = read_arrays(self.folder, signature) if progress.total else {}
         if saved:
-            assign(model_variables(self.model), saved["model"])
+            assign(model_variables(self.model), saved.pop("model"))
         sources = [training.choose(stage) for stage in stages]
         steps = [count_batches(source, self.recipe, stage) for source, stage in zip(sources, stages, strict=True)]
         epochs = [n for n, stage in zip(steps, stages, strict=True) for _ in range(stage.epochs)]
-        done = sum(epochs[: progress.total])
+        done, stop = sum(epochs[: progress.total]), 0
         with tqdm(total=sum(epochs), initial=done, desc=self.label, unit="batch", disable=None) as bar:
-            for number in range(progress.stage, len(stages)):
-                stage = stages[number]
-                if progress.stage < number:
-                    progress.stage, progress.epoch = number, 0
-                if number and not progress.epoch:  # a stage starts from the best weights of those before
+            for number, stage in enumerate(stages):
+                start, stop = stop, stop + stage.epochs
+                if progress.total >= stop:
+                    continue
+                if number and progress.total == start:  # a stage starts from the best weights of those before
                     read_weights(self.model, self.best)
                 optimizer = self._compile(stage, steps[number] * stage.epochs)
-                if saved:
-                    assign(optimizer.variables, saved["optimizer"])
-                    saved = {}
-                while progress.epoch < stage.epochs:
+                if progress.total > start:
+                    assign(optimizer.variables, saved.pop("optimizer"))
+                while progress.total < stop:
                     self._run_epoch(stage, sources[number], validation, bar)
                     write_state(self.folder, signature, self.model, optimizer, progress)
                     if self.budget:
@@ -154,8 +153,6 @@ class _Fit:
             if kl < progress.best_kl:
                 progress.best_kl = kl
                 write_weights(self.model, self.best, "float32")
-        progress.epoch += 1
-        progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
         with bar.external_write_mode():
             print(  # at once, into a pipe too

@@ -33,7 +33,7 @@ class MixedWindows:
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
-        names = sorted({Path(path).parent.parent.resolve().name for path in self.others.patterns["path"]})
+        names = sorted({Path(path).parent.parent.absolute().name for path in self.others.patterns["path"]})
         return f"{self.main.description}, with a share of {self.share:g} of {' and '.join(names)}"
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from kernel.recording import read_length
 from kernel.table import read_patterns
 from training.batches import predict_windows
 from training.evaluation import PREDICTED
-from training.trained import DRAWN, FOLDS, fold_number, read_folds, read_metrics
+from training.trained import FOLDS, fold_number, read_folds
 from training.windows import FolderWindows
 
 BATCH_SIZE = 16
@@ -76,7 +76,11 @@ def find_allowed_folds(model: Path, rows: pd.DataFrame) -> np.ndarray:
     numbers = np.array([fold_number(file) for file in fold_files(model)])
     seen = read_folds(model)
     if seen is None:
-        _warn_where_patients_are_unknown(model)
+        print(
+            f"WARNING: {model / FOLDS} is missing, which says what {model.name} was trained on. ALL its folds answer "
+            "every row, those too that were trained on the row's patient: on its own data the scores below are too "
+            "good. Run the same `train` again, which writes the file and trains no finished fold, or copy it"
+        )
         return np.ones((len(rows), len(numbers)), bool)
     held_out = rows[["eeg_id", "patient_id"]].merge(seen, on=["eeg_id", "patient_id"], how="left")["fold"].to_numpy()
     trained = ~np.isnan(held_out)
@@ -90,20 +94,6 @@ def find_allowed_folds(model: Path, rows: pd.DataFrame) -> np.ndarray:
     if lost:
         print(f"LEFT OUT: {lost} rows of patients that every trained fold of {model.name} has seen")
     return allowed
-
-
-def _warn_where_patients_are_unknown(model: Path) -> None:
-    """Warn of a model that does not say which patients its folds have seen, unless its windows were drawn."""
-    try:
-        data = read_metrics(model)["data"]
-    except (FileNotFoundError, ValueError):
-        data = "unknown data"
-    if DRAWN not in data:
-        print(
-            f"WARNING: {model / FOLDS} is missing, and {model.name} was trained on {data}. ALL its folds answer every "
-            "row, those too that were trained on the row's patient: on its own data the scores below are too good. Run "
-            "the same `train` again, which writes the file and trains no finished fold, or copy it"
-        )
 
 
 def cut_parts(table: pd.DataFrame, halves: bool) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -4,7 +4,7 @@ config.json           network, inputs, options, and the calibration that fits th
 fold_k.weights.h5     best epoch of fold k, float16
 metrics.json          recipe, data, each epoch of each fold, sha256 of its weights, out-of-fold score
 out_of_fold.csv       every validated row, predicted by the fold that did not see its patient, not calibrated
-folds.csv             which recording is in which fold; not for simulated windows, of which each is a patient
+folds.csv             which recording is in which fold; empty for windows drawn without end, each a patient
 curves.png            loss and validation KL
 .unfinished/          states of folds under way
 """
@@ -37,8 +37,6 @@ from training.evaluation import PREDICTED
 from training.metric import kl_per_row
 
 FOLDS, METRICS, OUT_OF_FOLD, UNFINISHED = "folds.csv", "metrics.json", "out_of_fold.csv", ".unfinished"
-DRAWN = "drawn from"
-"""What the description of data says where each window was a patient of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,8 +166,8 @@ def write_folds(folds: pd.DataFrame, folder: Path) -> None:
 
 
 def read_folds(folder: Path) -> pd.DataFrame | None:
-    """Return eeg_id, patient_id and fold of all recordings that a model was trained on; None for simulated windows."""
-    return pd.read_csv(folder / FOLDS) if (folder / FOLDS).is_file() else None
+    """Return eeg_id, patient_id and fold of all recordings that a model was trained on; None where nothing says so."""
+    return pd.read_csv(folder / FOLDS, dtype=np.int64) if (folder / FOLDS).is_file() else None
 
 
 def fold_number(file: Path) -> int:

@@ -40,8 +40,8 @@ class WindowSource(Protocol):
     def choose(self, stage: Stage) -> WindowSource:
         """Return the part that a stage is trained on."""
 
-    def assign_folds(self, recipe: Recipe) -> pd.DataFrame | None:
-        """Return eeg_id, patient_id and fold of all recordings; None where each window is a patient of its own."""
+    def assign_folds(self, recipe: Recipe) -> pd.DataFrame:
+        """Return eeg_id, patient_id and fold of all recordings; none where each window is a patient of its own."""
 
     def split(self, fold: int, recipe: Recipe) -> tuple[WindowSource, WindowSource, pd.DataFrame]:
         """Return the windows to train on, those to validate on, and eeg_id and patient_id of the latter."""
@@ -63,9 +63,9 @@ class FolderWindows:
 
     @property
     def description(self) -> str:
-        """Return what `metrics.json` says of the data."""
+        """Return what `metrics.json` says of the data: the folder's name here, wherever a link leads."""
         expected = ", expected votes" if "expected" in self.patterns else ""
-        return f"folder {self.folder.resolve().name}{expected}"
+        return f"folder {self.folder.absolute().name}{expected}"
 
     @property
     def folder(self) -> Path:
