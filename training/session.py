@@ -89,7 +89,7 @@ def take_over(request: Request, mounts: Path, working: Path, say: Callable[[str]
         try:
             _check_files(folder, session)
         except ValueError as problem:
-            say(f"note: an earlier run cannot be gone on with: {problem}")
+            say(f"note: an earlier run's output is not used: {problem}")
             continue
         for name in session["files"]:
             target = working / (name.replace(CHECKPOINT, UNFINISHED, 1) if name.startswith(f"{CHECKPOINT}/") else name)

@@ -142,7 +142,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 def read_fields(path: Path, fields: set[str], what: str) -> dict[str, Any]:
     """Read a JSON object that must have some fields; `what` names it in errors."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; {what} lie there once it has run")
+        raise FileNotFoundError(f"{path}: no such file; it would hold {what}")
     try:
         content = json.loads(path.read_text())
         if content.keys() >= fields:
