@@ -41,8 +41,9 @@ class MixedWindows:
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
         """Return the source's indices in its own order, and among them, at random, those of the others."""
-        order = np.arange(len(self))
-        order[np.sort(rng.permutation(len(self))[: len(self.main)])] = self.main.order(rng)
+        of_main = rng.permutation(len(self)) < len(self.main)
+        order = np.empty(len(self), np.int64)
+        order[of_main], order[~of_main] = self.main.order(rng), np.arange(len(self.main), len(self))
         return order
 
     def read(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
