@@ -21,13 +21,13 @@ import pandas as pd
 import psutil
 
 from cache.build import build_cache
+from cache.cache import Cache
 from cache.plan import find_windows
-from cache.shard import Content
 from kernel.scalogram import ScalogramConfig
 from simulator.dataset import write_data_set
 from training.batches import TrainingBatches
 from training.recipe import read_recipe
-from training.windows import FolderWindows, find_caches, read_folder
+from training.windows import FolderWindows, read_folder
 
 CONFIG = ScalogramConfig(clip=8192.0)
 RECORDINGS, EPOCH = 60, 96
@@ -43,15 +43,14 @@ def measure_building(data: Path, scratch: Path) -> None:
     """Print windows a second and processor time of building, in one process and two."""
     windows, folder = len(find_windows(data)), scratch / "built"
 
-    def build(content: Content, jobs: int) -> None:
+    def build(jobs: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        build_cache(data, folder, content, jobs=jobs, progress=False)
+        build_cache(data, folder, jobs=jobs, progress=False)
 
-    build(None, 2)  # joblib's processes start once
+    build(2)  # joblib's processes start once
     measured: dict[str, Callable[[], object]] = {
-        "cache of scalograms, one process": lambda: build(CONFIG, 1),
-        "cache of channels, two processes": lambda: build(None, 2),
-        "cache of channels, one process": lambda: build(None, 1),
+        "two processes": lambda: build(2),
+        "one process": lambda: build(1),
         "the same, checked, nothing to do": lambda: build_cache(data, folder, jobs=1, progress=False),
     }
     table = pd.DataFrame(columns=["windows/s", "core ms", "MB a window"])
@@ -67,23 +66,16 @@ def measure_building(data: Path, scratch: Path) -> None:
 def measure_windows(data: Path, scratch: Path, name: str) -> None:
     """Print the processor time from a folder to a network's input for a window of a recipe, by where it is read."""
     config, recipe = read_recipe(name)
-    build_cache(data, scratch / "channels" / "channels", jobs=1, progress=False)
-    for number, one in enumerate(dict.fromkeys(config.inputs)):
-        build_cache(data, scratch / name / str(number), one, jobs=1, progress=False)
+    build_cache(data, scratch / "cache", jobs=1, progress=False)
+    patterns = read_folder(data).patterns
+    again = pd.concat([patterns] * (1 + EPOCH // len(patterns))).head(EPOCH)
     print(f"\na training window of {name}: processor time in ms, {EPOCH} windows")
     for label, chances in (("no augmentation", {}), ("the recipe's augmentations", recipe.augmentation)):
-        for where, root in (("recordings", None), ("channels", scratch / "channels"), ("inputs", scratch / name)):
-            caches = find_caches(root, config.inputs, chances, lambda text: None) if root else ()
-            if root is None or caches:
-                source = read_folder(data, caches)
-                again = pd.concat([source.patterns] * (1 + EPOCH // len(source))).head(EPOCH)
-                shift = 0.0 if source.gives_inputs else recipe.shift_seconds
-                source = FolderWindows(again, caches, 0, shift)
-                plan = TrainingBatches(
-                    source, config.inputs, replace(recipe, augmentation=chances), recipe.stages[0], 0
-                )
-                costs = [time_epoch(plan) / (len(plan) * recipe.batch_size) for _ in range(6)][1:]
-                print(f"{label + ', from ' + where:44} {1e3 * min(costs):8.2f}")
+        for where, cache in (("recordings", None), ("the cache", Cache(scratch / "cache"))):
+            source = FolderWindows(again, cache, 0, recipe.shift_seconds)
+            plan = TrainingBatches(source, config.inputs, replace(recipe, augmentation=chances), recipe.stages[0], 0)
+            costs = [time_epoch(plan) / (len(plan) * recipe.batch_size) for _ in range(6)][1:]
+            print(f"{label + ', from ' + where:44} {1e3 * min(costs):8.2f}")
 
 
 def time_epoch(plan: TrainingBatches) -> float:

@@ -21,22 +21,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from cache.config import CONFIG, check_config, create_cache, read_config, read_pieces
-from cache.plan import find_blocks, find_windows
-from cache.shard import (
-    BLOCK,
-    HEADER,
-    Content,
-    Piece,
-    pieces_per_shard,
-    read_sources,
-    record_type,
-    shard_path,
-    write_shard,
-)
-from kernel.inputs import KINDS, build_input
+from cache.cache import CONFIG, create_cache, read_pieces
+from cache.plan import find_pieces, find_windows
+from cache.shard import BLOCK, HEADER, PER_SHARD, RECORD, encode, read_shard, shard_path, write_shard
 from kernel.montage import build_montage
-from kernel.recording import build_channels, read_electrodes
+from kernel.recording import read_electrodes
 from kernel.table import find_recordings
 
 LOCK = ".lock"
@@ -59,23 +48,13 @@ class Job:
     """One shard of one cache: all that a worker needs, on this machine or another that sees the folders."""
 
     eegs: Path
-    folder: Path
-    index: int
-    content: Content
+    path: Path
     keys: np.ndarray
-
-
-def choose_folder(root: Path, content: Content) -> Path:
-    """Return where under `root` a cache lies or will lie: `channels`, `scalogram`, `scalogram_2`, ..."""
-    kind = next((name for name, type_ in KINDS.items() if isinstance(content, type_)), "channels")
-    folders = (root / (kind if number == 1 else f"{kind}_{number}") for number in itertools.count(1))
-    return next(one for one in folders if not (one / CONFIG).exists() or read_config(one)[0] == content)
 
 
 def build_cache(
     data: Path,
     folder: Path,
-    content: Content = None,
     *,
     per_pattern: int | None = None,
     jobs: int = -1,
@@ -85,9 +64,8 @@ def build_cache(
 ) -> Summary:
     """Bring a cache up to date with a data set, whatever state it is in; what is stored is never thrown away.
 
-    It stores the input `content`, or the channels where that is None, of the windows that `find_windows` finds, without
-    the recordings `leave_out`; with so many processes as `jobs` says, -1 for one a core, or on the workers of a Dask
-    `scheduler`, which must see both folders.
+    It stores the channels of the windows that `find_windows` finds, without the recordings `leave_out`; with so many
+    processes as `jobs` says, -1 for one a core, or on the workers of a Dask `scheduler`, which must see both folders.
 
     Raises
     ------
@@ -100,32 +78,29 @@ def build_cache(
     data, folder = data.resolve(), folder.resolve()
     windows, eegs = find_windows(data, per_pattern), find_recordings(data)
     windows = windows[~np.isin(windows[:, 0], list(leave_out))]
-    wanted = windows if content else find_blocks(windows, eegs)
+    wanted = find_pieces(windows, eegs)
     folder.mkdir(parents=True, exist_ok=True)
-    per_shard = pieces_per_shard(content)
     with _locked(folder):
-        for part in folder.glob(".*.part"):
-            part.unlink(missing_ok=True)
-        keys = _plan(folder, content, wanted)
-        shards = [keys[first : first + per_shard] for first in range(0, len(keys), per_shard)]
-        _check_space(folder, content, shards)
-        create_cache(folder, content, keys)
-        work = [Job(eegs, folder, index, content, shard) for index, shard in enumerate(shards)]
+        keys = _plan(folder, wanted)
+        parts = np.split(keys, range(PER_SHARD, len(keys), PER_SHARD))
+        work = [Job(eegs, shard_path(folder, index), part) for index, part in enumerate(parts)]
+        _check_space(folder, work)
+        create_cache(folder, keys)
         try:
             outcomes = _run(work, jobs, scheduler, progress)
         finally:
-            for part in folder.glob(".*.part"):
+            for part in folder.glob(".*.part"):  # of workers that were killed
                 part.unlink(missing_ok=True)
     failed = [error for _, error in outcomes if error]
     if failed:
         more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
         raise ValueError(
-            f"{'; '.join(failed[:3])}{more}: {len(failed)} of {len(shards)} shards "
+            f"{'; '.join(failed[:3])}{more}: {len(failed)} of {len(work)} shards "
             "are not written; repair the files or take their rows out of train.csv, then run the same command again"
         )
     size = sum(path.stat().st_size for path in folder.iterdir())
     written = sum(one for one, _ in outcomes)
-    return Summary(folder, len(windows), len(np.unique(keys[:, 0])), len(shards), written, size)
+    return Summary(folder, len(windows), len(np.unique(keys[:, 0])), len(work), written, size)
 
 
 @contextmanager
@@ -139,11 +114,10 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _plan(folder: Path, content: Content, wanted: np.ndarray) -> np.ndarray:
+def _plan(folder: Path, wanted: np.ndarray) -> np.ndarray:
     """Return the cache's pieces, (n, 2): those planned before in their places, then what is wanted beside them."""
     if not (folder / CONFIG).exists():
         return wanted
-    check_config(folder, content)
     planned = read_pieces(folder)
     known = set(map(tuple, planned.tolist()))
     fresh = [key for key in map(tuple, wanted.tolist()) if key not in known]
@@ -152,10 +126,9 @@ def _plan(folder: Path, content: Content, wanted: np.ndarray) -> np.ndarray:
     return np.concatenate([planned, np.array(fresh, np.int64).reshape(-1, 2)])
 
 
-def _check_space(folder: Path, content: Content, shards: list[np.ndarray]) -> None:
+def _check_space(folder: Path, work: list[Job]) -> None:
     """Compare the bytes that are still to be written with the free ones."""
-    size = record_type(content).itemsize
-    sizes = {shard_path(folder, index): HEADER + len(keys) * size for index, keys in enumerate(shards)}
+    sizes = {job.path: HEADER + len(job.keys) * RECORD.itemsize for job in work}
     needed = sum(size for path, size in sizes.items() if not path.exists() or path.stat().st_size != size)
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -180,7 +153,7 @@ def update_shard(job: Job) -> tuple[bool, str]:
     try:
         if _is_current(job):
             return False, ""
-        write_shard(job.folder, job.index, job.content, len(job.keys), _build_pieces(job))
+        write_shard(job.path, len(job.keys), _build_records(job))
     except (ValueError, FileNotFoundError) as error:
         return False, str(error)
     return True, ""
@@ -188,35 +161,25 @@ def update_shard(job: Job) -> tuple[bool, str]:
 
 def _is_current(job: Job) -> bool:
     try:
-        sources = read_sources(job.folder, job.index, job.content, job.keys)
+        records = read_shard(job.path, job.keys)
     except (FileNotFoundError, ValueError):
         return False
-    stored = dict(zip(job.keys[:, 0].tolist(), sources, strict=True))
-    paths = {eeg_id: job.eegs / f"{eeg_id}.parquet" for eeg_id in stored}
+    stored = set(zip(*(records[name].tolist() for name in ("eeg_id", "source_size", "source_crc32")), strict=True))
+    paths = {job.eegs / f"{eeg_id}.parquet": source for eeg_id, *source in stored}
     # A recording that is gone cannot be computed again: what is stored of it stays.
-    return all(read_source(path) == stored[eeg_id] for eeg_id, path in paths.items() if path.exists())
+    return all(read_source(path) == tuple(source) for path, source in paths.items() if path.exists())
 
 
-def _build_pieces(job: Job) -> Iterator[Piece]:
-    """Yield a shard's pieces, each recording read once for its pieces in a row."""
+def _build_records(job: Job) -> Iterator[np.ndarray]:
+    """Yield a shard's records, each recording read once for its pieces in a row."""
     for eeg_id, group in itertools.groupby(job.keys.tolist(), key=lambda key: key[0]):
         path = job.eegs / f"{eeg_id}.parquet"
-        electrodes = read_electrodes(path)
-        source = (*read_source(path), electrodes.shape[1])
+        electrodes, source = read_electrodes(path), read_source(path)
+        n_samples = electrodes.shape[1]
         for _, start in group:
-            try:
-                values = _build_values(electrodes, start, job.content)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}, as train.csv says; copy both again") from None
-            yield Piece((eeg_id, start), values, *source)
-
-
-def _build_values(electrodes: np.ndarray, start: int, content: Content) -> np.ndarray:
-    """Return a window's input, or one block of channels (18, BLOCK), NaN after the recording's end."""
-    if content:
-        return build_input(build_channels(electrodes, start), content)
-    block = build_montage(electrodes[:, start : start + BLOCK])
-    return np.pad(block, ((0, 0), (0, BLOCK - block.shape[1])), constant_values=np.nan)
+            piece = build_montage(electrodes[:, start : start + BLOCK])
+            piece = np.pad(piece, ((0, 0), (0, BLOCK - piece.shape[1])), constant_values=np.nan)
+            yield encode((eeg_id, start), piece, source, n_samples)
 
 
 def read_source(path: Path) -> tuple[int, int]:

@@ -10,19 +10,14 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("kernel", "cache")
 SECONDS_TO_CONNECT, SECONDS_FOR_WORKERS = 5, 30
 
 
-def map_on_cluster(
-    address: str, function: Callable[[Argument], Result], arguments: Sequence[Argument]
-) -> Iterator[Result]:
+def map_on_cluster(address: str, function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
     """Yield the results as they come, in any order."""
     try:
         from distributed import Client, as_completed

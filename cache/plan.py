@@ -1,4 +1,4 @@
-"""Chooses what of a data set is cached: its labelled windows, or the pieces of its recordings that hold them.
+"""Chooses what of a data set is cached: its labelled windows, and the pieces of its recordings that hold them.
 
 The competition's 106,800 labelled windows overlap, and training draws another one of each vote pattern in every epoch:
 a random shift is worth more than most augmentations, and here it is a free one.
@@ -21,24 +21,10 @@ MARGIN = SFREQ
 
 
 def find_windows(data: Path, per_pattern: int | None = None) -> np.ndarray:
-    """Return the distinct labelled windows of a data set.
+    """Return the distinct labelled windows of a data set, int64 (n, 2): (eeg_id, first sample), rising.
 
-    Parameters
-    ----------
-    data : Path
-        A folder in the competition's layout.
-    per_pattern : int, optional
-        At most so many windows of each (recording, vote pattern), evenly spaced; all by default.
-
-    Returns
-    -------
-    keys : ndarray, shape (n, 2), int64
-        (eeg_id, first sample), rising.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `kernel.table.read_patterns`.
+    At most `per_pattern` of each recording and vote pattern, evenly spaced; all by default. Errors are those of
+    `kernel.table.read_patterns`.
     """
     if per_pattern is not None and per_pattern < 1:
         raise ValueError(f"--per-pattern must be at least 1, found {per_pattern}")
@@ -49,9 +35,9 @@ def find_windows(data: Path, per_pattern: int | None = None) -> np.ndarray:
     return np.array(sorted(keys), np.int64)
 
 
-def find_blocks(windows: np.ndarray, eegs: Path) -> np.ndarray:
-    """Return the blocks of channels that hold some windows and `MARGIN` around them, (n, 2), rising."""
-    blocks: set[Key] = set()
+def find_pieces(windows: np.ndarray, eegs: Path) -> np.ndarray:
+    """Return the pieces of recordings that hold some windows and `MARGIN` around them, int64 (n, 2), rising."""
+    pieces: set[Key] = set()
     for eeg_id, group in itertools.groupby(windows.tolist(), key=lambda key: key[0]):
         starts = [start for _, start in group]
         path = eegs / f"{eeg_id}.parquet"
@@ -68,5 +54,5 @@ def find_blocks(windows: np.ndarray, eegs: Path) -> np.ndarray:
         for start in starts:
             begin = max(0, min(start, last) - MARGIN) // BLOCK * BLOCK
             stop = min(n_samples, min(start, last) + WINDOW_SAMPLES + MARGIN)
-            blocks |= {(eeg_id, at) for at in range(begin, stop, BLOCK)}
-    return np.array(sorted(blocks), np.int64)
+            pieces |= {(eeg_id, at) for at in range(begin, stop, BLOCK)}
+    return np.array(sorted(pieces), np.int64)

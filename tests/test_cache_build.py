@@ -19,25 +19,20 @@ import pandas as pd
 import pytest
 
 import build as command_line
-from cache.build import Summary, build_cache, choose_folder
-from cache.cache import open_cache
+from cache.build import Summary, build_cache
+from cache.cache import Cache
 from cache.plan import find_windows
-from cache.shard import INPUT_LEVELS, pieces_per_shard, shard_path
+from cache.shard import LEVELS, PER_SHARD, shard_path
 from kernel.constants import SFREQ, VOTES
-from kernel.inputs import InputConfig, RawConfig, build_input
 from kernel.recording import read_channels
-from kernel.scalogram import ScalogramConfig
 from tests.conftest import ROOT, make_eeg, write_recording
 
-SMALL = ScalogramConfig(n_freqs=4, f_min=2, stride=64)
-PER_SHARD = pieces_per_shard(SMALL)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 BUILD = """
 import sys
 from pathlib import Path
 from cache.build import build_cache
-from tests.test_cache_build import SMALL
-build_cache(Path(sys.argv[1]), Path(sys.argv[2]), SMALL, jobs=int(sys.argv[3]), progress=False)
+build_cache(Path(sys.argv[1]), Path(sys.argv[2]), jobs=int(sys.argv[3]), progress=False)
 """
 HOLD = """
 import fcntl, sys, time
@@ -48,7 +43,7 @@ time.sleep(60)
 """
 
 
-def write_data(folder: Path, recordings: Iterable[int], windows: int = 40, gap_seconds: float = 0.5) -> Path:
+def write_data(folder: Path, recordings: Iterable[int], windows: int = 40, gap_seconds: float = 7.0) -> Path:
     """Write recordings with overlapping labelled windows; called again with more ids it adds them."""
     (folder / "train_eegs").mkdir(parents=True, exist_ok=True)
     rows = []
@@ -65,33 +60,37 @@ def write_data(folder: Path, recordings: Iterable[int], windows: int = 40, gap_s
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("data"), range(1, 8))
+    return write_data(tmp_path_factory.mktemp("data"), range(1, 9))
 
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "scalogram"
+    folder = tmp_path_factory.mktemp("whole") / "cache"
     made = build(data, folder)
-    assert (made.windows, made.recordings, made.shards, made.written) == (280, 7, 5, 5)
+    assert (made.windows, made.recordings, made.shards, made.written) == (320, 8, 5, 5)
     return folder
 
 
-def build(data: Path, folder: Path, config: InputConfig = SMALL, **options: int) -> Summary:
-    return build_cache(data, folder, config, **{"jobs": 1, "progress": False, **options})  # type: ignore[arg-type]
+def build(data: Path, folder: Path, jobs: int = 1) -> Summary:
+    return build_cache(data, folder, jobs=jobs, progress=False)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_stored_and_computed_inputs_agree(data: Path, whole: Path) -> None:
-    cache = open_cache(whole, SMALL)
-    keys = cache.keys[::23]
-    computed = np.stack(
-        [build_input(read_channels(data / "train_eegs" / f"{eeg}.parquet", int(start)), SMALL) for eeg, start in keys]
-    )
-    half = np.ptp(computed, axis=-1, keepdims=True) / INPUT_LEVELS / 2
-    assert (np.abs(cache.read(keys) - computed) <= half * 1.001 + 1e-6).all()
+def assert_same_pieces(folder: Path, whole: Path) -> None:
+    """Every piece that a cache says it holds is that of the whole one."""
+    cache, expected = Cache(folder), Cache(whole)
+    for key, row in cache.rows.items():
+        assert cache._read_record(row).tobytes() == expected._read_record(expected.rows[key]).tobytes()
+
+
+def test_stored_and_computed_channels_agree(data: Path, whole: Path) -> None:
+    cache = Cache(whole)
+    for eeg_id, start in find_windows(data)[::23].tolist():
+        computed = read_channels(data / "train_eegs" / f"{eeg_id}.parquet", start)
+        assert np.abs(cache.read(eeg_id, start) - computed).max() <= 1.01 * np.ptp(computed, axis=1).max() / LEVELS
 
 
 def test_two_processes_write_the_same_bytes(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -122,8 +121,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(data: Path, whole: Pa
             os.killpg(process.pid, signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
         # What is there can be read at once.
-        cache = open_cache(tmp_path, SMALL)
-        np.testing.assert_array_equal(cache.read(cache.keys), open_cache(whole, SMALL).read(cache.keys))
+        assert_same_pieces(tmp_path, whole)
         jobs = 3 - jobs
     assert kills >= 2
     build(data, tmp_path)
@@ -131,13 +129,13 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(data: Path, whole: Pa
 
 
 def test_new_recordings_are_added_and_the_old_ones_kept(data: Path, tmp_path: Path) -> None:
-    grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 6))
+    grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 7))
     built = tmp_path / "built"
     assert build(grown, built).shards == 4
     early = {path: path.stat().st_mtime_ns for path in sorted(built.glob("shard_*"))[:3]}
-    write_data(grown, range(1, 8))
+    write_data(grown, range(1, 9))
     made = build(grown, built)
-    assert (made.windows, made.written) == (280, 2)  # the last, partial shard and the one after it
+    assert (made.windows, made.written) == (320, 2)  # the last, partial shard and the one after it
     assert {path: path.stat().st_mtime_ns for path in early} == early
     with pytest.raises(ValueError, match="holds windows of another data set only"):
         build(write_data(tmp_path / "other", [99], windows=2), built)
@@ -148,10 +146,10 @@ def test_a_changed_recording_is_redone(data: Path, whole: Path, tmp_path: Path) 
     built = shutil.copytree(whole, tmp_path / "built")
     path = changed / "train_eegs" / "3.parquet"
     stat = path.stat()
-    write_recording(path, make_eeg(14_000, seed=77))
+    write_recording(path, make_eeg(66_000, seed=77))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # its date says nothing
     made = build(changed, built)
-    assert made.written == 1 + (80 // PER_SHARD != 119 // PER_SHARD)
+    assert made.written == 1 + (66 // PER_SHARD != 98 // PER_SHARD)  # it has pieces 66 to 98
     build(changed, tmp_path / "fresh")
     assert read_files(built) == read_files(tmp_path / "fresh")
     os.utime(path)
@@ -168,9 +166,8 @@ def test_damage_is_repaired_by_running_again(data: Path, whole: Path, tmp_path: 
         path.unlink()
     else:
         path.write_bytes(content[:5000] if damage == "truncated" else content)
-        cache = open_cache(built, SMALL)
         with pytest.raises(ValueError, match=rf"shard_00002\.npy: {damage}"):
-            cache.read(cache.keys)
+            assert_same_pieces(built, whole)
     assert build(data, built).written == 1
     assert read_files(built) == read_files(whole)
 
@@ -191,9 +188,8 @@ def test_a_full_disk_is_one_clear_line_and_costs_nothing_stored(data: Path, whol
     assert done.returncode != 0
     assert "no space left to write" in done.stderr.splitlines()[-1]
     assert not list(built.glob(".*.part"))
-    cache = open_cache(built, SMALL)
-    assert len(cache) == 3 * PER_SHARD
-    np.testing.assert_array_equal(cache.read(cache.keys), open_cache(whole, SMALL).read(cache.keys))
+    assert len(Cache(built)) == 3 * PER_SHARD
+    assert_same_pieces(built, whole)
 
 
 def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -> None:
@@ -204,17 +200,17 @@ def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
     )
-    assert re.search(r"built: needs [34]\.\d MB more, the disk has [01]\.\d MB free", done.stderr.splitlines()[-1])
+    assert re.search(r"built: needs 19\.\d MB more, the disk has [01]\.\d MB free", done.stderr.splitlines()[-1])
     assert done.stdout == ""
 
 
 def test_an_unreadable_recording_is_named_and_the_others_are_stored(data: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(data, tmp_path / "data")
-    (broken / "train_eegs" / "7.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"7\.parquet: not a readable parquet file.*2 of 5 shards are not written"):
+    (broken / "train_eegs" / "8.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"8\.parquet: not a readable parquet file.*2 of 5 shards are not written"):
         build(broken, tmp_path / "built")
-    assert len(open_cache(tmp_path / "built", SMALL)) == 3 * PER_SHARD
-    shutil.copy(data / "train_eegs" / "7.parquet", broken / "train_eegs")
+    assert len(Cache(tmp_path / "built")) == 3 * PER_SHARD
+    shutil.copy(data / "train_eegs" / "8.parquet", broken / "train_eegs")
     assert build(broken, tmp_path / "built").written == 2
 
 
@@ -253,50 +249,25 @@ def test_windows_are_the_distinct_labelled_ones(tmp_path: Path) -> None:
 
 
 def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call = ["cache", "--data", str(data), "--out", str(tmp_path), "--per-pattern", "2", "--jobs", "1"]
+    call = ["cache", "--data", str(data), "--out", str(tmp_path / "cache"), "--per-pattern", "2", "--jobs", "1"]
     assert command_line.main(call) == 0
-    assert "channels: 14 windows of 7 recordings, 3.5 MB; 1 of 1 shards written" in capsys.readouterr().out
+    assert "cache: 16 windows of 8 recordings, 8.1 MB; 2 of 2 shards written" in capsys.readouterr().out
     assert command_line.main(call) == 0
-    assert "0 of 1 shards written" in capsys.readouterr().out
+    assert "0 of 2 shards written" in capsys.readouterr().out
     assert command_line.main([*call[:2], str(tmp_path / "nowhere")]) == 1
     assert "no such folder" in capsys.readouterr().err
-    assert command_line.main([*call, "--model", "baseline_b2"]) == 0
-    assert "scalogram: 14 windows of 7 recordings, 6.4 MB; 1 of 1 shards written" in capsys.readouterr().out
-    assert choose_folder(tmp_path, None) == tmp_path / "channels"
-    assert choose_folder(tmp_path, SMALL) == tmp_path / "scalogram_2"
-    assert choose_folder(tmp_path, RawConfig()) == tmp_path / "raw"
 
 
-def test_channels_are_built_under_the_same_guarantees(data: Path, tmp_path: Path) -> None:
-    whole, folder = tmp_path / "whole", tmp_path / "folder"
-    made = build_cache(data, whole, jobs=1, progress=False)
-    assert (made.windows, made.recordings, made.shards) == (280, 7, 1)
-    assert len(open_cache(whole, None)) == 7 * 7  # 70 s of each recording, 10 s a piece: overlapping windows share them
-    grown = write_data(shutil.copytree(data, tmp_path / "data"), range(1, 4))
-    build_cache(grown, folder, jobs=2, progress=False)
-    keys = [(2, 0), (3, 3_900)]
-    early = open_cache(folder, None).read(keys)
-    write_data(grown, range(1, 8))
-    assert build_cache(grown, folder, jobs=2, progress=False).written == 1
-    assert read_files(folder) == read_files(whole)
-    np.testing.assert_array_equal(open_cache(folder, None).read(keys), early)
-
-    records = np.load(shard_path(folder, 0), mmap_mode="r+")
-    records["codes"][9, 4, 700] ^= 1
-    records.flush()
-    cache = open_cache(folder, None)
-    np.testing.assert_array_equal(cache.read([(1, 0)]), open_cache(whole, None).read([(1, 0)]))
-    with pytest.raises(ValueError, match=r"shard_00000\.npy: altered, the checksum of record 9 differs; run `python"):
-        cache.read(keys)
-    assert build_cache(grown, folder, jobs=1, progress=False).written == 1
-    assert read_files(folder) == read_files(whole)
-
-    write_recording(grown / "train_eegs" / "3.parquet", make_eeg(16_000, seed=3))  # it has grown
-    assert build_cache(grown, folder, jobs=1, progress=False).written == 1
-    live = read_channels(grown / "train_eegs" / "3.parquet", 3_900)
-    np.testing.assert_allclose(open_cache(folder, None).read([(3, 3_900)])[0], live, atol=0.02)
-    write_recording(grown / "train_eegs" / "3.parquet", make_eeg(3_000, seed=3))
+def test_a_recording_that_grows_is_redone_and_one_that_shrinks_is_named(tmp_path: Path) -> None:
+    grown = write_data(tmp_path / "data", [3], windows=40, gap_seconds=0.5)
+    folder, path = tmp_path / "cache", tmp_path / "data" / "train_eegs" / "3.parquet"
+    assert build(grown, folder).written == 1
+    assert len(Cache(folder)) == 7  # 70 s of 10 s a piece: overlapping windows share them
+    write_recording(path, make_eeg(16_000, seed=3))
+    assert build(grown, folder).written == 1
+    np.testing.assert_allclose(Cache(folder).read(3, 3_900), read_channels(path, 3_900), atol=0.02)
+    write_recording(path, make_eeg(3_000, seed=3))
     with pytest.raises(
         ValueError, match=r"3\.parquet: ends at 15 s, but train\.csv has a window that starts at 19\.5 s"
     ):
-        build_cache(grown, folder, jobs=1, progress=False)
+        build(grown, folder)

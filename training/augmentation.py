@@ -1,29 +1,23 @@
 """Changes to a training window that leave its label true, or change it knowingly; each has a name a recipe can give.
 
 They work on the 18 channels in microvolts, before any network's input is built, so every network learns from the same
-ones. Those of `ON_INPUTS` can as well be applied to cached inputs; the others, such as added noise, need the channels.
+ones. Nothing is overwritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import scipy.fft
 
 from kernel.constants import LABEL_SECONDS, SFREQ
-from kernel.inputs import InputConfig, RawConfig
 from kernel.montage import MIRROR
-from kernel.scalogram import compress
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """Channels, shape (18, n_times), float32, microvolts; and vote shares, shape (6,)."""
 Augment = Callable[[np.random.Generator, Labelled, Callable[[], Labelled]], Labelled]
-"""(generator, window, a function that draws another window) -> window; nothing is overwritten."""
-Contents = Sequence[InputConfig | None]
-"""What each array of a window is: a network's input, or, None, the channels."""
-Change = Callable[[np.random.Generator, list[np.ndarray], Contents], list[np.ndarray]]
-"""(generator, the window's arrays, what they are) -> arrays, by the same draws whatever they are."""
+"""(generator, window, a function that draws another window) -> window."""
 
 
 def choose(rng: np.random.Generator, chances: dict[str, float]) -> list[str]:
@@ -38,78 +32,32 @@ def augment(rng: np.random.Generator, window: Labelled, another: Callable[[], La
     return window
 
 
-def augment_inputs(
-    rng: np.random.Generator, arrays: list[np.ndarray], inputs: Contents, names: list[str]
-) -> list[np.ndarray]:
-    """Apply augmentations of `ON_INPUTS` to a window's inputs, with the draws they would have made for its channels.
-
-    The result is `build_input` of the augmented channels, but that what was clipped stays clipped, and that a reversed
-    scalogram's frames lie `stride - 1` samples off.
-    """
-    for name in names:
-        arrays = ON_INPUTS[name](rng, arrays, inputs)
-    return arrays
-
-
-def _mirror(rng: np.random.Generator, arrays: list[np.ndarray], contents: Contents) -> list[np.ndarray]:
+def _mirror(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Swap left and right."""
-    return [array[MIRROR] for array in arrays]
+    return window[0][MIRROR], window[1]
 
 
-def _time_reversal(rng: np.random.Generator, arrays: list[np.ndarray], contents: Contents) -> list[np.ndarray]:
+def _time_reversal(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Run backwards: the labelled seconds stay in the centre."""
-    return [array[..., ::-1] for array in arrays]
+    return window[0][:, ::-1], window[1]
 
 
-def _sign(rng: np.random.Generator, arrays: list[np.ndarray], contents: Contents) -> list[np.ndarray]:
-    """Swap up and down, as a montage with anode and cathode exchanged would; a magnitude stays as it is."""
-    signed = [content is None or isinstance(content, RawConfig) for content in contents]
-    return [-array if negative else array for array, negative in zip(arrays, signed, strict=True)]
+def _sign(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Swap up and down, as a montage with anode and cathode exchanged would."""
+    return -window[0], window[1]
 
 
-def _gain(rng: np.random.Generator, arrays: list[np.ndarray], contents: Contents) -> list[np.ndarray]:
+def _gain(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Scale the whole head by up to about 2, and each channel by a few per cent of its own."""
-    n_channels = len(arrays[0])
-    gains = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.1, n_channels)).astype(np.float32)
-    return [
-        _scale(array, content, gains.reshape(-1, *[1] * (array.ndim - 1)))
-        for array, content in zip(arrays, contents, strict=True)
-    ]
+    gains = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.1, len(window[0]))).astype(np.float32)
+    return window[0] * gains[:, None], window[1]
 
 
-def _scale(array: np.ndarray, content: InputConfig | None, gains: np.ndarray) -> np.ndarray:
-    """Undo an input's compression, scale, and compress again."""
-    if content is None or content.compression == "none":
-        return array * gains
-    if isinstance(content, RawConfig):
-        return np.arcsinh(np.sinh(array) * gains)
-    if content.compression == "power":
-        return array * gains ** np.float32(content.exponent)
-    return compress(np.expm1(array) * (gains * np.float32(content.unit)), content)
-
-
-def _channel_dropout(rng: np.random.Generator, arrays: list[np.ndarray], contents: Contents) -> list[np.ndarray]:
+def _channel_dropout(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Silence one to four channels."""
-    dropped = rng.choice(len(arrays[0]), int(rng.integers(1, 5)), replace=False)
-    changed = [array.copy() for array in arrays]
-    for array in changed:
-        array[dropped] = 0
-    return changed
-
-
-ON_INPUTS: dict[str, Change] = {
-    "mirror": _mirror,
-    "time_reversal": _time_reversal,
-    "sign": _sign,
-    "gain": _gain,
-    "channel_dropout": _channel_dropout,
-}
-"""The augmentations that change inputs as they change channels."""
-
-
-def _on_channels(name: str) -> Augment:
-    """Return an augmentation of `ON_INPUTS` as one of channels."""
-    return lambda rng, window, another: (ON_INPUTS[name](rng, [window[0]], [None])[0], window[1])
+    channels = window[0].copy()
+    channels[rng.choice(len(channels), int(rng.integers(1, 5)), replace=False)] = 0
+    return channels, window[1]
 
 
 def _band_stop(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
@@ -175,13 +123,13 @@ def _mixup(rng: np.random.Generator, window: Labelled, another: Callable[[], Lab
 AUGMENTATIONS: dict[str, Augment] = {
     "crop_and_concatenate": _crop_and_concatenate,
     "mixup": _mixup,
-    "mirror": _on_channels("mirror"),
-    "time_reversal": _on_channels("time_reversal"),
-    "sign": _on_channels("sign"),
-    "gain": _on_channels("gain"),
+    "mirror": _mirror,
+    "time_reversal": _time_reversal,
+    "sign": _sign,
+    "gain": _gain,
     "band_stop": _band_stop,
     "noise": _noise,
-    "channel_dropout": _on_channels("channel_dropout"),
+    "channel_dropout": _channel_dropout,
     "short": _short,
 }
 """Every augmentation by name, in the order in which they are applied."""

@@ -14,7 +14,7 @@ import numpy as np
 from kernel.constants import PRIOR
 from kernel.inputs import InputConfig, build_input
 from kernel.model import ModelConfig
-from training.augmentation import augment, augment_inputs, choose
+from training.augmentation import Labelled, augment, choose
 from training.recipe import Recipe, Stage
 from training.windows import WindowSource
 
@@ -45,30 +45,42 @@ class TrainingBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Any:
         """Return (inputs, shares, weights) of a batch."""
         size = self.recipe.batch_size
-        windows = [self._read(place) for place in range(index * size, (index + 1) * size)]
-        shares, weights = (np.array([w[i] for w in windows], np.float32) for i in (1, 2))
-        batch = _stack([window[0] for window in windows]), shares, weights
+        inputs, shares, weights = zip(*map(self._build, range(index * size, (index + 1) * size)), strict=True)
+        batch = _stack(inputs), np.array(shares, np.float32), np.array(weights, np.float32)
         self.ready[index] = time.monotonic()
         return batch
 
-    def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray, float]:
+    def _build(self, place: int) -> tuple[list[np.ndarray], np.ndarray, float]:
         """Return the inputs, the smoothed shares and the weight of one window."""
         rng = np.random.default_rng([self.recipe.seed, self.epoch, place, 1])
         names = choose(rng, self.recipe.augmentation)
-        signal, votes = self.source.read(int(self.order[place]), self.epoch)
-        shares = smooth(votes, self.recipe.prior_votes)
-        if self.source.gives_inputs:
-            arrays = augment_inputs(rng, signal, self.inputs, names)
-        else:
-            channels, shares = augment(rng, (signal, shares), lambda: self._read_neighbour(place), names)
-            arrays = [build_input(np.ascontiguousarray(channels), config) for config in self.inputs]
+        channels, votes = self._read(place)
+        # Another window is the next one in the epoch's order, or the one before.
+        neighbour = min(place ^ 1, len(self.order) - 1)
+        window = augment(rng, (channels, self._smooth(votes)), lambda: self._label(neighbour), names)
         weight = min(votes.sum() / FULL_WEIGHT_VOTES, 1.0) if self.stage.weight_by_votes else 1.0
-        return arrays, shares, weight
+        return build_inputs(window[0], self.inputs), window[1], weight
 
-    def _read_neighbour(self, place: int) -> tuple[Any, np.ndarray]:
-        """Return another window's channels and shares: the next one in the epoch's order, or the one before."""
-        signal, votes = self.source.read(int(self.order[min(place ^ 1, len(self.order) - 1)]), self.epoch)
-        return signal, smooth(votes, self.recipe.prior_votes)
+    def _read(self, place: int) -> Labelled:
+        return self.source.read(int(self.order[place]), self.epoch)
+
+    def _label(self, place: int) -> Labelled:
+        channels, votes = self._read(place)
+        return channels, self._smooth(votes)
+
+    def _smooth(self, votes: np.ndarray) -> np.ndarray:
+        return smooth(votes, self.recipe.prior_votes)
+
+
+def count_batches(source: WindowSource, recipe: Recipe, stage: Stage) -> int:
+    """Return the number of batches in each epoch of a stage; where there would be none it is a ValueError."""
+    windows = min(len(source), stage.windows or len(source))
+    if windows < recipe.batch_size:
+        raise ValueError(
+            f"stage {stage.name!r}: {windows} windows do not fill a batch of {recipe.batch_size}; "
+            "lower recipe.batch_size or give more data"
+        )
+    return windows // recipe.batch_size
 
 
 class FixedBatches(keras.utils.PyDataset):
@@ -84,54 +96,39 @@ class FixedBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         """Return a batch's inputs as a tuple of one element, which is how Keras tells inputs from targets."""
-        places = range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.source)))
-        windows = [self._read(place) for place in places]
-        self.votes[list(places)] = [votes for _, votes in windows]
-        return (_stack([arrays for arrays, _ in windows]),)
-
-    def _read(self, place: int) -> tuple[list[np.ndarray], np.ndarray]:
-        signal, votes = self.source.read(place, 0)
-        return signal if self.source.gives_inputs else [build_input(signal, one) for one in self.inputs], votes
+        windows = []
+        for place in range(index * self.batch_size, min((index + 1) * self.batch_size, len(self.source))):
+            channels, self.votes[place] = self.source.read(place, 0)
+            windows.append(build_inputs(channels, self.inputs))
+        return (_stack(windows),)
 
 
 def predict_windows(
     model: Any, config: ModelConfig, source: WindowSource, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predict a source's windows in their order.
+    """Predict a source's windows in their order: the votes' shares, and the network's probabilities before calibration.
 
-    Returns
-    -------
-    shares : ndarray, shape (n, 6), float64
-        Of the votes.
-    probabilities : ndarray, shape (n, 6), float64
-        The network's, before calibration.
+    Both have the shape (n, 6) and are float64.
     """
     batches = FixedBatches(source, config.inputs, batch_size)
     predicted = model.predict(batches, verbose=0).astype(np.float64)[: len(source)]
     return batches.votes / batches.votes.sum(axis=1, keepdims=True), predicted / predicted.sum(axis=1, keepdims=True)
 
 
-def _stack(windows: list[list[np.ndarray]]) -> Any:
+def build_inputs(channels: np.ndarray, inputs: Sequence[InputConfig]) -> list[np.ndarray]:
+    """Return what a network reads of one window's channels."""
+    return [build_input(np.ascontiguousarray(channels), config) for config in inputs]
+
+
+def _stack(windows: Sequence[list[np.ndarray]]) -> Any:
     """Stack windows input by input; one input alone is not a tuple."""
     arrays = tuple(np.stack(same) for same in zip(*windows, strict=True))
     return arrays if len(arrays) > 1 else arrays[0]
 
 
 def smooth(votes: np.ndarray, prior_votes: float) -> np.ndarray:
-    """Return the shares of votes after the prior has cast `prior_votes` of its own.
+    """Return the shares of votes, (6,), after the prior has cast `prior_votes` of its own.
 
     The mean of the posterior under a Dirichlet prior: three votes that agree say less than fifteen.
-
-    Parameters
-    ----------
-    votes : ndarray, shape (6,), float
-        Counts.
-    prior_votes : float
-        The prior's weight in votes; 0 leaves the shares as they are.
-
-    Returns
-    -------
-    shares : ndarray, shape (6,), float64
-        Sums to 1.
     """
     return (votes + prior_votes * np.array(PRIOR)) / (votes.sum() + prior_votes)

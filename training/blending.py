@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.optimize
 
 from kernel.constants import VOTES
@@ -27,13 +28,8 @@ FEWEST_ROWS, FEWEST_CALIBRATED = 20, 100
 def fit_calibration(shares: np.ndarray, probabilities: np.ndarray, config: ModelConfig) -> ModelConfig:
     """Choose the temperature and the prior's share with the lowest mean divergence, rounded to hundredths.
 
-    Parameters
-    ----------
-    shares, probabilities : ndarray, shape (n, 6), float
-        Votes' shares, and the network's answers by folds that did not see the rows. With fewer than 100 rows the
-        configuration stays as it is.
-    config : ModelConfig
-        The model's.
+    `shares` and `probabilities` are (n, 6): the votes', and the network's answers by folds that did not see the rows.
+    With fewer than 100 rows the configuration stays as it is.
     """
     if len(shares) < FEWEST_CALIBRATED:
         return config
@@ -48,22 +44,11 @@ def fit_calibration(shares: np.ndarray, probabilities: np.ndarray, config: Model
 
 
 def fit_blend(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Find the convex combination of predictions with the lowest mean divergence from the votes.
+    """Find the convex combination of predictions, (n_models, n, 6), with the lowest mean divergence from the votes.
 
     Expectation-maximisation for the proportions of a mixture whose components are known (Dempster et al. 1977): each
-    round raises the likelihood, stays in the simplex, and needs no step size.
-
-    Parameters
-    ----------
-    shares : ndarray, shape (n, 6), float
-        Votes' shares.
-    predictions : ndarray, shape (n_models, n, 6), float
-        Each model's probabilities.
-
-    Returns
-    -------
-    weights : ndarray, shape (n_models,), float64
-        Zero or more, summing to 1.
+    round raises the likelihood, stays in the simplex, and needs no step size. Returns the models' weights, (n_models,),
+    zero or more, summing to 1.
     """
     weights = np.full(len(predictions), 1 / len(predictions))
     clipped = np.clip(predictions, EPSILON, 1)
@@ -83,18 +68,15 @@ def find_common_rows(models: list[TrainedModel]) -> tuple[np.ndarray, np.ndarray
     """
     # A recording may be there once per vote pattern: the votes tell which row is which.
     tables = [model.out_of_fold.set_index(["eeg_id", *VOTES])[list(PREDICTED)] for model in models]
-    tables = [table[~table.index.duplicated()] for table in tables]
-    common = tables[0].index
-    for table in tables[1:]:
-        common = common.intersection(table.index)
-    if len(models) > 1 and len(common) < FEWEST_ROWS:
+    joined = pd.concat([table[~table.index.duplicated()] for table in tables], axis=1, join="inner")
+    if len(models) > 1 and len(joined) < FEWEST_ROWS:
         data = "; ".join(f"{model.name} on {model.metrics['data']}" for model in models)
         raise ValueError(
-            f"{len(common)} rows out of fold in common, fewer than {FEWEST_ROWS}: the models were trained on different "
+            f"{len(joined)} rows out of fold in common, fewer than {FEWEST_ROWS}: the models were trained on different "
             f"data or folds ({data})"
         )
-    shares = common.to_frame()[list(VOTES)].to_numpy(float)
-    return shares, np.stack([table.loc[common].to_numpy() for table in tables])
+    predictions = joined.to_numpy().reshape(len(joined), len(models), len(PREDICTED)).swapaxes(0, 1)
+    return joined.index.to_frame()[list(VOTES)].to_numpy(float), predictions
 
 
 def score_blend(shares: np.ndarray, predictions: np.ndarray, weights: Sequence[float]) -> float:

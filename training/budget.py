@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 FIRST_SECONDS = 120.0
 """Of an epoch, from its second batch on, after which its pace is believed: the first batch compiles the network."""
@@ -21,29 +20,25 @@ class OutOfTime(Exception):
     """The next epoch does not fit into the run any more."""
 
 
-@dataclass
 class Budget:
     """The clock of a run."""
 
-    seconds: float
-    """That the run may take, from when this is made."""
-    windows: int
-    """Training windows that are left in all epochs of all folds asked for."""
-    say: Callable[[str], None] = print
-    clock: Callable[[], float] = time.monotonic
-    first_seconds: float = FIRST_SECONDS
-    epochs: int = 0
-    """Done in this run."""
-    pace: float | None = None
-    """Seconds a window, validation included; of the last epoch."""
-    _end: float = field(init=False)
-    _epoch: tuple[float, int, int] = field(default=(0.0, 0, 0), init=False)
-    """When the epoch was begun, its windows, those done."""
-    _second_batch: tuple[float, int] | None = field(default=None, init=False)
-    _told: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        self._end = self.clock() + self.seconds
+    def __init__(
+        self,
+        seconds: float,
+        windows: int,
+        say: Callable[[str], None] = print,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds, self.say, self.clock = seconds, say, clock
+        self.windows = windows
+        """Training windows that are left in all epochs of all folds asked for."""
+        self.epochs = 0
+        """Done in this run."""
+        self.pace = 0.0
+        """Seconds a window, validation included, of the last epoch; 0 before one is done."""
+        self._end = clock() + seconds
+        self._told = False
 
     @property
     def left(self) -> float:
@@ -52,55 +47,52 @@ class Budget:
 
     def begin_epoch(self, windows: int) -> None:
         """Raise OutOfTime where an epoch of so many windows would not end in time."""
-        self._epoch, self._second_batch = (self.clock(), windows, 0), None
-        if self.left <= 0 or (self.pace is not None and self.pace * windows > self.left):
-            self._stop(windows, self.pace)
+        self._started, self._total, self._done = self.clock(), windows, 0
+        self._second_batch: tuple[float, int] | None = None
+        if self.left <= 0 or self.pace * windows > self.left:
+            self._stop(self.pace)
 
     def end_batch(self, windows: int) -> None:
         """Count a batch; raise OutOfTime once the epoch's pace says that it will not end in time."""
-        started, total, done = self._epoch
-        done += windows
-        self._epoch = (started, total, done)
+        self._done += windows
         now = self.clock()
         if self._second_batch is None:
-            self._second_batch = (now, done)
+            self._second_batch = now, self._done
             return
         since, before = self._second_batch
-        if now - since < self.first_seconds and self.left > 0:
+        if now - since < FIRST_SECONDS and self.left > 0:
             return
-        pace = max(now - since, TICK) / (done - before)
-        if pace * (total - done) > self.left:
-            self._stop(total, max(pace, self.pace or 0))
+        pace = max(now - since, TICK) / (self._done - before)
+        if pace * (self._total - self._done) > self.left:
+            self._stop(max(pace, self.pace))
         if not self._told:
-            self._tell(pace, done)
+            self._tell(pace, self.windows - self._done)
 
     def end_epoch(self) -> None:
         """Count an epoch, its validation included."""
-        started, total, _ = self._epoch
-        self.pace = max(self.clock() - started, TICK) / max(1, total)
+        self.pace = max(self.clock() - self._started, TICK) / self._total
         self.epochs += 1
-        self.windows -= total
+        self.windows -= self._total
         if not self._told or self.epochs == 1:
-            self._tell(self.pace, 0)
+            self._tell(self.pace, self.windows)
 
-    def _tell(self, pace: float, done: int) -> None:
-        """Say what the pace means for all that is left."""
+    def _tell(self, pace: float, windows: int) -> None:
+        """Say what the pace means for all the windows that are left."""
         self._told = True
-        needed = pace * max(0, self.windows - done)
+        needed = pace * max(0, windows)
         more = math.ceil(max(0.0, needed - self.left) / self.seconds)
         runs = "it ends in this run" if more == 0 else f"{more} more run{'s' if more > 1 else ''} after this one"
         self.say(
-            f"projection: {1 / pace:,.1f} windows/s; {needed / 3600:.2f} h for the {self.windows - done:,} windows "
+            f"projection: {1 / pace:,.1f} windows/s; {needed / 3600:.2f} h for the {windows:,} windows "
             f"that are left, {self.left / 3600:.2f} h of this run: {runs}"
         )
 
-    def _stop(self, windows: int, pace: float | None) -> None:
+    def _stop(self, pace: float) -> None:
         """Raise: the training goes on in the next run, unless not even one epoch fits into a run."""
-        if pace and not self.epochs and pace * windows > self.seconds:
-            fits = int(self.seconds / pace / 2)
+        if not self.epochs and pace * self._total > self.seconds:
             raise ValueError(
-                f"an epoch of {windows:,} windows takes about {pace * windows / 3600:.2f} h, and a run has "
-                f"{self.seconds / 3600:.2f} h: ask for shorter epochs with --set recipe.stages.N.windows={fits}, or "
-                "for a GPU"
+                f"an epoch of {self._total:,} windows takes about {pace * self._total / 3600:.2f} h, and a run has "
+                f"{self.seconds / 3600:.2f} h: ask for shorter epochs with --set "
+                f"recipe.stages.N.windows={int(self.seconds / pace / 2)}, or for a GPU"
             )
         raise OutOfTime(f"{max(0.0, self.left) / 60:.0f} minutes are left, and the next epoch needs more")

@@ -29,74 +29,66 @@ def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
     command = commands.add_parser("train", help="Train a model's folds", epilog=FIELDS)
     command.set_defaults(run=run_train)
-    command.add_argument(
-        "--model", required=True, help=f"a JSON file, or a recipe of training/recipes: {', '.join(RECIPES)}"
-    )
-    command.add_argument("--data", type=Path, help="folder with train.csv and train_eegs/")
-    command.add_argument(
-        "--draw", type=int, metavar="N", help="instead of --data: N simulated windows an epoch, none seen twice"
-    )
-    command.add_argument("--seed", type=int, default=0, help="of the simulated windows")
-    command.add_argument("--workers", type=int, help="processes that draw them ahead [one a core]")
-    command.add_argument(
+    add = command.add_argument
+    add("--model", required=True, help=f"a JSON file, or a recipe of training/recipes: {', '.join(RECIPES)}")
+    add("--data", type=Path, help="folder with train.csv and train_eegs/")
+    add("--draw", type=int, metavar="N", help="instead of --data: N simulated windows an epoch, none seen twice")
+    add("--seed", type=int, default=0, help="of the simulated windows")
+    add("--workers", type=int, help="processes that draw them ahead [one a core]")
+    add(
         "--votes",
         choices=("cast", "expected"),
         default="cast",
         help="of simulated windows, drawn or in --data: the raters' votes, or the mean of all raters",
     )
-    command.add_argument("--fold", default="all", help="a fold's number, several with commas, or all")
-    command.add_argument("--out", type=Path, help="folder to write [dist/trained/MODEL]")
-    command.add_argument(
+    add("--mix", type=Path, nargs="+", metavar="DIR", help="folders to draw more windows from, classes equally often")
+    add("--mix-share", type=float, default=0.33, help="of the windows of --mix in an epoch")
+    add("--fold", default="all", help="a fold's number, several with commas, or all")
+    add("--out", type=Path, help="folder to write [dist/trained/MODEL]")
+    add(
         "--set",
         action="append",
         dest="changes",
         metavar="FIELD=VALUE",
         help="change a field of the recipe, such as recipe.batch_size=64; again for another. Fields are listed below",
     )
-    command.add_argument(
-        "--start-from", type=Path, help="a weights file of the same model, or a folder with one per fold"
+    add(
+        "--start-from",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="a weights file of the same model, or a folder with one per fold; the mean of several",
     )
-    command.add_argument(
-        "--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder"
-    )
-    command.add_argument("--cache", type=Path, help="what `cache` made of --data [DATA/cache]")
+    add("--backbone", type=Path, help="local ImageNet weights of EfficientNetV2-B2: a .h5 or a preset's folder")
+    add("--cache", type=Path, help="what `cache` made of --data [DATA/cache]")
 
     command = commands.add_parser("evaluate", help="Score a model on recordings with votes")
     command.set_defaults(run=run_evaluate)
-    command.add_argument("--model", required=True, help="a trained model's name, or ensemble for the blend that ships")
-    command.add_argument(
-        "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders with train.csv and its recordings"
-    )
-    command.add_argument("--weights", type=Path, help="folder of the models [dist/trained, then weights]")
-    command.add_argument("--min-votes", type=int, default=10, help="score rows with as many votes or more")
-    command.add_argument(
-        "--halves", action="store_true", help="score two halves too: choose on one, confirm on the other"
-    )
-    command.add_argument("--table", type=Path, help="write every row's prediction here, as CSV")
+    add = command.add_argument
+    add("--model", required=True, help="a trained model's name, or ensemble for the blend that ships")
+    add("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders with train.csv and its recordings")
+    add("--weights", type=Path, help="folder of the models [dist/trained, then weights]")
+    add("--min-votes", type=int, default=10, help="score rows with as many votes or more")
+    add("--halves", action="store_true", help="score two halves too: choose on one, confirm on the other")
+    add("--table", type=Path, help="write every row's prediction here, as CSV")
 
     command = commands.add_parser("ship", help="Put trained models into weights/: verified, blended, nothing lost")
     command.set_defaults(run=run_ship)
-    command.add_argument(
-        "models", nargs="*", metavar="MODEL", help="a model of dist/trained, or a folder [fit the shares anew]"
-    )
-    command.add_argument("--replace", action="store_true", help="ship these alone, in place of all that ship now")
-    command.add_argument("--yes", action="store_true", help="do not ask")
-    command.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of what ships")
+    add = command.add_argument
+    add("models", nargs="*", metavar="MODEL", help="a model of dist/trained, or a folder [fit the shares anew]")
+    add("--replace", action="store_true", help="ship these alone, in place of all that ship now")
+    add("--yes", action="store_true", help="do not ask")
+    add("--weights", type=Path, default=WEIGHTS, help="folder of what ships")
 
     command = commands.add_parser("cache", help="Prepare every labelled window of a folder once, for training")
     command.set_defaults(run=run_cache)
-    command.add_argument("--data", type=Path, required=True, help="folder with train.csv and train_eegs/")
-    command.add_argument("--out", type=Path, help="folder of the caches, one for each content [DATA/cache]")
-    command.add_argument(
-        "--model", help="cache the inputs of this recipe, for trainings that change no channels [the channels, for all]"
-    )
-    command.add_argument(
-        "--per-pattern", type=int, metavar="N", help="keep N windows of each recording and vote pattern [all]"
-    )
-    command.add_argument("--jobs", type=int, default=-1, help="processes; -1 for one a core")
-    command.add_argument(
-        "--scheduler", metavar="tcp://HOST:8786", help="run on this Dask cluster, whose workers see the folders"
-    )
+    add = command.add_argument
+    add("--data", type=Path, required=True, help="folder with train.csv and train_eegs/")
+    add("--out", type=Path, help="folder of the cache [DATA/cache]")
+    add("--per-pattern", type=int, metavar="N", help="keep N windows of each recording and vote pattern [all]")
+    add("--jobs", type=int, default=-1, help="processes; -1 for one a core")
+    add("--scheduler", metavar="tcp://HOST:8786", help="run on this Dask cluster, whose workers see the folders")
 
 
 def run_train(args: argparse.Namespace) -> int:
@@ -105,8 +97,9 @@ def run_train(args: argparse.Namespace) -> int:
     from training.drawn import draw_windows
     from training.evaluation import print_summary
     from training.folds import choose_folds
+    from training.mixed import mix_windows
     from training.recipe import read_recipe
-    from training.windows import WindowSource, find_caches, read_folder
+    from training.windows import WindowSource, open_cache, read_folder
 
     if (args.data is None) == (args.draw is None):
         raise ValueError("give either --data DIR or --draw N, the data to train on")
@@ -115,10 +108,11 @@ def run_train(args: argparse.Namespace) -> int:
     config, recipe = read_recipe(args.model, args.changes)
     data: WindowSource
     if args.data:
-        caches = find_caches(args.cache or args.data / "cache", config.inputs, recipe.augmentation)
-        data = read_folder(args.data, caches, votes=args.votes)
+        data = read_folder(args.data, open_cache(args.cache or args.data / "cache"), votes=args.votes)
     else:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
+    if args.mix:
+        data = mix_windows(data, args.mix, args.mix_share)
     folds = choose_folds(args.fold, recipe.folds)
     name = Path(args.model).stem
     out = args.out or TRAINED / name
@@ -188,25 +182,17 @@ def run_ship(args: argparse.Namespace) -> int:
 
 
 def run_cache(args: argparse.Namespace) -> int:
-    """Prepare every labelled window of a folder once: its channels, which serve every training, or a model's inputs.
+    """Prepare every labelled window of a folder once: its channels, which serve every training.
 
     Run again it checks everything, goes on with what is missing, adds new recordings, redoes those whose file changed
     and repairs what is damaged.
     """
-    from cache.build import build_cache, choose_folder
+    from cache.build import build_cache
 
-    contents: list[Any] = [None]
-    if args.model:
-        from training.recipe import read_recipe
-
-        contents = list(dict.fromkeys(read_recipe(args.model)[0].inputs))
-    for content in contents:
-        folder = choose_folder(args.out or args.data / "cache", content)
-        made = build_cache(
-            args.data, folder, content, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler
-        )
-        print(
-            f"{made.folder}: {made.windows} windows of {made.recordings} recordings, {made.size / 1e6:.1f} MB; "
-            f"{made.written} of {made.shards} shards written, the others were up to date"
-        )
+    folder = args.out or args.data / "cache"
+    made = build_cache(args.data, folder, per_pattern=args.per_pattern, jobs=args.jobs, scheduler=args.scheduler)
+    print(
+        f"{made.folder}: {made.windows} windows of {made.recordings} recordings, {made.size / 1e6:.1f} MB; "
+        f"{made.written} of {made.shards} shards written, the others were up to date"
+    )
     return 0

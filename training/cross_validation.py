@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, load_model, read_model_config, write_config, write_weights
@@ -25,10 +24,10 @@ from training.recipe import Recipe
 from training.state import BEST, Progress, read_progress
 from training.trained import (
     METRICS,
-    OUT_OF_FOLD,
     UNFINISHED,
     hash_file,
     read_metrics,
+    read_out_of_fold,
     write_folds,
     write_metrics,
     write_out_of_fold,
@@ -43,103 +42,61 @@ def train_model(
     folds: list[int],
     out: Path,
     *,
-    start_from: Path | None = None,
+    start_from: Sequence[Path] = (),
     backbone: Path | None = None,
     budget: Budget | None = None,
     label: str = "",
 ) -> dict[str, Any]:
     """Train some folds of a model and return the content of `metrics.json`.
 
-    `start_from` is a folder with the same model's folds, or one weights file; `backbone` a local file for the
-    EfficientNet inside; `budget` the time that all of it may take, which ends in OutOfTime; `label` what the log calls
-    it [the folder]. A folder that holds folds of another configuration or recipe is a ValueError.
+    `start_from` are weights files, or folders with the same model's folds, whose mean it begins with; `backbone` a
+    local file for the EfficientNet inside; `budget` the time that all of it may take, which ends in OutOfTime; `label`
+    what the log calls it [the folder]. A folder that holds folds of another configuration or recipe is a ValueError.
     """
     out.mkdir(parents=True, exist_ok=True)
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    if (assigned := data.assign_folds(recipe)) is not None:
-        write_folds(assigned, out)
+    write_folds(data.assign_folds(recipe), out)
     for fold in folds:
-        weights = out / f"fold_{fold}.weights.h5"
-        if weights.is_file() and is_finished(metrics, fold):
+        weights, state = out / f"fold_{fold}.weights.h5", out / UNFINISHED / f"fold_{fold}"
+        if weights.is_file() and count_done(metrics, fold) == count_epochs(recipe):
             print(f"{weights}: finished before; remove it to train it again")
-            continue
-        started = time.monotonic()
-        split = data.split(fold, recipe)
-        state = out / UNFINISHED / f"fold_{fold}"
-        first = start_from / weights.name if start_from is not None and start_from.is_dir() else start_from
-        fitted = fit_fold(
-            config,
-            replace(recipe, seed=recipe.seed + fold),
-            *split[:2],
-            state,
-            start_from=first,
-            backbone=backbone,
-            label=f"{label or out.name} fold {fold}",
-            budget=budget,
-        )
-        _keep_fold(out, config, recipe, metrics, fold, split, fitted, time.monotonic() - started)
+        else:
+            training, validation, _ = data.split(fold, recipe)
+            model, progress = fit_fold(
+                config,
+                replace(recipe, seed=recipe.seed + fold),
+                training,
+                validation,
+                state,
+                start_from=[path / weights.name if path.is_dir() else path for path in start_from],
+                backbone=backbone,
+                label=f"{label or out.name} fold {fold}",
+                budget=budget,
+            )
+            _keep_fold(out, config, recipe, metrics, data, fold, model, progress)
+        shutil.rmtree(state, ignore_errors=True)
+    with suppress(OSError):  # the states of other folds may be there
+        (out / UNFINISHED).rmdir()
     return metrics
 
 
-def keep_unfinished(config: ModelConfig, recipe: Recipe, data: WindowSource, out: Path) -> dict[str, Any]:
-    """Write the best weights so far of each fold under way, with all that belongs beside them; return the metrics.
+def keep_unfinished(config: ModelConfig, recipe: Recipe, data: WindowSource, out: Path) -> None:
+    """Write the best weights so far of each fold under way, with all that belongs beside them.
 
-    The fold is marked as unfinished, its state stays, and the same training goes on with it.
+    Its state stays, and the same training goes on with it.
     """
     metrics = _go_on(out, config, recipe, data.description)
     for state in sorted((out / UNFINISHED).glob("fold_*")):
         progress, fold = read_progress(state), int(state.name.removeprefix("fold_"))
-        if progress is None or not (state / BEST).is_file():
-            continue
-        known = metrics["folds"].get(str(fold), {})
-        if len(known.get("history", ())) == len(progress.history):
-            continue  # the run before kept it, and this one did not get further
-        split = data.split(fold, recipe)
-        _keep_fold(out, config, recipe, metrics, fold, split, (load_model(config, state / BEST), progress), 0.0)
-    return metrics
+        if progress.total > count_done(metrics, fold):  # else the run before kept it, and this one did not get further
+            _keep_fold(out, config, recipe, metrics, data, fold, load_model(config, state / BEST), progress)
 
 
-def is_finished(metrics: dict[str, Any], fold: int) -> bool:
-    """Return whether a fold was trained to the end."""
-    entry = metrics["folds"].get(str(fold))
-    return entry is not None and not entry.get("unfinished")
-
-
-def _keep_fold(
-    out: Path,
-    config: ModelConfig,
-    recipe: Recipe,
-    metrics: dict[str, Any],
-    fold: int,
-    split: tuple[WindowSource, WindowSource, pd.DataFrame],
-    fitted: tuple[Any, Progress],
-    seconds: float,
-) -> None:
-    """Write a fold's weights and rows out of fold, and what sums up all folds so far; a finished one's state goes."""
-    (training, validation, rows), (model, progress) = split, fitted
-    weights = out / f"fold_{fold}.weights.h5"
-    write_weights(model, weights)
-    shares, probabilities = predict_windows(model, config, validation, recipe.batch_size)
-    write_out_of_fold(out, rows, fold, shares, probabilities)
-    kls, unfinished = [entry["kl"] for entry in progress.history], progress.total < count_epochs(recipe)
-    metrics["folds"][str(fold)] = {
-        "kl": min(kls),
-        "best_epoch": kls.index(min(kls)) + 1,
-        "training_windows": len(training),
-        "validation_windows": len(rows),
-        "seconds": round(seconds),
-        "history": progress.history,
-        "sha256": hash_file(weights),
-        **({"unfinished": True} if unfinished else {}),
-    }
-    _finish(out, config, metrics)
-    state = out / UNFINISHED / f"fold_{fold}"
-    if not unfinished:
-        shutil.rmtree(state)
-        if not any(state.parent.iterdir()):
-            state.parent.rmdir()
+def count_done(metrics: dict[str, Any], fold: int) -> int:
+    """Return how many epochs of a fold are done."""
+    return len(metrics["folds"].get(str(fold), {}).get("history", ()))
 
 
 def count_epochs(recipe: Recipe) -> int:
@@ -147,15 +104,37 @@ def count_epochs(recipe: Recipe) -> int:
     return sum(stage.epochs for stage in recipe.stages)
 
 
-def _finish(out: Path, config: ModelConfig, metrics: dict[str, Any]) -> None:
-    """Write what sums up all folds so far: calibration, scores, curves."""
-    frame = pd.read_csv(out / OUT_OF_FOLD)
-    frame = frame[frame["fold"].astype(str).isin(metrics["folds"])]
-    found = frame[list(PREDICTED)].to_numpy()
-    calibrated = fit_calibration(frame[list(VOTES)].to_numpy(), found, config)
+def _keep_fold(
+    out: Path,
+    config: ModelConfig,
+    recipe: Recipe,
+    metrics: dict[str, Any],
+    data: WindowSource,
+    fold: int,
+    model: Any,
+    progress: Progress,
+) -> None:
+    """Write a fold's weights and rows out of fold, and what sums up all folds so far: calibration, scores, curves."""
+    training, validation, rows = data.split(fold, recipe)
+    weights = out / f"fold_{fold}.weights.h5"
+    write_weights(model, weights)
+    write_out_of_fold(out, rows, fold, *predict_windows(model, config, validation, recipe.batch_size))
+    kls = [entry["kl"] for entry in progress.history]
+    metrics["folds"][str(fold)] = {
+        "kl": min(kls),
+        "best_epoch": kls.index(min(kls)) + 1,
+        "training_windows": len(training),
+        "validation_windows": len(rows),
+        "history": progress.history,
+        "sha256": hash_file(weights),
+    }
+    table = read_out_of_fold(out)
+    table = table[table["fold"].astype(str).isin(metrics["folds"])]
+    predicted = table[list(PREDICTED)].to_numpy()
+    calibrated = fit_calibration(table[list(VOTES)].to_numpy(), predicted, config)
     write_config(calibrated, out / "config.json")
-    frame[list(PREDICTED)] = calibrate(found, calibrated)
-    metrics["out_of_fold"] = describe_table(frame)
+    table[list(PREDICTED)] = calibrate(predicted, calibrated)
+    metrics["out_of_fold"] = describe_table(table)
     write_metrics(metrics, out)
     write_curves(metrics["folds"], out / "curves.png")
 

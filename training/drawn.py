@@ -26,7 +26,6 @@ from kernel.recording import build_channels
 from kernel.table import MANY_VOTES
 from simulator.generate import simulate_window
 from training.recipe import Recipe, Stage
-from training.trained import DRAWN
 
 Draw = Callable[[int, bool], tuple[np.ndarray, np.ndarray]]
 """(number, many votes only) -> electrodes (20, 10000), float32, microvolts with NaN in gaps, and votes (6,)."""
@@ -59,12 +58,10 @@ class DrawnWindows:
     )
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, compare=False)
 
-    gives_inputs = False
-
     @property
     def description(self) -> str:
         """Return what `metrics.json` says of the data."""
-        return f"{self.windows} windows an epoch, {DRAWN} {self.name}"
+        return f"{self.windows} windows an epoch, drawn from {self.name}"
 
     def __len__(self) -> int:
         return self.windows
@@ -82,8 +79,9 @@ class DrawnWindows:
         with self._lock:
             for old in [known for known in self._drawn if known < number - KEPT]:
                 self._drawn.pop(old).cancel()
-            for wanted in range(number, number + AHEAD):
-                if wanted not in self._drawn and (wanted == number or self.fresh or wanted < self.first + self.windows):
+            stop = number + AHEAD if self.fresh else min(number + AHEAD, self.first + self.windows)
+            for wanted in range(number, stop):
+                if wanted not in self._drawn:
                     self._drawn[wanted] = pool.submit(draw_channels, self.draw, self.many, wanted)
             drawn = self._drawn[number]
         try:
@@ -102,8 +100,9 @@ class DrawnWindows:
             )
         return replace(self, many=stage.min_votes >= MANY_VOTES)
 
-    def assign_folds(self, recipe: Recipe) -> None:
-        """Return None: every window is a patient of its own."""
+    def assign_folds(self, recipe: Recipe) -> pd.DataFrame:
+        """Return an empty table: every window is a patient of its own."""
+        return pd.DataFrame({"eeg_id": [], "patient_id": [], "fold": []}, dtype=np.int64)
 
     def split(self, fold: int, recipe: Recipe) -> tuple[DrawnWindows, DrawnWindows, pd.DataFrame]:
         """Give each fold windows of its own, to train on and to validate on."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kernel.inputs import to_json
 from training.folds import choose_folds
-from training.recipe import Recipe, read_recipe
+from training.recipe import read_recipe
 
 PATTERNS, MANY_SHARE = 20_183, 0.374
 """Windows of the competition's data in an epoch, and the share of its rows with ten votes or more."""
@@ -65,50 +65,29 @@ class Estimate:
 
 
 def estimate(
-    model: str,
-    changes: list[str] | None = None,
-    fold: str = "all",
-    hours: float = 11.0,
-    patterns: int = PATTERNS,
-    device: str = "gpu",
+    model: str, changes: list[str] | None = None, fold: str = "all", hours: float = 11.0, device: str = "gpu"
 ) -> Estimate:
     """Estimate a training in Kaggle's sessions.
 
-    Parameters
-    ----------
-    model, changes
-        As `training.recipe.read_recipe` takes them.
-    fold : str
-        As `training.folds.choose_folds` takes it.
-    hours : float
-        What one run may take.
-    patterns : int
-        Recordings and vote patterns of the data: `kernel.table.read_patterns` has a row for each.
-    device : str
-        `gpu`, two T4, or `cpu`.
+    `model` and `changes` are as `read_recipe` takes them, `fold` as `choose_folds` does; one run may take `hours`, and
+    `device` is `gpu`, two T4, or `cpu`.
     """
     config, recipe = read_recipe(model, changes)
-    folds = choose_folds(fold, recipe.folds)
     host = CHANNELS_MS + sum(INPUT_MS[to_json(one)["kind"]] for one in config.inputs)
     prepared, trained = CORES * 1000 / host, GFLOPS[device] / (3 * GFLOP[config.network])
     if device == "cpu":  # the same cores do both
         prepared = trained = 1 / (1 / prepared + 1 / trained)
     rate = min(prepared, trained)
-    windows, validated = (count * len(folds) for count in count_windows(recipe, patterns))
-    seconds = (windows + validated * VALIDATING) / rate
-    runs = max(1, math.ceil(seconds / max(hours * 3600 - PREPARING, PREPARING)))
-    why = "the GPUs as assumed, none was measured" if trained < prepared else "the host's cores, as measured"
-    return Estimate(windows, (seconds + runs * PREPARING) / 3600, runs, rate, why, device)
-
-
-def count_windows(recipe: Recipe, patterns: int) -> tuple[int, int]:
-    """Return how many windows one fold trains on and validates, in all its epochs."""
-    share = (recipe.folds - 1) / recipe.folds
-    validated = math.ceil(patterns * MANY_SHARE / recipe.folds)
+    validated = math.ceil(PATTERNS * MANY_SHARE / recipe.folds)
     validated = min(validated, recipe.validation_windows or validated)
-    trained = epochs = 0
+    windows = seconds = 0.0
     for stage in recipe.stages:
-        kept = patterns * share * (1.0 if stage.min_votes == 1 and not stage.min_top_share else MANY_SHARE)
-        trained += stage.epochs * math.ceil(min(kept, stage.windows or kept))
-        epochs += stage.epochs
-    return trained, validated * epochs
+        kept = 1.0 if stage.min_votes == 1 and not stage.min_top_share else MANY_SHARE
+        kept *= PATTERNS * (1 - 1 / recipe.folds)
+        in_epoch = math.ceil(min(kept, stage.windows or kept))
+        windows += stage.epochs * in_epoch
+        seconds += stage.epochs * (in_epoch + validated * VALIDATING) / rate
+    n_folds = len(choose_folds(fold, recipe.folds))
+    runs = max(1, math.ceil(n_folds * seconds / max(hours * 3600 - PREPARING, PREPARING)))
+    why = "the GPUs as assumed, none was measured" if trained < prepared else "the host's cores, as measured"
+    return Estimate(int(n_folds * windows), (n_folds * seconds + runs * PREPARING) / 3600, runs, rate, why, device)

@@ -19,24 +19,14 @@ PREDICTED = tuple(name.replace("_vote", "_predicted") for name in VOTES)
 def describe(
     shares: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None, resamples: int = 1000
 ) -> dict[str, Any]:
-    """Sum up predictions.
+    """Sum up predictions against the votes' shares, both (n, 6).
 
-    Parameters
-    ----------
-    shares, probabilities : ndarray, shape (n, 6), float
-        Votes' shares, and what was predicted.
-    groups : ndarray, shape (n,), optional
-        Patients: the bootstrap draws them, not rows, since rows of one patient are no independent evidence.
-    resamples : int
-        Draws of the bootstrap.
-
-    Returns
-    -------
-    summary : dict
-        rows, patients, kl, interval (95%, percentiles of the bootstrap) and voted_probability (mean probability given
-        to the class with the most votes, the first of those that tie), for all and by_class {name: {...}} by that
-        class; uniform_kl, top1 (share of rows whose leading classes agree), confusion (6 x 6: of the votes of a class,
-        where the predicted probability went), reliability (bins: mean predicted, mean voted, number).
+    `groups`, (n,), are the patients: the bootstrap draws them, not rows, since rows of one patient are no independent
+    evidence. The summary holds, for all and by_class {name: {...}} of the class with the most votes (the first of those
+    that tie): rows, patients, kl, interval (95%, percentiles of the bootstrap) and voted_probability (the mean
+    probability given to that class); and for all uniform_kl, top1 (share of rows whose leading classes agree),
+    confusion (6 x 6: of the votes of a class, where the predicted probability went) and reliability (bins: mean
+    predicted, mean voted, number).
     """
     kl = kl_per_row(shares, probabilities)
     leading = shares.argmax(axis=1)
@@ -116,15 +106,14 @@ def write_reliability(summary: dict[str, Any], path: Path) -> None:
     """Draw predicted against voted shares with the number of answers behind each point, and the confusion of votes."""
     figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplot_mosaic([["curve", "confusion"], ["counts", "confusion"]], height_ratios=(4, 1))
-    bins = summary["reliability"]
-    predicted, numbers = [b["predicted"] for b in bins], [b["number"] for b in bins]
-    curve, counts = axes["curve"], axes["counts"]
-    curve.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    curve.plot(predicted, [b["voted"] for b in bins], marker="o")
-    curve.set(xlim=(0, 1), ylabel="share of the votes", title=f"KL {summary['kl']:.3f} over {summary['rows']} rows")
-    bars = counts.bar(predicted, numbers, width=0.06, color="0.6")
-    counts.bar_label(bars, fontsize=7)
-    counts.set(
+    predicted, voted, numbers = pd.DataFrame(summary["reliability"])[["predicted", "voted", "number"]].to_numpy().T
+    axes["curve"].plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    axes["curve"].plot(predicted, voted, marker="o")
+    axes["curve"].set(
+        xlim=(0, 1), ylabel="share of the votes", title=f"KL {summary['kl']:.3f} over {summary['rows']} rows"
+    )
+    axes["counts"].bar_label(axes["counts"].bar(predicted, numbers, width=0.06, color="0.6"), fontsize=7)
+    axes["counts"].set(
         xlim=(0, 1), ylim=(0.5, 8 * max(numbers)), yscale="log", xlabel="predicted probability", ylabel="answers"
     )
     image = axes["confusion"].imshow(np.array(summary["confusion"]), vmin=0, vmax=1, cmap="Blues")
@@ -138,16 +127,13 @@ def write_reliability(summary: dict[str, Any], path: Path) -> None:
 def write_curves(folds: dict[str, Any], path: Path) -> None:
     """Draw loss and validation KL of each fold over the epochs; a line marks where a stage begins."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for fold, result in sorted(folds.items()):
-        history = result["history"]
-        epochs = range(1, len(history) + 1)
-        for axis, name in zip(axes, ("loss", "kl"), strict=True):
-            axis.plot(epochs, [entry[name] for entry in history], marker=".", label=f"fold {fold}")
-            for before, entry, epoch in zip(history, history[1:], epochs, strict=False):
-                if before["stage"] != entry["stage"]:
-                    axis.axvline(epoch + 0.5, color="0.8", linewidth=1)
-    axes[0].set(xlabel="epoch", ylabel="training loss")
-    axes[1].set(xlabel="epoch", ylabel="validation KL")
-    axes[1].legend()
+    names = {"loss": "training loss", "kl": "validation KL"}
+    for axis, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+        for fold, result in sorted(folds.items()):
+            history = pd.DataFrame(result["history"], index=range(1, len(result["history"]) + 1))
+            axis.plot(history[name], marker=".", label=f"fold {fold}")
+            for epoch in history.index[1:][history["stage"].to_numpy()[1:] != history["stage"].to_numpy()[:-1]]:
+                axis.axvline(epoch - 0.5, color="0.8", linewidth=1)
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.legend()
     figure.savefig(path, dpi=110)

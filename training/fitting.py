@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kernel.model import ModelConfig, build_model, count_gpus, keras_array, read_weights, write_weights
-from training.batches import TrainingBatches, predict_windows
+from training.batches import TrainingBatches, count_batches, predict_windows
 from training.budget import Budget, OutOfTime
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage
@@ -35,17 +34,17 @@ def fit_fold(
     validation: WindowSource,
     state: Path,
     *,
-    start_from: Path | None = None,
+    start_from: Sequence[Path] = (),
     backbone: Path | None = None,
     label: str = "train",
     budget: Budget | None = None,
 ) -> tuple[Any, Progress]:
     """Train one fold; return the model with its best epoch's weights, a moving average, and every epoch's loss and KL.
 
-    It goes on from the state in the folder `state`. `start_from` is a weights file of the same model, `backbone` a
-    local file for the EfficientNet inside (`kernel.efficientnet.read_backbone_weights`), `label` the fold's name in the
-    progress bar and the log. The state of another recipe or model is a ValueError. A `budget` that ends it raises
-    OutOfTime, and leaves the state of the last whole epoch.
+    It goes on from the state in the folder `state`. `start_from` are weights files of the same model, whose mean it
+    begins with, `backbone` a local file for the EfficientNet inside (`kernel.efficientnet.read_backbone_weights`),
+    `label` the fold's name in the progress bar and the log. The state of another recipe or model is a ValueError. A
+    `budget` that ends it raises OutOfTime, and leaves the state of the last whole epoch.
     """
     state.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
@@ -54,77 +53,75 @@ def fit_fold(
     try:
         with scope():
             model = build_model(config)
-        if start_from is not None:
-            read_weights(model, start_from)
+        if start_from:
+            read_mean_weights(model, start_from)
         if backbone is not None:
             from kernel.efficientnet import read_backbone_weights
 
             read_backbone_weights(model, backbone)
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    fold = _Fold(model, config, recipe, validation, state, scope, label, budget)
-    return model, fold.fit(training)
+    return model, _Fit(model, config, recipe, state, scope, label, budget).run(training, validation)
 
 
-@dataclass
-class _Fold:
+def read_mean_weights(model: Any, files: Sequence[Path]) -> None:
+    """Put the mean of some weights files' arrays into a model; each must be of its network."""
+    arrays = []
+    for file in files:
+        read_weights(model, file)
+        arrays.append(model.get_weights())
+    model.set_weights([np.mean(same, axis=0) for same in zip(*arrays, strict=True)])
+
+
+class _Fit:
     """A model, where it is kept, and the progress of its training."""
 
-    model: Any
-    config: ModelConfig
-    recipe: Recipe
-    validation: WindowSource
-    folder: Path
-    scope: Callable[[], AbstractContextManager[object]]
-    label: str
-    budget: Budget | None
-    progress: Progress = field(default_factory=Progress)
+    def __init__(
+        self,
+        model: Any,
+        config: ModelConfig,
+        recipe: Recipe,
+        folder: Path,
+        scope: Callable[[], AbstractContextManager[object]],
+        label: str,
+        budget: Budget | None,
+    ) -> None:
+        self.model, self.config, self.recipe, self.folder = model, config, recipe, folder
+        self.scope, self.label, self.budget = scope, label, budget
+        self.best = folder / BEST
+        self.progress = read_progress(folder)
 
-    def __post_init__(self) -> None:
-        self.best = self.folder / BEST
-        self.signature = json.dumps({"model": self.config.to_json(), "recipe": self.recipe.to_json()}, sort_keys=True)
-
-    def fit(self, training: WindowSource) -> Progress:
-        stages, saved = self.recipe.stages, {}
-        if progress := read_progress(self.folder):
-            saved = read_arrays(self.folder, self.signature)
-            assign(model_variables(self.model), saved["model"])
-            self.progress = progress
-            if progress.epoch == stages[progress.stage].epochs:
-                # Stopped between two stages: the next one starts from the best weights, with a new optimizer.
-                progress.stage, progress.epoch = progress.stage + 1, 0
+    def run(self, training: WindowSource, validation: WindowSource) -> Progress:
+        stages, progress = self.recipe.stages, self.progress
+        signature = json.dumps({"model": self.config.to_json(), "recipe": self.recipe.to_json()}, sort_keys=True)
+        saved = read_arrays(self.folder, signature) if progress.total else {}
+        if saved:
+            assign(model_variables(self.model), saved.pop("model"))
         sources = [training.choose(stage) for stage in stages]
-        steps = [self._steps(source, stage) for source, stage in zip(sources, stages, strict=True)]
-        total = sum(n * stage.epochs for n, stage in zip(steps, stages, strict=True))
-        with tqdm(total=total, desc=self.label, unit="batch", disable=None) as bar:
-            for number in range(self.progress.stage, len(stages)):
-                stage = stages[number]
-                if self.progress.epoch == 0 and self.best.is_file():
+        steps = [count_batches(source, self.recipe, stage) for source, stage in zip(sources, stages, strict=True)]
+        epochs = [n for n, stage in zip(steps, stages, strict=True) for _ in range(stage.epochs)]
+        done, stop = sum(epochs[: progress.total]), 0
+        with tqdm(total=sum(epochs), initial=done, desc=self.label, unit="batch", disable=None) as bar:
+            for number, stage in enumerate(stages):
+                start, stop = stop, stop + stage.epochs
+                if progress.total >= stop:
+                    continue
+                if number and progress.total == start:  # a stage starts from the best weights of those before
                     read_weights(self.model, self.best)
-                optimizer = self._compile(stage, steps[number])
-                if self.progress.epoch:
-                    assign(optimizer.variables, saved["optimizer"])
-                done = sum(n * s.epochs for n, s in zip(steps[:number], stages[:number], strict=True))
-                bar.update(done + self.progress.epoch * steps[number] - bar.n)
-                while self.progress.epoch < stage.epochs:
-                    self._run_epoch(stage, sources[number], optimizer, bar)
-                self.progress.stage, self.progress.epoch = number + 1, 0
+                optimizer = self._compile(stage, steps[number] * stage.epochs)
+                if progress.total > start:
+                    assign(optimizer.variables, saved.pop("optimizer"))
+                while progress.total < stop:
+                    self._run_epoch(stage, sources[number], validation, bar)
+                    write_state(self.folder, signature, self.model, optimizer, progress)
+                    if self.budget:
+                        self.budget.end_epoch()
         read_weights(self.model, self.best)
-        return self.progress
-
-    def _steps(self, source: WindowSource, stage: Stage) -> int:
-        windows = min(len(source), stage.windows or len(source))
-        if windows < self.recipe.batch_size:
-            raise ValueError(
-                f"stage {stage.name!r}: {windows} windows do not fill a batch of {self.recipe.batch_size}; "
-                "lower recipe.batch_size or give more data"
-            )
-        return windows // self.recipe.batch_size
+        return progress
 
     def _compile(self, stage: Stage, steps: int) -> Any:
-        total = steps * stage.epochs
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, total - total // 10), warmup_target=stage.learning_rate, warmup_steps=max(1, total // 10)
+            0.0, max(1, steps - steps // 10), warmup_target=stage.learning_rate, warmup_steps=max(1, steps // 10)
         )
         averaged = {"use_ema": True, "ema_momentum": self.recipe.ema_momentum} if self.recipe.ema_momentum else {}
         with self.scope():
@@ -134,7 +131,8 @@ class _Fold:
             self.model.optimizer.build(self.model.trainable_variables)
         return self.model.optimizer
 
-    def _run_epoch(self, stage: Stage, source: WindowSource, optimizer: Any, bar: Any) -> None:
+    def _run_epoch(self, stage: Stage, source: WindowSource, validation: WindowSource, bar: Any) -> None:
+        """Train on an epoch's windows, validate, and keep the weights if they are the best so far."""
         progress = self.progress
         batches = TrainingBatches(source, self.config.inputs, self.recipe, stage, progress.total)
         windows, watch = len(batches) * self.recipe.batch_size, Watch(bar, progress, batches, self.budget)
@@ -149,16 +147,13 @@ class _Fold:
                 f"the loss became {loss} in epoch {progress.total + 1}: lower the learning rate of stage "
                 f"{stage.name!r}, or use precision float32; remove {self.folder} to start again"
             )
-        with _averaged(self.model, optimizer if self.recipe.ema_momentum else None):
-            predicted = predict_windows(self.model, self.config, self.validation, self.recipe.batch_size)
+        with _averaged(self.model, self.recipe.ema_momentum > 0):
+            predicted = predict_windows(self.model, self.config, validation, self.recipe.batch_size)
             kl = float(kl_per_row(*predicted).mean())
             if kl < progress.best_kl:
                 progress.best_kl = kl
                 write_weights(self.model, self.best, "float32")
-        progress.epoch += 1
-        progress.total += 1
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})
-        write_state(self.folder, self.signature, self.model, optimizer, progress)
         with bar.external_write_mode():
             print(  # at once, into a pipe too
                 f"{self.label} epoch {progress.total} ({stage.name}): loss {loss:.4f}, validation KL {kl:.4f}, "
@@ -166,8 +161,6 @@ class _Fold:
                 f"{watch.waited / watch.seconds:.0%} of the time waiting for data",
                 flush=True,
             )
-        if self.budget:
-            self.budget.end_epoch()
 
 
 class Watch(keras.callbacks.Callback):
@@ -178,10 +171,9 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self, bar: Any, progress: Progress, batches: TrainingBatches, budget: Budget | None = None) -> None:
         super().__init__()
-        self.budget = budget
+        self.bar, self.progress, self.batches, self.budget = bar, progress, batches, budget
         self.stopped: Exception | None = None
         """Why the epoch was ended, where the budget did."""
-        self.bar, self.progress, self.batches = bar, progress, batches
         self.started = self.free = time.monotonic()
         self.seconds = self.waited = 0.0
 
@@ -203,13 +195,13 @@ class Watch(keras.callbacks.Callback):
 
 
 @contextmanager
-def _averaged(model: Any, optimizer: Any | None) -> Iterator[None]:
+def _averaged(model: Any, wanted: bool) -> Iterator[None]:
     """Give the model the moving average of its weights, and its own back afterwards."""
-    if optimizer is None:
+    if not wanted:
         yield
         return
     own = [keras_array(variable).copy() for variable in model.trainable_variables]
-    optimizer.finalize_variable_values(model.trainable_variables)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     try:
         yield
     finally:

@@ -21,10 +21,9 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     if patients < n_folds:
         raise ValueError(f"{n_folds} folds need at least as many patients, found {patients}; set recipe.folds lower")
     classes = rows[list(VOTES)].to_numpy().argmax(axis=1)
-    # The splitter complains where a class has fewer rows than there are folds; such a class still falls somewhere.
     folds = np.full(len(rows), -1)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # it warns where a class has fewer rows than there are folds
         warnings.simplefilter("ignore", UserWarning)
         for fold, (_, held_out) in enumerate(splitter.split(classes, classes, rows["patient_id"])):
             folds[held_out] = fold
@@ -33,12 +32,13 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
 
 def choose_folds(text: str, n_folds: int) -> list[int]:
     """Return the folds that a person asks for: a number, several with commas between them, or all."""
-    if text != "all" and not text.replace(",", "").isdecimal():
+    if text == "all":
+        return list(range(n_folds))
+    if not text.replace(",", "").isdecimal():
         raise ValueError(f"--fold {text}: expected a number, several with commas between them, or all")
-    folds = list(range(n_folds)) if text == "all" else [int(fold) for fold in text.split(",") if fold]
-    wrong = [fold for fold in folds if fold >= n_folds]
-    if wrong:
-        raise ValueError(f"fold {wrong[0]}: the recipe has folds 0 to {n_folds - 1}")
+    folds = [int(fold) for fold in text.split(",") if fold]
+    if max(folds) >= n_folds:
+        raise ValueError(f"fold {max(folds)}: the recipe has folds 0 to {n_folds - 1}")
     return folds
 
 
@@ -52,6 +52,6 @@ def assign_halves(table: pd.DataFrame) -> np.ndarray:
     """
     patients = table.groupby(["data", "patient_id"]).agg({**dict.fromkeys(VOTES, "sum"), "eeg_id": "min"})
     patients["leading"] = patients[list(VOTES)].to_numpy().argmax(axis=1)
-    ordered = patients.reset_index().sort_values(["leading", "data", "eeg_id"]).reset_index(drop=True)
-    ordered["half"] = np.where(ordered.index % 2, "odd", "even")
+    ordered = patients.reset_index().sort_values(["leading", "data", "eeg_id"])
+    ordered["half"] = np.resize(["even", "odd"], len(ordered))
     return table[["data", "patient_id"]].merge(ordered, on=["data", "patient_id"], how="left")["half"].to_numpy(str)

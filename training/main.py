@@ -75,7 +75,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{START} " + json.dumps({"code": str(folder), **start, **request}), flush=True)
         verify(folder, manifest)
         provide_modules(folder, manifest)
-        from training.session import Request, run_session
+        from training.run import run_session
+        from training.session import Request
 
         scratch = args.scratch or Path(tempfile.mkdtemp(prefix="training-"))
         tree = manifest["tree_sha256"]

@@ -14,27 +14,13 @@ EPSILON = 1e-15
 """Predictions are clipped to [EPSILON, 1 - EPSILON], and not normalised again."""
 
 
-def kl_per_row(votes_probabilities: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Compute the divergence of each row: the sum of y ln(y / p) over the classes that have votes.
+def kl_per_row(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Return the divergence of each row in nats: the sum of y ln(y / p) over the classes that have votes.
 
-    Parameters
-    ----------
-    votes_probabilities : ndarray, shape (n, 6), float
-        Shares of the votes, y.
-    predictions : ndarray, shape (n, 6), float
-        Predicted probabilities, p; clipped to [1e-15, 1 - 1e-15], without normalising again.
-
-    Returns
-    -------
-    divergence : ndarray, shape (n,), float64
-        In nats. Never below zero but for rows that do not sum to 1.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or an array holds NaN or infinities.
+    `shares` y and `predictions` p have the shape (n, 6). Arrays of other shapes, or with NaN or infinities, are a
+    ValueError.
     """
-    y, p = np.asarray(votes_probabilities, np.float64), np.asarray(predictions, np.float64)
+    y, p = np.asarray(shares, np.float64), np.asarray(predictions, np.float64)
     if y.ndim != 2 or y.shape != p.shape:
         raise ValueError(f"expected two arrays of one shape (n, classes), found {y.shape} and {p.shape}")
     if not (np.isfinite(y).all() and np.isfinite(p).all()):
@@ -43,21 +29,10 @@ def kl_per_row(votes_probabilities: np.ndarray, predictions: np.ndarray) -> np.n
 
 
 def competition_score(solution: pd.DataFrame, submission: pd.DataFrame, id_column: str = "eeg_id") -> float:
-    """Score a submission as the competition does.
+    """Score a submission as the competition does: the mean divergence in nats; 0 is perfect.
 
-    Parameters
-    ----------
-    solution : DataFrame
-        `id_column`, and one column of vote shares per class; rows sum to 1.
-    submission : DataFrame
-        The same columns, predicted; rows in any order. Further columns do not count.
-    id_column : str
-        Name of the column that says which row is which.
-
-    Returns
-    -------
-    score : float
-        Mean divergence in nats; 0 is perfect.
+    Both tables have `id_column` and one column per class, the solution's with shares of votes; the submission's rows
+    may be in any order, and have further columns.
 
     Raises
     ------
@@ -66,16 +41,12 @@ def competition_score(solution: pd.DataFrame, submission: pd.DataFrame, id_colum
         below 0 or above 1; if a row's sum is further from 1 than `numpy.allclose` accepts (1.001e-5).
     """
     targets = [column for column in solution.columns if column != id_column]
-    for name, frame in (("solution", solution), ("submission", submission)):
-        missing = [column for column in (id_column, *targets) if column not in frame.columns]
-        if missing:
-            raise ValueError(f"{name}: lacks the columns {', '.join(missing)}; found {', '.join(frame.columns)}")
     if not targets or solution.empty:
         raise ValueError(f"solution: needs at least one row and one column beside {id_column}")
     shares = _read_probabilities(solution, targets, id_column, "solution")
     predicted = _read_probabilities(submission, targets, id_column, "submission")
-    if len(shares) != len(predicted) or not shares.index.isin(predicted.index).all():
-        absent, extra = shares.index.difference(predicted.index), predicted.index.difference(shares.index)
+    absent, extra = shares.index.difference(predicted.index), predicted.index.difference(shares.index)
+    if len(absent) or len(extra):
         example = f"first lacking {absent[0]}" if len(absent) else f"first not asked for {extra[0]}"
         raise ValueError(f"submission: lacks {len(absent)} ids of the solution and has {len(extra)} others; {example}")
     return float(np.average(kl_per_row(shares.to_numpy(), predicted.loc[shares.index].to_numpy())))
@@ -83,6 +54,9 @@ def competition_score(solution: pd.DataFrame, submission: pd.DataFrame, id_colum
 
 def _read_probabilities(frame: pd.DataFrame, targets: list[str], id_column: str, name: str) -> pd.DataFrame:
     """Return the targets indexed by id, once they are what the metric accepts."""
+    missing = [column for column in (id_column, *targets) if column not in frame.columns]
+    if missing:
+        raise ValueError(f"{name}: lacks the columns {', '.join(missing)}; found {', '.join(frame.columns)}")
     for column in targets:
         if not pd.api.types.is_numeric_dtype(frame[column]):
             raise ValueError(f"{name}: column {column} is not numeric, found {frame[column].dtype}")
@@ -90,16 +64,15 @@ def _read_probabilities(frame: pd.DataFrame, targets: list[str], id_column: str,
     if len(repeated):
         raise ValueError(f"{name}: {id_column} {repeated.iloc[0]} appears more than once")
     values = frame.set_index(id_column)[targets].astype(np.float64)
-    sums = values.sum(axis=1, skipna=False)
-    wrong = [
-        (~np.isfinite(values).all(axis=1), "NaN or an infinity"),
-        ((values < 0).any(axis=1), "a probability below 0"),
-        ((values > 1).any(axis=1), "a probability above 1"),
-        (pd.Series(~np.isclose(sums, 1), index=values.index), "probabilities that do not sum to 1"),
-    ]
-    for rows, what in wrong:
+    wrong = {
+        "NaN or an infinity": ~np.isfinite(values).all(axis=1),
+        "a probability below 0": (values < 0).any(axis=1),
+        "a probability above 1": (values > 1).any(axis=1),
+        "probabilities that do not sum to 1": ~np.isclose(values.sum(axis=1), 1),
+    }
+    for what, rows in wrong.items():
         if rows.any():
-            first = values.index[rows.to_numpy()][0]
+            first = values.index[rows][0]
             found = ", ".join(f"{value:.6g}" for value in values.loc[first])
             raise ValueError(f"{name}: {rows.sum()} rows hold {what}; first {id_column} {first}: {found}")
     return values

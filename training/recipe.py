@@ -99,12 +99,13 @@ def read_recipe(name: str, changes: list[str] | None = None) -> tuple[ModelConfi
         content = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
-    read = _read(content, str(path))
-    if not changes:
-        return read
-    for change in changes:
-        _apply(content, change)
-    return _read(content, " ".join(f"--set {change}" for change in changes))
+    source = str(path)
+    if changes:
+        _read(content, source)
+        for change in changes:
+            _apply(content, change)
+        source = " ".join(f"--set {change}" for change in changes)
+    return _read(content, source)
 
 
 def _apply(content: dict[str, Any], change: str) -> None:
@@ -129,24 +130,27 @@ def _read(content: Any, source: str) -> tuple[ModelConfig, Recipe]:
     if not isinstance(content, dict) or content.keys() != {"model", "recipe"}:
         raise ValueError(f"{source}: a recipe has the two fields model and recipe, found {content}")
     try:
-        complete = _complete(Recipe, content["recipe"], "recipe")
-        stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(complete["stages"]))
-        return _read_model(content["model"], source), Recipe(**{**complete, "stages": tuple(stages)})
+        recipe = _complete(Recipe, content["recipe"], "recipe")
+        stages = (Stage(**_complete(Stage, one, f"recipe.stages.{i}")) for i, one in enumerate(recipe["stages"]))
+        model = content["model"]
+        network = _choose(NETWORKS, model.get("network"), "network")
+        options = _complete(network.options, model.get("options", {}), "model.options")
+        inputs = []
+        for number, one in enumerate(model.get("inputs", [])):
+            kind = _choose(KINDS, one.get("kind"), "kind of input")
+            rest = {name: value for name, value in one.items() if name != "kind"}
+            inputs.append({"kind": one["kind"], **_complete(kind, rest, f"model.inputs.{number}")})
+        model = _complete(ModelConfig, {**model, "options": options, "inputs": inputs}, "model")
+        return build_model_config(model, source), Recipe(**{**recipe, "stages": tuple(stages)})
     except ValueError as error:
         raise ValueError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
 
 
-def _read_model(values: dict[str, Any], source: str) -> ModelConfig:
-    if values.get("network") not in NETWORKS:
-        raise ValueError(f"unknown network {values.get('network')!r}; this code knows {', '.join(NETWORKS)}")
-    inputs = []
-    for number, one in enumerate(values.get("inputs", [])):
-        if one.get("kind") not in KINDS:
-            raise ValueError(f"unknown kind of input {one.get('kind')!r}; this code knows {', '.join(KINDS)}")
-        rest = {name: value for name, value in one.items() if name != "kind"}
-        inputs.append({"kind": one["kind"], **_complete(KINDS[one["kind"]], rest, f"model.inputs.{number}")})
-    options = _complete(NETWORKS[values["network"]].options, values.get("options", {}), "model.options")
-    return build_model_config(_complete(ModelConfig, {**values, "options": options, "inputs": inputs}, "model"), source)
+def _choose(known: dict[str, Any], name: str | None, what: str) -> Any:
+    """Return what has a name, or say which names there are."""
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; this code knows {', '.join(known)}")
+    return known[name]
 
 
 def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -157,7 +161,7 @@ def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
         raise ValueError(f"{where} has no field {', '.join(unknown)}; there are {', '.join(fields)}")
     for name, value in values.items():
         if not _fits(value, hints[name]):
-            raise ValueError(f"{where}.{name} must be {_spell(hints[name])}, found {json.dumps(value)}")
+            raise ValueError(f"{where}.{name} must be {fields[name].type}, found {json.dumps(value)}")
     no_default = (dataclasses.MISSING, dataclasses.MISSING)
     needed = {name for name, one in fields.items() if (one.default, one.default_factory) == no_default}
     if needed - values.keys():
@@ -166,26 +170,17 @@ def _complete(type_: Any, values: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Return whether a value of JSON is of a field's type."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
+    """Return whether a value of JSON is of a field's type: a list for a tuple, an object for a dataclass."""
+    origin, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin is types.UnionType:
         return any(_fits(value, part) for part in parts)
     if origin is tuple:
-        right_length = Ellipsis in parts or len(value) == len(parts) if isinstance(value, list | tuple) else False
+        right_length = isinstance(value, list | tuple) and (Ellipsis in parts or len(value) == len(parts))
         return right_length and all(_fits(one, parts[0]) for one in value)
     if origin is dict:
         return isinstance(value, dict) and all(_fits(one, parts[1]) for one in value.values())
-    if hint is Any or dataclasses.is_dataclass(hint):
-        return isinstance(value, dict) or hint is Any
-    if hint in (int, float) and isinstance(value, bool):
+    if origin is Any:
+        return True
+    if origin in (int, float) and isinstance(value, bool):
         return False
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def _spell(hint: Any) -> str:
-    """Return a field's type in words."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(dict.fromkeys(_spell(part) for part in parts))
-    return names.get(hint) or {tuple: "a list", dict: "an object"}.get(origin, "an object")
+    return isinstance(value, int | float if origin is float else dict if dataclasses.is_dataclass(origin) else origin)

@@ -1,8 +1,8 @@
 """Scores finished models on folders of recordings with votes.
 
 The folds of a model answer together, as the kernel does on Kaggle. A recording that the model was trained on is
-answered by the one fold that did not see its patient; where that fold was never trained, the recording is left out. So
-no answer is by a network that knew the votes.
+answered by the one fold that did not see its patient; where there is none, the recording is left out. So no answer is
+by a network that knew the votes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pandas as pd
 from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
 from kernel.ensemble import list_models, read_model_weights
 from kernel.model import calibrate, fold_files, load_model, read_model_config
-from kernel.recording import read_electrodes
+from kernel.recording import read_length
 from kernel.table import read_patterns
 from training.batches import predict_windows
 from training.evaluation import PREDICTED
-from training.trained import DRAWN, FOLDS, fold_number, read_folds, read_metrics
+from training.trained import FOLDS, fold_number, read_folds
 from training.windows import FolderWindows
 
 BATCH_SIZE = 16
@@ -43,11 +43,8 @@ def find_models(name: str, places: list[Path]) -> dict[Path, float]:
 def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: int) -> pd.DataFrame:
     """Predict every row of some folders with enough votes by a blend of models, `find_models`'.
 
-    Returns
-    -------
-    table : DataFrame
-        data (the folder's name), eeg_id, patient_id, n_votes, seconds (length of the recording), the six votes' shares
-        and the six predictions.
+    The table has data (the folder's name), eeg_id, patient_id, n_votes, seconds (length of the recording), the six
+    votes' shares and the six predictions.
     """
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
@@ -64,11 +61,11 @@ def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: i
     if not known.any():
         raise ValueError(f"{where}: every trained fold has seen the patients of all {len(rows)} rows; train another")
     rows = rows[known].reset_index(drop=True)
-    total = np.zeros((len(rows), len(VOTES)))
-    for model, share in models.items():
-        total += share * _predict_model(model, rows, allowed[model][known])
+    total = np.sum(
+        [share * _predict_model(model, rows, allowed[model][known]) for model, share in models.items()], axis=0
+    )
     table = rows[["data", "eeg_id", "patient_id", "n_votes"]].copy()
-    table["seconds"] = [read_electrodes(path).shape[1] / SFREQ for path in rows["path"]]
+    table["seconds"] = [read_length(path) / SFREQ for path in rows["path"]]
     table[list(VOTES)] = rows[list(VOTES)].div(rows["n_votes"], axis=0)
     table[list(PREDICTED)] = total / total.sum(axis=1, keepdims=True)
     return table
@@ -79,38 +76,24 @@ def find_allowed_folds(model: Path, rows: pd.DataFrame) -> np.ndarray:
     numbers = np.array([fold_number(file) for file in fold_files(model)])
     seen = read_folds(model)
     if seen is None:
-        _warn_where_patients_are_unknown(model)
+        print(
+            f"WARNING: {model / FOLDS} is missing, which says what {model.name} was trained on. ALL its folds answer "
+            "every row, those too that were trained on the row's patient: on its own data the scores below are too "
+            "good. Run the same `train` again, which writes the file and trains no finished fold, or copy it"
+        )
         return np.ones((len(rows), len(numbers)), bool)
     held_out = rows[["eeg_id", "patient_id"]].merge(seen, on=["eeg_id", "patient_id"], how="left")["fold"].to_numpy()
     trained = ~np.isnan(held_out)
     allowed = ~trained[:, None] | (held_out[:, None] == numbers)
     lost = int((~allowed.any(axis=1)).sum())
-    if trained.any():
+    if trained.sum() > lost:
         print(
             f"{trained.sum() - lost} of {len(rows)} rows are of recordings that {model.name} was trained on: out of "
             "fold, each is answered by the fold that did not see its patient"
         )
     if lost:
-        missing = ", ".join(str(int(fold)) for fold in np.unique(held_out[~allowed.any(axis=1)]))
-        print(
-            f"LEFT OUT: {lost} rows of patients that every fold of {model.name} was trained on; fold {missing} is not "
-            "trained"
-        )
+        print(f"LEFT OUT: {lost} rows of patients that every trained fold of {model.name} has seen")
     return allowed
-
-
-def _warn_where_patients_are_unknown(model: Path) -> None:
-    """Warn of a model that does not say which patients its folds have seen, unless its windows were drawn."""
-    try:
-        data = read_metrics(model)["data"]
-    except (FileNotFoundError, ValueError):
-        data = "unknown data"
-    if DRAWN not in data:
-        print(
-            f"WARNING: {model / FOLDS} is missing, and {model.name} was trained on {data}. ALL its folds answer every "
-            "row, those too that were trained on the row's patient: on its own data the scores below are too good. Run "
-            "the same `train` again, which writes the file and trains no finished fold, or copy it"
-        )
 
 
 def cut_parts(table: pd.DataFrame, halves: bool) -> Iterator[tuple[str, pd.DataFrame]]:

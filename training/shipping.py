@@ -16,9 +16,6 @@ from kernel.ensemble import ENSEMBLE, list_models, read_model_weights
 from training.blending import find_common_rows, fit_shares, score_blend
 from training.trained import UNFINISHED, TrainedModel, verify_model
 
-WIDTH = 20
-"""Of a model's name in the comparison."""
-
 
 @dataclass(frozen=True)
 class Shipment:
@@ -63,29 +60,16 @@ def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) 
     except ValueError as error:
         hint = f"; --replace ships {' and '.join(names)} without the others" if staying and names else ""
         raise ValueError(f"{' and '.join(model.name for model in models)} cannot be blended: {error}{hint}") from error
-    lines = _list_models(before, old, models, ensemble)
-    if broken:
-        lines.append(f"what ships now is damaged: {broken}")
-    elif before:
-        lines.append(_compare(before, old, models, ensemble))
+    lines = [f"{'now':>28}{'then':>8}"]
+    shares = {model.name: f"{ensemble['shares'][model.name]:.3f}" for model in models}
+    for name, share in before.items():
+        described = old[name].describe() if name in old else "damaged"
+        moves = "" if name in staying else "; moves to dist/replaced"
+        lines.append(f"  {name:20}{share:6.3f}{shares[name] if name in staying else '-':>8}  {described}{moves}")
+    lines += [f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}" for model in new]
+    if before:
+        lines.append(f"what ships now is damaged: {broken}" if broken else _compare(before, old, models, ensemble))
     return Shipment(weights, models, ensemble, lines)
-
-
-def _list_models(
-    before: dict[str, float], old: dict[str, TrainedModel], models: list[TrainedModel], ensemble: dict[str, Any]
-) -> list[str]:
-    """Return one line for each model that ships now, and for each that will: its share and what it scores."""
-    new, shares = {model.name: model for model in models}, ensemble["shares"]
-    lines = [f"{'now':>{WIDTH + 8}}{'then':>8}"]
-    for name in sorted({*before, *new}, key=lambda name: (-shares.get(name, -1.0), name)):
-        stays = name in old and new.get(name) is old[name]
-        if name in before and not stays:
-            described = old[name].describe() if name in old else "damaged"
-            lines.append(f"  {name:{WIDTH}}{before[name]:6.3f}{'-':>8}  {described}; moves to dist/replaced")
-        if name in new:
-            now = f"{before[name]:.3f}" if stays else "-"
-            lines.append(f"  {name:{WIDTH}}{now:>6}{shares[name]:8.3f}  {new[name].describe()}")
-    return lines
 
 
 def _compare(

@@ -20,14 +20,14 @@ STATE, BEST = "state.h5", "best.weights.h5"
 class Progress:
     """How far a fold is, and what each epoch gave."""
 
-    stage: int = 0
-    epoch: int = 0
-    """Epochs done of the stage."""
-    total: int = 0
-    """Epochs done of all stages."""
     best_kl: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One entry per epoch: stage, loss, kl (validation)."""
+    """One entry per epoch of all stages: stage, loss, kl (validation)."""
+
+    @property
+    def total(self) -> int:
+        """Return the epochs done."""
+        return len(self.history)
 
 
 def write_state(folder: Path, signature: str, model: Any, optimizer: Any, progress: Progress) -> None:
@@ -39,12 +39,13 @@ def write_state(folder: Path, signature: str, model: Any, optimizer: Any, progre
         file.attrs["signature"], file.attrs["progress"] = signature, json.dumps(vars(progress))
 
 
-def read_progress(folder: Path) -> Progress | None:
-    """Return how far the fold is whose state lies in a folder, None where it has not done an epoch."""
+def read_progress(folder: Path) -> Progress:
+    """Return how far the fold is whose state lies in a folder."""
     if not (folder / STATE).is_file():
-        return None
+        return Progress()
     with h5py.File(folder / STATE) as file:
-        return Progress(**json.loads(file.attrs["progress"]))
+        saved = json.loads(file.attrs["progress"])
+        return Progress(saved["best_kl"], saved["history"])
 
 
 def read_arrays(folder: Path, signature: str) -> dict[str, list[np.ndarray]]:

@@ -4,7 +4,7 @@ config.json           network, inputs, options, and the calibration that fits th
 fold_k.weights.h5     best epoch of fold k, float16
 metrics.json          recipe, data, each epoch of each fold, sha256 of its weights, out-of-fold score
 out_of_fold.csv       every validated row, predicted by the fold that did not see its patient, not calibrated
-folds.csv             which recording is in which fold; not for simulated windows, of which each is a patient
+folds.csv             which recording is in which fold; empty for windows drawn without end, each a patient
 curves.png            loss and validation KL
 .unfinished/          states of folds under way
 """
@@ -23,14 +23,20 @@ import pandas as pd
 from kernel.constants import VOTES, WINDOW_SAMPLES
 from kernel.files import replacing
 from kernel.inputs import build_input
-from kernel.model import ModelConfig, build_model, calibrate, fold_files, read_model_config, read_weights
+from kernel.model import (
+    ModelConfig,
+    build_model,
+    calibrate,
+    fold_files,
+    keras_array,
+    read_model_config,
+    read_weights,
+)
 from kernel.montage import CHANNELS
 from training.evaluation import PREDICTED
 from training.metric import kl_per_row
 
 FOLDS, METRICS, OUT_OF_FOLD, UNFINISHED = "folds.csv", "metrics.json", "out_of_fold.csv", ".unfinished"
-DRAWN = "drawn from"
-"""What the description of data says where each window was a patient of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +44,6 @@ class TrainedModel:
     """A verified model."""
 
     folder: Path
-    config: ModelConfig
     metrics: dict[str, Any]
     out_of_fold: pd.DataFrame
     """As on disk, but calibrated."""
@@ -73,24 +78,36 @@ def verify_model(folder: Path) -> TrainedModel:
             f"{folder}: has the weights of folds {', '.join(files)}, and {METRICS} tells of "
             f"{', '.join(metrics['folds']) or 'none'}; train or remove what is missing"
         )
-    model = build_model(config)
-    noise = np.random.default_rng(0).normal(0, 30, (len(CHANNELS), WINDOW_SAMPLES)).astype(np.float32)
-    inputs = [build_input(noise, one)[None] for one in config.inputs]
     for fold, file in files.items():
-        recorded = metrics["folds"][fold].get("sha256")
-        if recorded is not None and hash_file(file) != recorded:
+        if metrics["folds"][fold].get("sha256") not in (None, hash_file(file)):
             raise ValueError(
                 f"{file}: not the file that was trained (its sha256 differs from {METRICS}); copy it again"
             )
-        read_weights(model, file)
-        answer = calibrate(model.predict_on_batch(inputs), config)
+    noise = np.random.default_rng(0).normal(0, 30, (len(CHANNELS), WINDOW_SAMPLES)).astype(np.float32)
+    for file, answer in zip(files.values(), answer_window(folder, noise), strict=True):
         if not np.isclose(answer.sum(), 1, atol=1e-5):
-            raise ValueError(f"{file}: answers noise with {answer[0]}, which are no probabilities; train it again")
-    return TrainedModel(folder, config, metrics, _read_out_of_fold(folder, config, metrics))
+            raise ValueError(f"{file}: answers noise with {answer}, which are no probabilities; train it again")
+    table, recorded = read_out_of_fold(folder, config), metrics["out_of_fold"]["kl"]
+    kl = kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean()
+    if {str(fold) for fold in table["fold"]} != metrics["folds"].keys() or not np.isclose(kl, recorded, atol=1e-3):
+        raise ValueError(f"{folder / OUT_OF_FOLD}: its rows score {kl:.4f}, {METRICS} says {recorded}; copy both again")
+    return TrainedModel(folder, metrics, table)
 
 
-def _read_out_of_fold(folder: Path, config: ModelConfig, metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the out-of-fold rows with calibrated predictions, once they give the recorded score."""
+def answer_window(folder: Path, channels: np.ndarray) -> np.ndarray:
+    """Return what each fold of a model answers to a window's channels, before calibration: (n_folds, 6), float32."""
+    config = read_model_config(folder / "config.json")
+    model = build_model(config)
+    inputs = [build_input(channels, one)[None] for one in config.inputs]
+    answers = []
+    for file in fold_files(folder):
+        read_weights(model, file)
+        answers.append(keras_array(model(inputs, training=False))[0])
+    return np.array(answers, np.float32)
+
+
+def read_out_of_fold(folder: Path, config: ModelConfig | None = None) -> pd.DataFrame:
+    """Return eeg_id, patient_id, fold, the votes' shares and the predictions, calibrated where `config` is given."""
     path = folder / OUT_OF_FOLD
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; without it nothing tells what the model is worth")
@@ -98,44 +115,9 @@ def _read_out_of_fold(folder: Path, config: ModelConfig, metrics: dict[str, Any]
     missing = [name for name in ("eeg_id", "patient_id", "fold", *VOTES, *PREDICTED) if name not in table]
     if missing:
         raise ValueError(f"{path}: lacks the columns {', '.join(missing)}; copy it again")
-    predicted = calibrate(table[list(PREDICTED)].to_numpy(), config)
-    kl, recorded = kl_per_row(table[list(VOTES)].to_numpy(), predicted).mean(), metrics["out_of_fold"]["kl"]
-    if {str(fold) for fold in table["fold"]} != metrics["folds"].keys() or not np.isclose(kl, recorded, atol=1e-3):
-        raise ValueError(f"{path}: its rows score {kl:.4f}, {METRICS} says {recorded}; copy both again")
-    table[list(PREDICTED)] = predicted
+    if config:
+        table[list(PREDICTED)] = calibrate(table[list(PREDICTED)].to_numpy(), config)
     return table
-
-
-def fold_number(file: Path) -> int:
-    """Return which fold a weights file is of."""
-    return int(file.name.split(".")[0].removeprefix("fold_"))
-
-
-def hash_file(path: Path) -> str:
-    """Return a file's sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Read `metrics.json`; it is a FileNotFoundError where it is missing, a ValueError where it is damaged."""
-    path = folder / METRICS
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; training writes it beside the weights")
-    try:
-        metrics = json.loads(path.read_text())
-        if metrics.keys() >= {"recipe", "data", "folds", "out_of_fold"}:
-            return dict(metrics)
-        reason = f"has the fields {', '.join(metrics)}"
-    except (ValueError, AttributeError) as error:
-        reason = str(error)
-    raise ValueError(f"{path}: not the metrics of a training ({reason}); copy it again")
-
-
-def write_metrics(metrics: dict[str, Any], folder: Path) -> None:
-    """Write `metrics.json`."""
-    with replacing(folder / METRICS) as part:
-        part.write_text(json.dumps(metrics, indent=1) + "\n")
 
 
 def write_out_of_fold(
@@ -152,6 +134,31 @@ def write_out_of_fold(
         table.to_csv(part, index=False, float_format="%.7g")
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read `metrics.json`; it is a FileNotFoundError where it is missing, a ValueError where it is damaged."""
+    return read_fields(folder / METRICS, {"recipe", "data", "folds", "out_of_fold"}, "the metrics of a training")
+
+
+def read_fields(path: Path, fields: set[str], what: str) -> dict[str, Any]:
+    """Read a JSON object that must have some fields; `what` names it in errors."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; it would hold {what}")
+    try:
+        content = json.loads(path.read_text())
+        if content.keys() >= fields:
+            return dict(content)
+        reason = f"has the fields {', '.join(content)}"
+    except (ValueError, AttributeError) as error:
+        reason = str(error)
+    raise ValueError(f"{path}: not {what} ({reason}); copy it again")
+
+
+def write_metrics(metrics: dict[str, Any], folder: Path) -> None:
+    """Write `metrics.json`."""
+    with replacing(folder / METRICS) as part:
+        part.write_text(json.dumps(metrics, indent=1) + "\n")
+
+
 def write_folds(folds: pd.DataFrame, folder: Path) -> None:
     """Write which recording is in which fold: who evaluates the model knows what each fold has seen."""
     with replacing(folder / FOLDS) as part:
@@ -159,5 +166,16 @@ def write_folds(folds: pd.DataFrame, folder: Path) -> None:
 
 
 def read_folds(folder: Path) -> pd.DataFrame | None:
-    """Return eeg_id, patient_id and fold of all recordings that a model was trained on; None for simulated windows."""
-    return pd.read_csv(folder / FOLDS) if (folder / FOLDS).is_file() else None
+    """Return eeg_id, patient_id and fold of all recordings that a model was trained on; None where nothing says so."""
+    return pd.read_csv(folder / FOLDS, dtype=np.int64) if (folder / FOLDS).is_file() else None
+
+
+def fold_number(file: Path) -> int:
+    """Return which fold a weights file is of."""
+    return int(file.name.split(".")[0].removeprefix("fold_"))
+
+
+def hash_file(path: Path) -> str:
+    """Return a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

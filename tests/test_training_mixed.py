@@ -1,0 +1,93 @@
+"""Windows of two sources: a share of recordings among others, equally often by class, the same whenever it is asked."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from build import main
+from kernel.constants import PRIOR
+from tests.test_training import RECIPE, SOURCES, STAGES, TINY, Interrupted, draw, folder, weights_of  # noqa: F401
+from training.batches import TrainingBatches
+from training.cross_validation import train_model
+from training.drawn import DrawnWindows
+from training.fitting import fit_fold
+from training.mixed import mix_windows
+from training.scoring import find_allowed_folds
+from training.trained import read_folds
+from training.windows import read_folder
+
+
+@pytest.fixture
+def mixed(folder):  # noqa: F811
+    return mix_windows(DrawnWindows(draw, 60, "a test"), [folder], 0.4)
+
+
+def test_the_share_is_kept_and_classes_come_equally_often(mixed):
+    mixed = replace(mixed, others=replace(mixed.others, patterns=mixed.others.patterns.iloc[[0, 1, 2, 4, 6, 8, 10]]))
+    assert len(mixed) == 100
+    order = mixed.order(np.random.default_rng(0))
+    assert sorted(order) == list(range(100))
+    assert list(order[order < 60]) == list(range(60)), "drawn windows stay in their order, to be drawn ahead"
+    assert 2 < (order[:20] >= 60).sum() < 15, "the others are among them, not after them"
+    leading = []
+    for index in range(60, 100):
+        _, votes = mixed.read(index, 0)
+        shares = votes / votes.sum()
+        np.testing.assert_allclose(shares[:4], 0.07 * np.array(PRIOR)[:4])
+        leading.append(shares.argmax())
+    assert set(leading) == {4, 5}
+    assert 8 <= leading.count(4) <= 32  # one recording of seven has this class
+    np.testing.assert_array_equal(mixed.read(7, 3)[0], mixed.main.read(7, 3)[0])
+
+
+def test_a_mixed_epoch_is_decided_by_its_number_alone(mixed):
+    training, validation, _ = mixed.split(1, RECIPE)
+    assert validation == mixed.main.split(1, RECIPE)[1]
+    first, again, other = (TrainingBatches(training, TINY.inputs, RECIPE, STAGES[0], epoch) for epoch in (1, 1, 2))
+    for index in (2, 0, 1):
+        for a, b in zip(first[index], again[index], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first[0][0], other[0][0])
+
+
+def test_an_interrupted_fit_on_mixed_windows_goes_on_to_the_same_weights(folder, tmp_path):  # noqa: F811
+    recipe = replace(RECIPE, stages=STAGES[:1])
+    training = mix_windows(SOURCES[0], [folder], 0.4).split(0, recipe)[0]
+    whole, _ = fit_fold(TINY, recipe, training, SOURCES[1], tmp_path / "whole")
+    with pytest.raises(BaseException, match=r".*"):
+        fit_fold(TINY, recipe, Interrupted(training, 1), SOURCES[1], tmp_path / "part")
+    resumed, _ = fit_fold(TINY, recipe, training, SOURCES[1], tmp_path / "part")
+    for a, b in zip(weights_of(resumed), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_was_mixed_in_is_left_out_of_an_evaluation(folder, tmp_path, capsys):  # noqa: F811
+    recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4)
+    data = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4)
+    metrics = train_model(TINY, recipe, data, [0], tmp_path)
+    assert metrics["data"] == f"8 windows an epoch, drawn from a test, with a share of 0.4 of {folder.name}"
+    assert set(read_folds(tmp_path)["fold"]) == {-1}
+    rows = read_folder(folder).patterns
+    assert not find_allowed_folds(tmp_path, rows).any()
+    assert f"LEFT OUT: {len(rows)} rows" in capsys.readouterr().out
+    assert find_allowed_folds(tmp_path, rows.assign(eeg_id=rows["eeg_id"] + 1000)).all()
+
+
+def test_a_training_starts_from_the_mean_of_several_files(tmp_path):
+    recipe = replace(RECIPE, stages=(replace(STAGES[1], learning_rate=1e-12),), ema_momentum=0.0, weight_decay=0.0)
+    models = [fit_fold(TINY, replace(recipe, seed=seed), *SOURCES, tmp_path / str(seed))[0] for seed in (1, 2)]
+    files = [tmp_path / str(seed) / "best.weights.h5" for seed in (1, 2)]
+    started, _ = fit_fold(TINY, recipe, *SOURCES, tmp_path / "mean", start_from=files)
+    for a, b, c in zip(*map(weights_of, [*models, started]), strict=True):
+        np.testing.assert_allclose(c, (a + b) / 2, atol=1e-5)
+
+
+def test_wrong_mixes_are_told(folder, tmp_path, capsys):  # noqa: F811
+    call = ["train", "--model", "raw_1d", "--out", str(tmp_path), "--data", str(folder), "--mix", str(folder)]
+    assert main(call) == 1
+    assert "is --data too" in capsys.readouterr().err
+    assert main([*call, "--mix-share", "1"]) == 1
+    assert "--mix-share 1: expected a share between 0 and 1" in capsys.readouterr().err
+    assert main([*call[:-1], str(tmp_path / "nope")]) == 1
+    assert f"{tmp_path / 'nope'}: no such folder" in capsys.readouterr().err

@@ -1,0 +1,81 @@
+"""Windows of one source with a share of another's among them: simulated EEG, and some real recordings with votes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kernel.constants import PRIOR, VOTES
+from kernel.table import read_patterns
+from training.recipe import Recipe, Stage
+from training.windows import FolderWindows, WindowSource
+
+PRIOR_SHARE = 0.07
+"""Of the prior in the votes of the windows that are mixed in: a few recordings, seen often, are not to be learned by
+heart."""
+
+
+@dataclass(frozen=True)
+class MixedWindows:
+    """A source's windows, and others drawn among them, every class equally often; a `training.windows.WindowSource`.
+
+    Validation is on the source's windows alone. Every fold is trained on all the others.
+    """
+
+    main: WindowSource
+    others: FolderWindows
+    share: float
+    """Of the others in an epoch."""
+
+    @property
+    def description(self) -> str:
+        """Return what `metrics.json` says of the data."""
+        names = sorted({Path(path).parent.parent.absolute().name for path in self.others.patterns["path"]})
+        return f"{self.main.description}, with a share of {self.share:g} of {' and '.join(names)}"
+
+    def __len__(self) -> int:
+        return round(len(self.main) / (1 - self.share))
+
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the source's indices in its own order, and among them, at random, those of the others."""
+        of_main = rng.permutation(len(self)) < len(self.main)
+        order = np.empty(len(self), np.int64)
+        order[of_main], order[~of_main] = self.main.order(rng), np.arange(len(self.main), len(self))
+        return order
+
+    def read(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read one of the source's windows, or draw a class among the others' leading ones, and a window of it."""
+        if index < len(self.main):
+            return self.main.read(index, epoch)
+        rng = np.random.default_rng([self.others.seed, epoch, index, 2])
+        leading = self.others.patterns[list(VOTES)].to_numpy().argmax(axis=1)
+        drawn = rng.choice(np.flatnonzero(leading == rng.choice(np.unique(leading))))
+        channels, votes = self.others.read(int(drawn), int(rng.integers(1 << 32)))
+        return channels, (1 - PRIOR_SHARE) * votes + PRIOR_SHARE * votes.sum() * np.array(PRIOR)
+
+    def choose(self, stage: Stage) -> MixedWindows:
+        """Choose among the source's windows; the others belong to every stage."""
+        return replace(self, main=self.main.choose(stage))
+
+    def assign_folds(self, recipe: Recipe) -> pd.DataFrame:
+        """Return the source's folds; the others have fold -1, which no fold leaves out."""
+        everywhere = self.others.patterns[["eeg_id", "patient_id"]].assign(fold=-1)
+        return pd.concat([self.main.assign_folds(recipe), everywhere])
+
+    def split(self, fold: int, recipe: Recipe) -> tuple[MixedWindows, WindowSource, pd.DataFrame]:
+        """Split the source; mix the others into what is trained on."""
+        training, validation, rows = self.main.split(fold, recipe)
+        others = replace(self.others, seed=recipe.seed, shift_seconds=recipe.shift_seconds)
+        return replace(self, main=training, others=others), validation, rows
+
+
+def mix_windows(main: WindowSource, folders: list[Path], share: float) -> MixedWindows:
+    """Mix a share of windows of some folders in the competition's layout into a source."""
+    if not 0 < share < 1:
+        raise ValueError(f"--mix-share {share:g}: expected a share between 0 and 1")
+    if isinstance(main, FolderWindows) and main.folder.resolve() in [folder.resolve() for folder in folders]:
+        raise ValueError(f"--mix {main.folder}: is --data too, and would be validated on what it was trained on")
+    return MixedWindows(main, FolderWindows(pd.concat(map(read_patterns, folders), ignore_index=True)), share)
