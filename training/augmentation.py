@@ -47,6 +47,17 @@ def _sign(rng: np.random.Generator, window: Labelled, another: Callable[[], Labe
     return -window[0], window[1]
 
 
+def _speed(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Play it up to a sixth slower or faster about its centre; what is then missing at the ends is silent."""
+    n_times = window[0].shape[1]
+    middle = n_times / 2
+    at = middle + (np.arange(n_times) - middle) * np.exp(rng.uniform(-0.15, 0.15))
+    before = np.clip(at.astype(int), 0, n_times - 2)
+    part = (at - before).astype(np.float32)
+    played = window[0][:, before] * (1 - part) + window[0][:, before + 1] * part
+    return np.where((at >= 0) & (at <= n_times - 1), played, np.float32(0)), window[1]
+
+
 def _gain(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Scale the whole head by up to about 2, and each channel by a few per cent of its own."""
     gains = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.1, len(window[0]))).astype(np.float32)
@@ -126,6 +137,7 @@ AUGMENTATIONS: dict[str, Augment] = {
     "mirror": _mirror,
     "time_reversal": _time_reversal,
     "sign": _sign,
+    "speed": _speed,
     "gain": _gain,
     "band_stop": _band_stop,
     "noise": _noise,

@@ -18,8 +18,8 @@ FIELDS = """fields for --set, a value is JSON:
                           precision, folds, validation_windows, seed
   recipe.stages.N.FIELD   name, epochs, learning_rate, min_votes, min_top_share, weight_by_votes, windows
   recipe.augmentation.NAME=PROBABILITY
-                          crop_and_concatenate, mixup, mirror, time_reversal, sign, gain, band_stop, noise,
-                          channel_dropout, short
+                          crop_and_concatenate, mixup, mirror, time_reversal, sign, speed, gain, band_stop,
+                          noise, channel_dropout, short
   model.FIELD             network, inputs, options, temperature, prior_share
   model.inputs.N.FIELD, model.options.FIELD
                           of the input and the network: a wrong name lists what there is"""
@@ -42,6 +42,7 @@ def add_commands(commands: Any) -> None:
         help="of simulated windows, drawn or in --data: the raters' votes, or the mean of all raters",
     )
     add("--mix", type=Path, nargs="+", metavar="DIR", help="folders to draw more windows from, classes equally often")
+    add("--mix-half", choices=("even", "odd"), help="only that half of them, as `evaluate --halves` cuts it [all]")
     add("--mix-share", type=float, default=0.33, help="of the windows of --mix in an epoch")
     add("--fold", default="all", help="a fold's number, several with commas, or all")
     add("--out", type=Path, help="folder to write [dist/trained/MODEL]")
@@ -112,7 +113,7 @@ def run_train(args: argparse.Namespace) -> int:
     else:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
     if args.mix:
-        data = mix_windows(data, args.mix, args.mix_share)
+        data = mix_windows(data, args.mix, args.mix_share, args.mix_half)
     folds = choose_folds(args.fold, recipe.folds)
     name = Path(args.model).stem
     out = args.out or TRAINED / name

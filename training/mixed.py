@@ -10,6 +10,7 @@ import pandas as pd
 
 from kernel.constants import PRIOR, VOTES
 from kernel.table import read_patterns
+from training.folds import assign_halves
 from training.recipe import Recipe, Stage
 from training.windows import FolderWindows, WindowSource
 
@@ -72,10 +73,13 @@ class MixedWindows:
         return replace(self, main=training, others=others), validation, rows
 
 
-def mix_windows(main: WindowSource, folders: list[Path], share: float) -> MixedWindows:
-    """Mix a share of windows of some folders in the competition's layout into a source."""
+def mix_windows(main: WindowSource, folders: list[Path], share: float, half: str | None = None) -> MixedWindows:
+    """Mix a share of windows of some folders in the competition's layout, or of one half of them, into a source."""
     if not 0 < share < 1:
         raise ValueError(f"--mix-share {share:g}: expected a share between 0 and 1")
     if isinstance(main, FolderWindows) and main.folder.resolve() in [folder.resolve() for folder in folders]:
         raise ValueError(f"--mix {main.folder}: is --data too, and would be validated on what it was trained on")
-    return MixedWindows(main, FolderWindows(pd.concat(map(read_patterns, folders), ignore_index=True)), share)
+    patterns = pd.concat([read_patterns(folder).assign(data=folder.resolve().name) for folder in folders])
+    if half:
+        patterns = patterns[assign_halves(patterns) == half]
+    return MixedWindows(main, FolderWindows(patterns.reset_index(drop=True)), share)
