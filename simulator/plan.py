@@ -33,7 +33,7 @@ class Habit:
     share: float
     rate: tuple[float, float, float, float]  # median, deviation of its logarithm, lowest, highest
     sharpness: tuple[float, float]
-    salience: tuple[float, float] = (8.0, 0.6)  # median, deviation of its logarithm
+    salience: tuple[float, float] = (7.0, 0.7)  # median, deviation of its logarithm
 
 
 SEIZURES: dict[Kind, Habit] = {
@@ -160,6 +160,6 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     p = shape(_find(lambda power: float(score(replace(shape(power), salience=most))[0]), target, 0.0, 1.0))
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
     if visible > SURE:
-        middle, spread = (3.4, 0.6) if kind == "calm" else SEIZURES[kind].salience
+        middle, spread = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
         salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
     return replace(p, salience=salience)

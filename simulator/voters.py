@@ -24,10 +24,10 @@ ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
 than 25 in 10 s), more for rhythmic delta, which is RDA up to 4 Hz."""
 
-HALF_SEEN = 1.1
-"""The salience at which a pattern is half seen: a steady rhythm of 0.7 times the background's root mean square."""
+HALF_SEEN = 1.3
+"""The salience at which a pattern is half seen: a steady rhythm of 0.85 times the background's root mean square."""
 
-CHANGE_HIDES = 1.5
+CHANGE_HIDES = 1.0
 """What changes its rate, shape and place all the time must stand out more, by up to this factor more, to be seen."""
 
 WEAK = 0.25
