@@ -81,6 +81,8 @@ def _play_train(
     calm_rhythm = share > 0.5 and not plan.seizure
     weights = np.array([1.0, rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
+    if laterality > 0.35 and not recruits:  # what is of one side is mostly of one place
+        weights[1:] *= rng.uniform(0.2, 0.9)
     fields = draw_fields(rng, laterality, side, share, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
     if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves

@@ -44,7 +44,7 @@ SEIZURES: dict[Kind, Habit] = {
     "fast": Habit(0.09, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
 }
 """Niedermeyer, 7th ed., ch. 30; Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021."""
-CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (1.0, 0.4, 0.4, 3.0)
+CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (0.9, 0.45, 0.3, 3.0)
 """Their rates, as `Habit.rate`."""
 
 
