@@ -54,7 +54,7 @@ def draw_course(
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties
     wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    change = rng.uniform(0.05, 0.7) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.05, 0.4)
+    change = rng.uniform(0.15, 0.75) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.45)
     rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
     return on, progress, wander, rate
 
@@ -219,6 +219,6 @@ def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple
 def _draw_progress(rng: np.random.Generator, plan: Plan, on: np.ndarray, centre: tuple[int, int]) -> np.ndarray:
     """Return how far the pattern has evolved: 1 at its beginning, -1 at its end, near 0 amid the centre."""
     middle = (centre[0] + centre[1]) / 2
-    half = rng.uniform(10, 60) * SFREQ
+    half = rng.uniform(10, 45) * SFREQ
     progress = np.clip((middle - np.arange(len(on))) / half, -1, 1)
     return progress if rng.random() < 0.8 else -progress

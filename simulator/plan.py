@@ -37,8 +37,8 @@ class Habit:
 
 
 SEIZURES: dict[Kind, Habit] = {
-    "rhythm": Habit(0.46, (2.4, 0.4, 1.1, 9), (0.05, 0.5)),  # of any rate, which evolves
-    "spike_wave": Habit(0.22, (2.5, 0.3, 1.3, 4.5), (0.6, 0.98)),  # spikes or sharp waves, with slow waves or without
+    "rhythm": Habit(0.46, (2.6, 0.35, 1.5, 9), (0.05, 0.5)),  # of any rate, which evolves
+    "spike_wave": Habit(0.22, (2.6, 0.3, 1.6, 4.5), (0.6, 0.98)),  # spikes or sharp waves, with slow waves or without
     "irregular": Habit(0.15, (2.2, 0.35, 1.0, 5), (0.25, 0.85)),  # its regions run out of step
     "polyspikes": Habit(0.08, (1.2, 0.35, 0.6, 1.95), (0.6, 0.98)),
     "fast": Habit(0.09, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
