@@ -59,8 +59,8 @@ ship: setup  ## put a trained model into weights/, verified and blended  [MODEL=
 bundle: setup  ## pack code, weights and wheels into dist/dataset  [OUT=DIR OWNER=NAME]
 	$(BUILD) bundle $(if $(OUT),--out "$(OUT)") $(if $(OWNER),--owner "$(OWNER)")
 
-push: setup  ## rehearse, publish the bundle, push the kernel  [JOB=NAME MODEL=NAME FOLDS=0,1 SET="recipe.batch_size=64 ..." HOURS=N DEVICE=cpu BACKBONE=none SAMPLE=N SUBMIT=1 FORCE=1 OWNER=NAME WITH_CACHE=DIR INPUT=DIR]
-	$(BUILD) push $(KAGGLE) $(TRAINING) $(if $(WITH_CACHE),--with-cache "$(WITH_CACHE)") $(if $(INPUT),--input "$(INPUT)") $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
+push: setup  ## rehearse, publish the bundle, push the kernel  [JOB=NAME MODEL=NAME FOLDS=0,1 SET="recipe.batch_size=64 ..." HOURS=N DEVICE=cpu BACKBONE=none SAMPLE=N SUBMIT=1 FORCE=1 OWNER=NAME INPUT=DIR]
+	$(BUILD) push $(KAGGLE) $(TRAINING) $(if $(INPUT),--input "$(INPUT)") $(if $(SUBMIT),--submit) $(if $(FORCE),--force)
 
 status: setup  ## show data set, run and submission  [JOB=NAME WATCH=1|0]
 	$(BUILD) status $(KAGGLE) $(if $(WATCH),$(if $(filter 0,$(WATCH)),--no-watch,--watch))

@@ -1,13 +1,11 @@
 """The cache: building it, and processor time of a training window with and without it.
 
-`python -m benchmarks.cache` (part of `make bench`). The alternative for building is what a notebook does:
-`pandas.read_parquet`, `pywt.cwt`, `numpy.save`. All figures but the two processes' windows a second are of processor
-time, which others on the machine do not change much.
+`python -m benchmarks.cache` (part of `make bench`). All figures but the windows a second are of processor time, which
+others on the machine do not change much. What a scalogram costs elsewhere is in `benchmarks.scalogram`.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,16 +17,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import psutil
-import pywt
 
 from cache.build import build_cache
 from cache.plan import find_windows
 from cache.shard import Content
-from kernel.constants import EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
-from kernel.montage import build_montage
 from kernel.scalogram import ScalogramConfig
 from simulator.dataset import write_data_set
 from training.batches import TrainingBatches
@@ -36,20 +30,7 @@ from training.recipe import read_recipe
 from training.windows import FolderWindows, find_caches, read_folder
 
 CONFIG = ScalogramConfig(clip=8192.0)
-BY_PYWT, EPOCH = 6, 96
-
-
-def pywt_to_npy(data: Path, keys: np.ndarray, out: Path) -> None:
-    """Do what a notebook does, for each window: read with pandas, `pywt.cwt` (FFT), keep every 16th frame, save."""
-    bandwidth = 2 * (CONFIG.w0 / (2 * np.pi)) ** 2
-    scales = SFREQ / CONFIG.freqs
-    for eeg_id, start in keys.tolist():
-        frame = pd.read_parquet(data / "train_eegs" / f"{eeg_id}.parquet")
-        electrodes = frame[list(EEG_ELECTRODES)].to_numpy(np.float32).T[:, start : start + WINDOW_SAMPLES]
-        channels = np.clip(np.nan_to_num(build_montage(electrodes)), -CONFIG.clip, CONFIG.clip)
-        transform, _ = pywt.cwt(channels, scales, f"cmor{bandwidth:.4f}-1", axis=-1, method="fft")
-        magnitude = np.abs(transform[..., :: CONFIG.stride]).transpose(1, 0, 2)
-        np.save(out / f"{eeg_id}-{start}.npy", np.log1p(magnitude / CONFIG.unit).astype(np.float16))
+RECORDINGS, EPOCH = 60, 96
 
 
 def core_seconds() -> float:
@@ -59,33 +40,28 @@ def core_seconds() -> float:
 
 
 def measure_building(data: Path, scratch: Path) -> None:
-    """Print windows a second and processor time of building, against the alternative; one process and two."""
-    keys = find_windows(data)
-    npy, folder = scratch / "npy", scratch / "built"
-    npy.mkdir()
+    """Print windows a second and processor time of building, in one process and two."""
+    windows, folder = len(find_windows(data)), scratch / "built"
 
     def build(content: Content, jobs: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         build_cache(data, folder, content, jobs=jobs, progress=False)
 
     build(None, 2)  # joblib's processes start once
-    measured: list[tuple[str, int, Callable[[], object]]] = [
-        ("pandas + pywt.cwt (fft) to .npy, float16", BY_PYWT, lambda: pywt_to_npy(data, keys[:BY_PYWT], npy)),
-        ("cache of scalograms, one process", len(keys), lambda: build(CONFIG, 1)),
-        ("cache of channels, two processes", len(keys), lambda: build(None, 2)),
-        ("cache of channels, one process", len(keys), lambda: build(None, 1)),
-        ("the same, checked, nothing to do", len(keys), lambda: build_cache(data, folder, jobs=1, progress=False)),
-    ]
-    table = pd.DataFrame(columns=["windows/s", "core ms", "ratio", "MB a window"])
-    for name, count, work in measured:
+    measured: dict[str, Callable[[], object]] = {
+        "cache of scalograms, one process": lambda: build(CONFIG, 1),
+        "cache of channels, two processes": lambda: build(None, 2),
+        "cache of channels, one process": lambda: build(None, 1),
+        "the same, checked, nothing to do": lambda: build_cache(data, folder, jobs=1, progress=False),
+    }
+    table = pd.DataFrame(columns=["windows/s", "core ms", "MB a window"])
+    for name, work in measured.items():
         before, started = core_seconds(), time.perf_counter()
         work()
-        wall, core = time.perf_counter() - started, 1e3 * (core_seconds() - before) / count
-        base = table["core ms"].iloc[0] if len(table) else core
-        written = folder if len(table) else npy
-        size = sum(path.stat().st_size for path in written.iterdir()) / count / 1e6
-        table.loc[name] = [count / wall, core, base / core, size]
-    print(f"\nbuilding {len(keys)} windows ({os.cpu_count()} cores)\n{table.round(3).to_string()}")
+        wall, core = time.perf_counter() - started, 1e3 * (core_seconds() - before) / windows
+        size = sum(path.stat().st_size for path in folder.iterdir()) / windows / 1e6
+        table.loc[name] = [windows / wall, core, size]
+    print(f"\nbuilding {windows} windows ({os.cpu_count()} cores)\n{table.round(3).to_string()}")
 
 
 def measure_windows(data: Path, scratch: Path, name: str) -> None:
@@ -120,12 +96,9 @@ def time_epoch(plan: TrainingBatches) -> float:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recordings", type=int, default=60, help="simulated ones [%(default)s]")
-    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "simulated"
-        write_data_set(data, recordings=args.recordings, seed=0, progress=False)
+        write_data_set(data, recordings=RECORDINGS, seed=0, progress=False)
         measure_building(data, Path(name))
         for model in ("raw_1d", "scalogram_b2"):
             measure_windows(data, Path(name), model)

@@ -8,7 +8,6 @@ TensorFlow, 512 x 512 pictures, batches of 32. Processor time is what other work
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import tempfile
@@ -26,8 +25,7 @@ from kernel.main import set_threads
 from kernel.montage import MONTAGE
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-DISTINCT = 32
-TEST_RECORDINGS = 2640
+DISTINCT, ROUNDS, MANY, TEST_RECORDINGS = 32, 3, 2000, 2640
 
 Measured = dict[str, float]
 """Milliseconds (`ms`) and those of processor time (`cpu`) a recording, and megabytes at the peak (`mb`)."""
@@ -142,10 +140,6 @@ def measure(run: Callable[..., Measured], *arguments: object) -> Measured:
 
 def main() -> None:
     """Measure in turn and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--many", type=int, default=2000)
-    args = parser.parse_args()
     ours = "this project"
     runs: dict[str, tuple[Any, ...]] = {
         ours: (run_inference, 192),
@@ -155,24 +149,24 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        write_recordings(folder, args.many)
+        write_recordings(folder, MANY)
         found = [
             {"": label, **measure(run, folder, *arguments)}
-            for _ in range(args.rounds)
+            for _ in range(ROUNDS)
             for label, (run, *arguments) in runs.items()
         ]
         shipped = measure(run_inference, folder, 96, True) if list(WEIGHTS.glob("*/config.json")) else None
-        few, lots = (measure(run_inference, folder, n)["mb"] for n in (200, args.many))
+        few, lots = (measure(run_inference, folder, n)["mb"] for n in (200, MANY))
     table = pd.DataFrame(found).groupby("", sort=False)[["ms", "cpu"]].median()
     for column in ("ms", "cpu"):
         table[f"{column} ratio"] = table[column].loc[ours] / table[column]
-    print(f"\nthe whole inference, one EfficientNetV2-B2, {set_threads()} cores, median of {args.rounds} rounds")
+    print(f"\nthe whole inference, one EfficientNetV2-B2, {set_threads()} cores, median of {ROUNDS} rounds")
     print(table.round(2).to_string())
     print("ms a recording; ratio: what this project takes of it; to reach: 1.15 of its network alone")
     if shipped:
         minutes = shipped["ms"] * TEST_RECORDINGS / 6e4
         print(f"the shipped ensemble: {shipped['ms']:.1f} ms a recording, {minutes:.0f} min for {TEST_RECORDINGS:,}")
-    print(f"peak memory: {few:.0f} MB at 200, {lots:.0f} MB at {args.many}: {lots / few:.3f} times")
+    print(f"peak memory: {few:.0f} MB at 200, {lots:.0f} MB at {MANY}: {lots / few:.3f} times")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[_name] = "1"
-os.environ["SSQ_PARALLEL"] = "0"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "SSQ_PARALLEL": "0"}
 
-import argparse
 import importlib
 import multiprocessing
 import re
@@ -34,7 +30,7 @@ from kernel.constants import SFREQ, WINDOW_SAMPLES
 from kernel.scalogram import ScalogramConfig, build_magnitude
 
 CONFIG = ScalogramConfig()
-STRIDE = CONFIG.stride
+STRIDE, ROUNDS = CONFIG.stride, 5
 Method = Callable[[np.ndarray], np.ndarray]
 """Channels (18, 10000) float32 -> magnitude (18, 40, 625)."""
 
@@ -110,32 +106,12 @@ def use_ssqueezepy() -> Method:
     return run
 
 
-def use_tensorflow() -> Method:
-    """Return a strided convolution in TensorFlow with sampled wavelets: a layer in front of the network."""
-    tf = importlib.import_module("tensorflow")
-    half = int(5 * CONFIG.w0 / (2 * np.pi * CONFIG.f_min) * SFREQ)
-    seconds = np.arange(-half, half + 1) / SFREQ
-    kernels = []
-    for freq in CONFIG.freqs:
-        gauss = np.exp(-0.5 * (2 * np.pi * freq * seconds / CONFIG.w0) ** 2) * np.sqrt(8 * np.pi) * freq / CONFIG.w0
-        kernels += [gauss * wave(2 * np.pi * freq * seconds) / SFREQ for wave in (np.cos, np.sin)]
-    filters = tf.constant(np.stack(kernels, axis=-1)[:, None], tf.float32)
-
-    @tf.function
-    def convolve(channels: object) -> object:
-        parts = tf.nn.conv1d(tf.pad(channels, [[0, 0], [half, half]])[:, :, None], filters, STRIDE, "VALID")
-        return tf.transpose(tf.sqrt(parts[:, :, 0::2] ** 2 + parts[:, :, 1::2] ** 2), [0, 2, 1])
-
-    return lambda channels: convolve(tf.constant(channels)).numpy()
-
-
 METHODS: dict[str, tuple[Callable[[], Method], int]] = {
     "this project": (use_ours, 15),
     "fCWT": (use_fcwt, 5),
     "ssqueezepy": (use_ssqueezepy, 5),
     "pywt.cwt, fft": (lambda: use_pywavelets("fft"), 5),
     "pywt.cwt, conv": (lambda: use_pywavelets("conv"), 1),
-    "TensorFlow, strided convolution": (use_tensorflow, 3),
 }
 """Name -> (how to make it, runs a round)."""
 
@@ -161,9 +137,6 @@ def measure_memory(name: str) -> float:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
     channels = make_channels()
     truth = closed_form(channels)
     methods: dict[str, Method] = {}
@@ -179,7 +152,7 @@ def main() -> None:
             methods.pop(name, None)
             print(f"left out: {name}: {type(error).__name__}: {error}".splitlines()[0])
     times: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, run in methods.items():
             for _ in range(METHODS[name][1]):
                 started = time.perf_counter()
@@ -188,7 +161,7 @@ def main() -> None:
     table = pd.DataFrame({name: found[name] for name in methods}).T
     table.insert(0, "ms", pd.Series(times).map(np.median) * 1e3)
     table.insert(1, "ratio", table["ms"] / table["ms"].loc["this project"])
-    print(f"\none recording, 18 x 10,000 -> 18 x 40 x 625, one thread, median of {rounds} rounds")
+    print(f"\none recording, 18 x 10,000 -> 18 x 40 x 625, one thread, median of {ROUNDS} rounds")
     formats = {"ms": "{:.2f}", "ratio": "{:.1f}", "MB": "{:.0f}", "error": "{:.1e}", "inside": "{:.1e}"}
     print(table.sort_values("ms").to_string(formatters={name: text.format for name, text in formats.items()}))
 

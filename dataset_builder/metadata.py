@@ -14,13 +14,9 @@ from kernel.main import BUNDLE_NAME as DATASET_SLUG
 MANIFEST, DATASET_METADATA = "manifest.json", "dataset-metadata.json"
 FORMAT = "hms-bundle/"
 """How the format of every manifest of this project begins, whatever its version."""
-CACHE_SLUG = "hms-scalogram-cache"
 CODE_SLUG, CODE_FORMAT = "hms-scalogram-code", f"{FORMAT}code-1"
 """The data set of the jobs that train and report; their pushed files, which import nothing of ours, repeat both."""
-SUBTITLES = {
-    CACHE_SLUG: "Labelled EEG windows, prepared once for all networks",
-    CODE_SLUG: "Code that trains EEG classifiers and reports on their data",
-}
+SUBTITLES = {CODE_SLUG: "Code that trains EEG classifiers and reports on their data"}
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 SLUG_LETTERS = "lower-case letters, digits and single hyphens"
 GIVE_OWNER = "give your user name on Kaggle with --owner"
@@ -50,10 +46,27 @@ def dataset_metadata(owner: str | None, slug: str = DATASET_SLUG) -> dict[str, A
     }
 
 
-def hash_tree(files: list[dict[str, Any]]) -> str:
-    """Return the sha256 over all paths and hashes: one name for the bundle's content."""
-    lines = sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_file(folder: Path, name: str) -> dict[str, Any]:
+    """Return a file's entry in the manifest."""
+    return {"path": name, "size": (folder / name).stat().st_size, "sha256": hash_file(folder / name)}
+
+
+def write_manifest(
+    folder: Path, format_: str, files: list[dict[str, Any]], owner: str | None, slug: str, **about: Any
+) -> dict[str, Any]:
+    """Write `manifest.json`, which is returned, and `dataset-metadata.json` into a data set's folder."""
+    tree = "".join(sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files))
+    sha256 = hashlib.sha256(tree.encode()).hexdigest()
+    manifest = {"format": format_, "tree_sha256": sha256, **about, "files": files}
+    for name, content in ((MANIFEST, manifest), (DATASET_METADATA, dataset_metadata(owner, slug))):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    return manifest
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -73,9 +86,8 @@ def check_manifest(content: bytes, source: str) -> dict[str, Any]:
         manifest = json.loads(content)
     except ValueError as error:
         raise ValueError(f"{source} is not JSON ({error})") from None
-    missing = [
-        key for key in ("format", "tree_sha256", "files") if not isinstance(manifest, dict) or key not in manifest
-    ]
+    known = manifest if isinstance(manifest, dict) else {}
+    missing = [key for key in ("format", "tree_sha256", "files") if key not in known]
     if missing:
         raise ValueError(f"{source} is not a manifest of this project: it lacks {', '.join(missing)}")
     if not str(manifest["format"]).startswith(FORMAT):

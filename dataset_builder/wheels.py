@@ -15,6 +15,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_builder.metadata import hash_file
+
 REQUIREMENTS = Path(__file__).with_name("wheels.txt")
 PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[\w.]+) --hash=sha256:(?P<sha256>[0-9a-f]{64})$")
 
@@ -39,13 +41,7 @@ class Wheel:
 
 
 def read_requirements(path: Path = REQUIREMENTS) -> list[Wheel]:
-    """Read the pinned wheels.
-
-    Raises
-    ------
-    ValueError
-        If a line is not `name==version --hash=sha256:...`.
-    """
+    """Read the pinned wheels; a ValueError names a line that is not `name==version --hash=sha256:...`."""
     wheels = []
     for line in path.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
@@ -56,31 +52,24 @@ def read_requirements(path: Path = REQUIREMENTS) -> list[Wheel]:
     return wheels
 
 
-def fetch_wheels(folder: Path, requirements: Path = REQUIREMENTS) -> list[Path]:
-    """Return the pinned wheels in `folder`, fetching those that are not there with pip.
-
-    Raises
-    ------
-    ValueError
-        If one cannot be fetched, or is there with another hash.
-    """
+def fetch_wheels(folder: Path, requirements: Path = REQUIREMENTS) -> list[tuple[Wheel, Path]]:
+    """Return the pinned wheels and their files in `folder`, where pip fetches those that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    wheels = read_requirements(requirements)
-    if any(not (folder / wheel.filename).is_file() for wheel in wheels):
+    wheels = [(wheel, folder / wheel.filename) for wheel in read_requirements(requirements)]
+    if not all(path.is_file() for _, path in wheels):
         arguments = ["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
         where = ["--require-hashes", "--dest", str(folder), "--requirement", str(requirements)]
         done = subprocess.run([sys.executable, "-m", "pip", *arguments, *where], capture_output=True, text=True)
         if done.returncode:
             reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-            names = ", ".join(wheel.filename for wheel in wheels)
+            names = ", ".join(path.name for _, path in wheels)
             raise ValueError(f"{requirements}: cannot fetch {names} ({reason}); connect, or put them into {folder}")
-    for wheel in wheels:
-        path = folder / wheel.filename
+    for wheel, path in wheels:
         if not path.is_file():
             raise ValueError(f"{path}: not fetched; {wheel.name} has no pure-Python wheel of this version")
-        if hashlib.sha256(path.read_bytes()).hexdigest() != wheel.sha256:
+        if hash_file(path) != wheel.sha256:
             raise ValueError(f"{path}: its sha256 is not the one in {requirements}; delete it and run again")
-    return [folder / wheel.filename for wheel in wheels]
+    return wheels
 
 
 def hash_record(wheel: Path) -> str:

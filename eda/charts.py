@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from eda.rows import CLASSES
 from eda.style import CLASS_COLOURS, INK, MATRIX_COLOURS, SOFT, ink_on, new_figure, number, percent
@@ -32,8 +32,8 @@ def draw_columns(
     """Draw a table of counts or shares as columns, a colour a series."""
     figure = new_figure(2.6, "Column chart.")
     axes = figure.subplots()
-    labels = [str(label) for label in frame.index]
     frame.plot.bar(ax=axes, color=list(colours), width=0.84, stacked=stacked, legend=False)
+    labels = [str(label) for label in frame.index]
     rotation = 40 if max(map(len, labels)) > 4 else 0
     every = 2 if not rotation and sum(map(len, labels)) > 40 else 1
     axes.set_xticks(range(0, len(labels), every), labels[::every], rotation=rotation)
@@ -41,10 +41,10 @@ def draw_columns(
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y")
     if pd.api.types.is_integer_dtype(frame.iloc[:, 0]):
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
     else:
-        _percent_axis(axes.yaxis)
-    _legend(axes, frame.shape[1])
+        _show_percent(axes.yaxis)
+    _add_legend(axes, frame.shape[1])
     return figure
 
 
@@ -54,14 +54,13 @@ def draw_stacks(
     """Draw a table's rows as horizontal stacks; if `whole`, they add up to one and their numbers are said."""
     n_rows, n_parts = frame.shape
     said = (f"{row}: {', '.join(f'{n} {percent(v)}' for n, v in parts.items())}" for row, parts in frame.iterrows())
-    figure = new_figure(
-        0.95 + 0.2 * -(-n_parts // columns) + 0.33 * n_rows, f"Stacked bars. {'; '.join(said) if whole else ''}"
-    )
+    height = 0.95 + 0.2 * -(-n_parts // columns) + 0.33 * n_rows
+    figure = new_figure(height, f"Stacked bars. {'; '.join(said) if whole else ''}")
     axes = figure.subplots()
     stack_bars(axes, frame, colours, "{share}" if whole else "")
     axes.set(xlabel=xlabel, xlim=(0, 1.0 if whole else max(1.05 * frame.sum(axis=1).max(), 0.001)))
-    _percent_axis(axes.xaxis)
-    _legend(axes, n_parts, columns)
+    _show_percent(axes.xaxis)
+    _add_legend(axes, n_parts, columns)
     return figure
 
 
@@ -71,11 +70,10 @@ def stack_bars(axes: Axes, frame: pd.DataFrame, colours: Iterable[str], label: s
     frame.plot.barh(ax=axes, color=parts, width=0.76, stacked=True, legend=False)
     for bars, name, colour in zip(axes.containers, frame.columns, parts, strict=False):
         assert isinstance(bars, BarContainer)
-        shares = [bar.get_width() for bar in bars]
-        texts = [label.format(name=name, share=percent(share)) if share >= 0.09 else "" for share in shares]
+        texts = [label.format(name=name, share=percent(share)) if share >= 0.09 else "" for share in frame[name]]
         axes.bar_label(bars, texts, label_type="center", color=ink_on(colour), fontsize=7.5)
     axes.set(ylabel="", ylim=(len(frame) - 0.4, -0.6))
-    _lie_down(axes, grid=False)
+    _hide_y_axis(axes)
 
 
 def draw_matrices(
@@ -98,22 +96,20 @@ def draw_matrices(
             axes.text(column, row, number(value, digits), ha="center", va="center", color=ink, fontsize=8)
         axes.set_xticks(range(frame.shape[1]), frame.columns)
         axes.set_yticks(range(len(frame)), frame.index)
-        axes.set(ylabel=ylabel, title=title)
+        axes.set(ylabel=ylabel, title=title.capitalize())
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     grid[-1].set_xlabel(xlabel)
     return figure
 
 
-def find_largest_pair(frame: pd.DataFrame) -> tuple[str, str, float]:
+def find_largest(frame: pd.DataFrame) -> tuple[str, str, float]:
     """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
-    values = frame.to_numpy()
-    off = np.where(np.eye(len(values), dtype=bool) | np.isnan(values), -np.inf, values)
-    row, column = np.unravel_index(off.argmax(), off.shape)
-    return CLASSES[row], CLASSES[column], float(values[row, column])
+    row, column = frame.mask(np.eye(len(frame), dtype=bool)).fillna(-np.inf).stack().idxmax()
+    return row, column, float(frame.loc[row, column])
 
 
-def quantiles_by_class(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
+def measure_boxes(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
     """Return the `QUANTILES` (columns) of each class's values and their number `n`; NaN where a class has none."""
     groups = values.groupby(classes.astype(str))
     table = groups.quantile(np.array(list(QUANTILES.values()))).unstack().set_axis(list(QUANTILES), axis=1)
@@ -121,43 +117,39 @@ def quantiles_by_class(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
 
 
 def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = False, share: bool = False) -> Figure:
-    """Draw tables of `quantiles_by_class` as horizontal boxes, one under another."""
-    heights = [0.3 * len(table) + 0.25 * bool(title) for title, table in panels.items()]
-    medians = (
-        f"{title} medians: " + ", ".join(f"{name} {value:.3g}" for name, value in table["median"].dropna().items())
-        for title, table in panels.items()
-    )
-    figure = new_figure(0.55 + sum(heights), f"Box chart. {'; '.join(medians)}.")
+    """Draw tables of `measure_boxes` as horizontal boxes, one under another."""
+    heights = [0.3 * len(CLASSES) + 0.25 * bool(title) for title in panels]
+    said = []
+    for title, table in panels.items():
+        medians = ", ".join(f"{name} {value:.3g}" for name, value in table["median"].dropna().items())
+        said.append(f"{title.capitalize()} medians: {medians}")
+    figure = new_figure(0.55 + sum(heights), f"Box chart. {'; '.join(said)}.")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, table) in zip(grid, panels.items(), strict=True):
-        _draw_box_panel(axes, table)
-        axes.set_title(title)
-    axes = grid[-1]
+        stats: Any = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
+        boxes = axes.bxp(
+            stats.to_dict("records"), orientation="horizontal", showfliers=False, patch_artist=True, widths=0.66,
+            capwidths=0, medianprops={"color": INK, "linewidth": 1.6}, whiskerprops={"color": SOFT},
+            positions=range(len(table)),
+        )  # fmt: skip
+        for box, name in zip(boxes["boxes"], table.index, strict=True):
+            # An edge of its own colour keeps a box visible whose quartiles coincide.
+            box.set(facecolor=CLASS_COLOURS[name], edgecolor=CLASS_COLOURS[name])
+        axes.set_yticks(range(len(table)), [f"{name}  n = {n:,}" for name, n in table["n"].items()])
+        axes.invert_yaxis()
+        axes.set_title(title.capitalize())
+        _hide_y_axis(axes)
+        axes.grid(axis="x")
     axes.set_xlabel(xlabel)
     if share:
-        _percent_axis(axes.xaxis)
+        _show_percent(axes.xaxis)
     if log:
         axes.set_xscale("log")
         low, high = axes.get_xlim()
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
     return figure
-
-
-def _draw_box_panel(axes: Axes, table: pd.DataFrame) -> None:
-    stats: Any = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
-    boxes = axes.bxp(
-        stats.to_dict("records"), orientation="horizontal", showfliers=False, patch_artist=True,
-        widths=0.66, capwidths=0, medianprops={"color": INK, "linewidth": 1.6}, whiskerprops={"color": SOFT},
-        positions=range(len(table)),
-    )  # fmt: skip
-    for box, name in zip(boxes["boxes"], table.index, strict=True):
-        # An edge of its own colour keeps a box visible whose quartiles coincide.
-        box.set(facecolor=CLASS_COLOURS[name], edgecolor=CLASS_COLOURS[name])
-    axes.set_yticks(range(len(table)), [f"{name}  n = {n:,}" for name, n in table["n"].items()])
-    axes.invert_yaxis()
-    _lie_down(axes)
 
 
 def draw_spectra(frame: pd.DataFrame) -> Figure:
@@ -174,21 +166,20 @@ def draw_spectra(frame: pd.DataFrame) -> Figure:
     axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
     axes.minorticks_off()
     axes.grid()
-    _legend(axes, frame.shape[1], 3)
+    _add_legend(axes, frame.shape[1], 3)
     return figure
 
 
-def _percent_axis(axis: Axis) -> None:
+def _show_percent(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    axis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
 
 
-def _lie_down(axes: Axes, grid: bool = True) -> None:
+def _hide_y_axis(axes: Axes) -> None:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.grid(visible=grid, axis="x")
 
 
-def _legend(axes: Axes, n_series: int, columns: int = 2) -> None:
+def _add_legend(axes: Axes, n_series: int, columns: int = 2) -> None:
     if n_series > 1:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)

@@ -13,26 +13,22 @@ def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
     command = commands.add_parser("eda", help="Write the report on a training set: one page with pictures")
     command.set_defaults(run=run_eda, stopped="nothing is kept; the same command starts over")
-    command.add_argument(
-        "--data", type=Path, required=True, help="folder with train.csv, and train_eegs/ where there is one"
-    )
-    command.add_argument("--out", type=Path, default=ROOT / "dist" / "report.html", help="page to write")
-    command.add_argument(
-        "--sample", type=int, default=600, metavar="N", help="recordings whose signals are read, 0 for none"
-    )
-    command.add_argument("--seed", type=int, default=0, help="which recordings those are")
-    command.add_argument("--ideal", type=float, default=0.9, help="ideal: one class has more than this share")
-    command.add_argument("--half", type=float, default=0.45, help="proto, edge: two have at least this share")
+    add = command.add_argument
+    add("--data", type=Path, required=True, help="folder with train.csv, and train_eegs/ where there is one")
+    add("--out", type=Path, default=ROOT / "dist" / "report.html", help="page to write")
+    add("--sample", type=int, default=600, metavar="N", help="recordings whose signals are read, 0 for none")
+    add("--seed", type=int, default=0, help="which recordings those are")
+    add("--ideal", type=float, default=0.9, help="ideal: one class has more than this share")
+    add("--half", type=float, default=0.45, help="proto, edge: two have at least this share")
 
     command = commands.add_parser("show", help="Draw one recording: page, scalograms, votes, prediction")
     command.set_defaults(run=run_show, stopped="nothing is kept; the same command starts over")
-    command.add_argument("eeg_id", type=int, metavar="EEG_ID", help="the recording")
-    command.add_argument("--data", type=Path, required=True, help="folder with train_eegs/ or test_eegs/")
-    command.add_argument(
-        "--offset", type=float, metavar="S", help="start of the window [the most voted, or the centre]"
-    )
-    command.add_argument("--weights", type=Path, default=ROOT / "weights", help="models for the prediction")
-    command.add_argument("--out", type=Path, help="picture to write: .png, .pdf, .svg, ... [dist/show/EEG_ID.png]")
+    add = command.add_argument
+    add("eeg_id", type=int, metavar="EEG_ID", help="the recording")
+    add("--data", type=Path, required=True, help="folder with train_eegs/ or test_eegs/")
+    add("--offset", type=float, metavar="S", help="start of the window [the most voted, or the centre]")
+    add("--weights", type=Path, default=ROOT / "weights", help="models for the prediction")
+    add("--out", type=Path, help="picture to write: .png, .pdf, .svg, ... [dist/show/EEG_ID.png]")
 
 
 def run_eda(args: argparse.Namespace) -> int:
@@ -51,7 +47,5 @@ def run_show(args: argparse.Namespace) -> int:
     from eda.show import show_recording
 
     out = args.out or ROOT / "dist" / "show" / f"{args.eeg_id}.png"
-    for line in show_recording(args.data, args.eeg_id, out, offset=args.offset, weights=args.weights):
-        print(line)
-    print(out)
+    print(*show_recording(args.data, args.eeg_id, out, offset=args.offset, weights=args.weights), out, sep="\n")
     return 0

@@ -51,7 +51,7 @@ def choose_gain(channels: np.ndarray) -> int:
     # Not the extremes: one movement would flatten the whole page.
     spread = 1.4 * np.ptp(np.quantile(channels, (0.05, 0.95), axis=1), axis=0)
     alive = spread[spread > 1]
-    wanted = float(np.quantile(alive, 0.7)) if len(alive) else 0.0
+    wanted = np.quantile(alive, 0.7) if len(alive) else 0
     return next((gain for gain in GAINS if gain >= wanted), GAINS[-1])
 
 
@@ -62,17 +62,7 @@ def filter_for_display(channels: np.ndarray) -> np.ndarray:
 
 
 def draw_page(figure: Figure | SubFigure, channels: np.ndarray, seconds: tuple[float, float] = (0, 50)) -> None:
-    """Draw the clinical page of one window, the labelled 10 s marked.
-
-    Parameters
-    ----------
-    figure : Figure or SubFigure
-        Empty.
-    channels : ndarray, shape (18, 10000), float32
-        Repaired microvolts, rows as in `CHANNELS`.
-    seconds : (float, float)
-        The part of the window that is drawn.
-    """
+    """Draw `seconds` of a window's repaired channels (18, 10000) as a clinical page, the labelled 10 s marked."""
     first, last = (int(s * SFREQ) for s in seconds)
     axes = figure.subplots()
     axes.axvspan(*LABEL_SECONDS, color=MARK, linewidth=0)
@@ -93,7 +83,7 @@ def draw_traces(axes: Axes, shown: np.ndarray, start: float = 0) -> None:
     times = start + np.arange(shown.shape[1]) / SFREQ
     end = start + shown.shape[1] / SFREQ
     gain = choose_gain(shown)
-    places, level = [], 0.0
+    level, places = 0.0, {}
     for chain, name in CHAIN_NAMES.items():
         rows = chain_rows(chain)
         axes.annotate(
@@ -103,10 +93,10 @@ def draw_traces(axes: Axes, shown: np.ndarray, start: float = 0) -> None:
         for row in rows:
             trace = np.clip(shown[row] / gain, -REACH, REACH)  # the axis points down: negative is up
             axes.plot(times, level + trace, color=INK, linewidth=0.5, solid_joinstyle="round")
-            places.append((level, CHANNELS[row]))
+            places[CHANNELS[row]] = level
             level += 1
         level += CHAIN_GAP
-    axes.set_yticks([place for place, _ in places], [name for _, name in places])
+    axes.set_yticks(list(places.values()), list(places))
     axes.set(xlim=(start, end), ylim=(level - 1 - CHAIN_GAP + REACH, -REACH - 1.2))
     axes.tick_params(axis="y", length=0, labelsize=7.5)
     axes.spines["left"].set_visible(False)
@@ -139,16 +129,8 @@ def draw_scalograms(
 ) -> None:
     """Draw the scalogram of every channel, homologous ones side by side, with the cone of influence and a colour bar.
 
-    Parameters
-    ----------
-    figure : Figure or SubFigure
-        Empty, without a layout engine: everything is placed here.
-    magnitude : ndarray, shape (18, n_freqs, n_frames), float32
-        `kernel.scalogram.build_magnitude` of the window: microvolts, not compressed.
-    config : ScalogramConfig
-        What it was computed with.
-    limits : (float, float)
-        Ends of the colour scale, microvolts.
+    `figure` has no layout engine; `magnitude` (18, n_freqs, n_frames) is `kernel.scalogram.build_magnitude` of the
+    window with `config`, in microvolts; `limits` are the ends of the colour scale, microvolts.
     """
     # Placed by hand, in inches: constrained layout takes seconds over 18 panels that all have the same labels.
     width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi

@@ -13,19 +13,18 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from eda.cases import CaseThresholds, build_cases_section, sort_cases
-from eda.examples import build_examples_section, choose_examples
-from eda.remarks import find_remarks, list_recordings_to_leave_out
+import eda.recording
+from eda.cases import CaseThresholds, add_cases, sort_cases
+from eda.content import Content
+from eda.examples import add_examples, choose_examples
+from eda.findings import add_findings
 from eda.rows import list_files, read_windows
-from eda.section import Section, Table
-from eda.shape import build_shape_section, measure_covered, measure_recordings
-from eda.signals import build_signals_section, choose_sample, measure_signals
-from eda.style import CLASS_COLOURS, drawing, number, percent
-from eda.votes import build_votes_section
+from eda.shape import add_shape, measure_recordings
+from eda.signals import add_signals, choose_sample, measure_signals
+from eda.style import CLASS_COLOURS, count, drawing, number, percent
+from eda.votes import add_votes
 from kernel.files import replacing
 from kernel.scalogram import ScalogramConfig
-
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 @dataclass(frozen=True)
@@ -61,95 +60,70 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
     """
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; name the page to write, such as {out / 'report.html'}")
-    rows = read_windows(data)
+    rows = sort_cases(read_windows(data), config.thresholds)
     if not (rows["n_votes"] > 0).any():
         raise ValueError(f"{data / 'train.csv'}: no row has a vote; is it the right file?")
-    rows = sort_cases(rows, config.thresholds)
     files = list_files(data, rows)
     recordings = measure_recordings(rows, files)
     sample = choose_sample(rows, files, config.sample, config.seed)
-    signals = measure_signals(sample, files) if len(sample) else None
+    signals = measure_signals(sample, files)
+    recordings["error"] = recordings["error"].fillna(signals.errors)
+    content = Content()
     with drawing():
-        sections = [
-            build_shape_section(rows, recordings),
-            build_votes_section(rows),
-            build_cases_section(rows, config.thresholds),
-        ]
-        if signals is not None:
-            recordings["error"] = recordings["error"].fillna(signals.errors)
-            available = int((recordings["file"] & (recordings["rows"] > 0)).sum())
-            sections.append(build_signals_section(signals, available))
-            chosen = choose_examples(rows, files)
-            sections.append(build_examples_section(chosen, config.scalogram))
-        else:
-            sections.append(_without_signals(bool(files)))
-    remarks = find_remarks(rows, recordings, signals)
-    tiles = {
-        "rows": number(len(rows)),
-        "recordings": number((recordings["rows"] > 0).sum()),
-        "patients": number(rows["patient_id"].nunique()),
-        "spectrogram ids": number(rows["spectrogram_id"].nunique()),
-        "hours of EEG under a window": number(measure_covered(rows, recordings) / 3600, 1),
-        "rows with 10 votes or more": percent(float(rows["many"].mean())),
-    }
+        add_shape(content, rows, recordings)
+        add_votes(content, rows)
+        add_cases(content, rows)
+        add_signals(content, signals)
+        if len(sample):
+            add_examples(content, choose_examples(rows, files), config.scalogram)
+    add_findings(content, rows, recordings, signals.recordings)
     folder = out.with_name(f"{out.stem}_files")
-    tables = [
-        Table("findings", "What it means for training", pd.DataFrame(remarks)),
-        Table("recordings_to_leave_out", "Recordings to leave out", list_recordings_to_leave_out(recordings, signals)),
-    ]
-    _write_files(folder, sections, tables, config)
     page = _load_template().render(
+        **vars(content),
+        **content.facts,
         data=data.resolve().name,
         folder=folder.name,
         simulated=(data / "simulator.json").exists(),
-        tiles=tiles,
-        remarks=remarks,
-        sections=sections,
+        rows=rows,
+        recordings=recordings,
+        finding=content.add_finding,
         config=config,
+        limits=eda.recording,
         colours=CLASS_COLOURS,
     )
+    findings = pd.DataFrame(content.findings).sort_values("act", ascending=False, kind="stable")
+    content.tables["findings"] = findings.set_index("title")
+    _write_files(folder, content, config)
     _write(out, page.encode())
     return folder
 
 
-def _without_signals(have_files: bool) -> Section:
-    why = "No recording was to be read" if have_files else "There are no recordings beside train.csv"
-    text = f"{why}: amplitudes, gaps, spectra, line noise and the example pages are left out."
-    return Section("signals", "Signals", [text])
-
-
 def _load_template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = _write_cell
-    return environment.get_template(TEMPLATE.name)
+    environment.filters |= {"cell": _write_cell, "counted": count, "number": number, "percent": percent}
+    return environment.get_template("report.html.j2")
 
 
 def _write_cell(value: float | str) -> str:
     """Write a cell of a table for the page: text as it is, whole numbers whole, others with three digits."""
-    if isinstance(value, str):
-        return value
-    return number(value, 0 if value == int(value) else 3)
+    return value if isinstance(value, str) else number(value, 0 if value == int(value) else 3)
 
 
-def _write_files(folder: Path, sections: list[Section], tables: list[Table], config: ReportConfig) -> None:
-    """Write pictures, tables and configuration, each whole or not at all; then what an earlier report left goes."""
-    contents = {"config.json": (json.dumps(asdict(config), indent=2) + "\n").encode()}
-    for section in sections:
-        for picture in [*section.pictures, *(p for example in section.examples for p in example.pictures)]:
-            contents[f"figures/{picture.name}.png"] = picture.png
-        tables = [*tables, *section.tables]
-    for table in tables:
-        contents[f"tables/{table.name}.csv"] = table.frame.to_csv(index=False).encode()
-    for name, content in contents.items():
-        _write(folder / name, content)
+def _write_files(folder: Path, content: Content, config: ReportConfig) -> None:
+    """Write pictures, tables and configuration, each whole or not at all; then remove what an earlier report left."""
+    files = {"config.json": (json.dumps(asdict(config), indent=2) + "\n").encode()}
+    files |= {f"figures/{name}.png": picture.png for name, picture in content.pictures.items()}
+    files |= {f"tables/{name}.csv": table.to_csv().encode() for name, table in content.tables.items()}
+    for name, written in files.items():
+        _write(folder / name, written)
     for old in [*folder.glob("figures/*.png"), *folder.glob("tables/*.csv")]:
-        if old.relative_to(folder).as_posix() not in contents:
+        if old.relative_to(folder).as_posix() not in files:
             old.unlink()
 
 

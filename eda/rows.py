@@ -22,6 +22,8 @@ CLASSES = list(CLASS_NAMES)
 """Columns that hold the shares of a row's votes."""
 
 OFFSET = "eeg_label_offset_seconds"
+DERIVED = ("start", "n_votes", "top_share", "consensus", "entropy", "many", *CLASSES, "case", "first", "second")
+"""Columns that are not in the file."""
 
 
 def read_windows(data: Path) -> pd.DataFrame:
@@ -64,16 +66,12 @@ def split_populations(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def count_missing(rows: pd.DataFrame) -> pd.Series:
     """Return how many values each column of the file lacks."""
-    derived = ["start", "n_votes", "top_share", "consensus", "entropy", "many", *CLASSES, "case", "first", "second"]
-    return rows.drop(columns=derived, errors="ignore").isna().sum()
+    return rows.drop(columns=list(DERIVED), errors="ignore").isna().sum()
 
 
 def list_files(data: Path, rows: pd.DataFrame) -> dict[int, Path]:
     """Return the recordings' files by id: all of `train_eegs`, and those of `test_eegs` that `train.csv` names."""
-    files: dict[int, Path] = {}
     named = set(rows["eeg_id"].dropna().astype(np.int64))
-    for folder in reversed(RECORDING_FOLDERS):
-        for path in sorted((data / folder).glob("*.parquet")):
-            if path.stem.isdigit() and (folder == "train_eegs" or int(path.stem) in named):
-                files[int(path.stem)] = path
-    return files
+    paths = [path for folder in reversed(RECORDING_FOLDERS) for path in sorted((data / folder).glob("*.parquet"))]
+    files = {int(path.stem): path for path in paths if path.stem.isdigit()}
+    return {eeg_id: path for eeg_id, path in files.items() if path.parent.name == "train_eegs" or eeg_id in named}

@@ -14,8 +14,8 @@ import pandas as pd
 from tqdm.contrib.concurrent import thread_map
 
 from eda.charts import draw_columns
+from eda.content import Content
 from eda.rows import OFFSET, count_missing
-from eda.section import Section, Table
 from eda.style import PAIR, RAMP, count, number, percent
 from kernel.constants import SFREQ, WINDOW_SECONDS
 from kernel.recording import read_length
@@ -24,7 +24,7 @@ COUNT_BINS = (1, 2, 3, 4, 6, 11, 21, 51, 101)
 """First count of each bin; the last one is open."""
 
 LENGTH_BINS = (0, 50, 51, 60, 90, 120, 180, 300, 600, 1200)
-GAP_BINS = (0, 2, 4, 6, 10, 20, 30, 40, 50)
+STEP_BINS = (0, 2, 4, 6, 10, 20, 30, 40, 50)
 
 READERS = 8
 """Files whose footers are read at once: on a mounted disk that is waiting, not work."""
@@ -35,7 +35,8 @@ def measure_recordings(rows: pd.DataFrame, files: dict[int, Path]) -> pd.DataFra
 
     Columns: `rows` and `patients`, their numbers; `end`, seconds from its start to the end of its last window, which is
     all that `train.csv` says of its length; `file`, whether it has one; `seconds`, its length as read from the file's
-    footer; `error`, why that cannot be read. Indexed by `eeg_id`; a row without an id counts nowhere.
+    footer; `error`, why that cannot be read; `short`, whether it is shorter than one window; `past_end`, whether one
+    reaches past its end. Indexed by `eeg_id`; a row without an id counts nowhere.
     """
 
     def read(path: Path) -> tuple[float, str | None]:
@@ -45,30 +46,23 @@ def measure_recordings(rows: pd.DataFrame, files: dict[int, Path]) -> pd.DataFra
             return np.nan, str(error)
 
     found = thread_map(read, files.values(), max_workers=READERS, desc="lengths", unit="rec", disable=None)
-    groups = rows.groupby("eeg_id")
     on_disk = pd.DataFrame(found, pd.Index(files, dtype=np.int64), ["seconds", "error"])
-    ids = on_disk.index.union(pd.Index(rows["eeg_id"].dropna().astype(np.int64).unique()))
+    groups = rows.dropna(subset="eeg_id").astype({"eeg_id": np.int64}).groupby("eeg_id")
+    ids = on_disk.index.union(groups.size().index)
+    end, seconds = groups[OFFSET].max().reindex(ids) + WINDOW_SECONDS, on_disk["seconds"].reindex(ids).astype(float)
     return pd.DataFrame(
         {
             "rows": groups.size().reindex(ids, fill_value=0),
             "patients": groups["patient_id"].nunique().reindex(ids, fill_value=0),
-            "end": groups[OFFSET].max().reindex(ids) + WINDOW_SECONDS,
+            "end": end,
             "file": ids.isin(on_disk.index),
-            "seconds": on_disk["seconds"].reindex(ids).astype(float),
+            "seconds": seconds,
             "error": on_disk["error"].reindex(ids).astype(object),
+            "short": seconds < WINDOW_SECONDS,
+            "past_end": end > seconds + 0.5 / SFREQ,
         },
         ids.rename("eeg_id"),
     )
-
-
-def find_short(recordings: pd.DataFrame) -> pd.Series:
-    """Return which recordings are shorter than one window."""
-    return recordings["seconds"] < WINDOW_SECONDS
-
-
-def find_past_end(recordings: pd.DataFrame) -> pd.Series:
-    """Return which recordings have a window that reaches past their end, short ones among them."""
-    return recordings["end"] > recordings["seconds"] + 0.5 / SFREQ
 
 
 def count_twins(rows: pd.DataFrame) -> int:
@@ -108,42 +102,59 @@ def bin_shares(values: pd.Series, bins: Sequence[int], whole: bool = False, weig
     return pd.Series(counts / max(1, counts.sum()), [*names, f"{bins[-1]}+"])
 
 
-def build_shape_section(rows: pd.DataFrame, recordings: pd.DataFrame) -> Section:
-    """Lay the shape out as text, charts and tables."""
-    sizes = recordings.loc[recordings["rows"] > 0, "rows"]
+def describe_sizes(sizes: pd.Series, group: str, part: str) -> str:
+    """Say how many parts the groups have, such as windows of recordings, and how much the largest hold."""
+    top = max(1, round(0.01 * len(sizes)))
+    held = percent(sizes.nlargest(top).sum() / max(1, sizes.sum()))
+    largest = f"the largest of the {number(len(sizes))} {group}s holds" if top == 1 else f"the largest 1% ({top}) hold"
+    return (
+        f"{count(int((sizes == 1).sum()), f'{group} has', f'{group}s have')} one; the median is {sizes.median():g}, "
+        f"the maximum {number(sizes.max())}; {largest} {held} of the {part}s."
+    )
+
+
+def add_shape(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame) -> None:
+    """Add the shape: counts, missing values, how windows, recordings and patients hang together, lengths."""
     per_patient = rows.groupby("patient_id")["eeg_id"].nunique()
-    covered = number(measure_covered(rows, recordings) / 3600, 1)
-    recorded = number(measure_recorded(recordings) / 3600, 1)
-    at_least = "at least " if recordings.loc[recordings["end"].notna(), "seconds"].isna().any() else ""
-    section = Section("shape", "Shape of the data")
-    section.text = [
-        f"A row of train.csv is one labelled window of {WINDOW_SECONDS} s. The recordings with rows last {at_least}"
-        f"{recorded} h; {covered} h of that lie under one window or more.",
-    ]
-    section.tables = [_totals_table(rows, recordings, per_patient), _missing_table(rows)]
-    for name, title, groups, parts, values in (
-        ("windows_per_recording", "Windows per recording", "recordings", "rows", sizes),
-        ("recordings_per_patient", "Recordings per patient", "patients", "recordings", per_patient),
+    content.tables["shape"] = count_all(rows, recordings).rename_axis("what").to_frame("count")
+    missing = count_missing(rows).rename_axis("column").to_frame("missing")
+    content.tables["missing_values"] = missing.assign(share=missing["missing"] / len(rows))
+    known = recordings["seconds"].notna().any()
+    content.facts |= {
+        "hours_at_least": recordings.loc[recordings["end"].notna(), "seconds"].isna().any(),
+        "hours_recorded": measure_recorded(recordings) / 3600,
+        "hours_covered": measure_covered(rows, recordings) / 3600,
+        "steps": measure_steps(rows),
+        "lengths": recordings["seconds" if known else "end"].dropna(),
+        "lengths_known": known,
+        "sizes": {},
+    }
+    for group, part, sizes in (
+        ("recording", "window", recordings.loc[recordings["rows"] > 0, "rows"]),
+        ("patient", "recording", per_patient),
+    ):
+        if len(sizes):
+            shares = {
+                f"share of {group}s": bin_shares(sizes, COUNT_BINS, whole=True),
+                f"share of their {part}s": bin_shares(sizes, COUNT_BINS, whole=True, weighted=True),
+            }
+            table = pd.DataFrame(shares).rename_axis(f"{part}s")
+            name = f"{part}s_per_{group}"
+            content.draw(name, draw_columns(table, PAIR, f"{part}s of a {group}", "share"), table)
+            content.facts["sizes"][name] = describe_sizes(sizes, group, part)
+    for name, values, bins, xlabel, ylabel in (
+        ("window_overlap", content.facts["steps"], STEP_BINS, "seconds from one window to the next", "the steps"),
+        ("lengths", content.facts["lengths"], LENGTH_BINS, "length in seconds", "recordings"),
     ):
         if len(values):
-            _add_sizes(section, name, title, groups, parts, values)
-    steps = measure_steps(rows)
-    overlapping = percent(float((steps < WINDOW_SECONDS).mean()))
-    caption = f"{overlapping} of consecutive windows overlap; the median step is {steps.median():g} s."
-    labels = ("seconds from one window to the next", "share of the steps")
-    _add_shares(section, "window_overlap", "Overlap of windows", steps, GAP_BINS, labels, caption)
-    lengths, title, known = recordings["seconds"].dropna(), "Lengths of the recordings", ""
-    if lengths.empty:
-        lengths, title = recordings["end"].dropna(), f"{title}, at least"
-        known = " Only the end of the last labelled window is known without the files."
-    caption = f"The median lasts {lengths.median():g} s, the longest {number(lengths.max())} s.{known}"
-    labels = ("length in seconds", "share of recordings")
-    _add_shares(section, "lengths", title, lengths, LENGTH_BINS, labels, caption)
-    return section
+            table = bin_shares(values, bins).rename_axis("seconds").to_frame("share")
+            content.draw(name, draw_columns(table, RAMP[1:2], xlabel, f"share of {ylabel}"), table)
 
 
-def _totals_table(rows: pd.DataFrame, recordings: pd.DataFrame, per_patient: pd.Series) -> Table:
+def count_all(rows: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
+    """Return the numbers of what there is, and of what is odd about it."""
     named, files = recordings["rows"] > 0, recordings["file"]
+    per_patient = rows.groupby("patient_id")["eeg_id"].nunique()
     counts = {
         "rows": len(rows),
         "recordings (eeg_id)": named.sum(),
@@ -153,59 +164,12 @@ def _totals_table(rows: pd.DataFrame, recordings: pd.DataFrame, per_patient: pd.
         "patients with one recording": (per_patient == 1).sum(),
         "rows with the same recording and offset as another": count_twins(rows),
     }
-    if files.any():
-        counts |= {
-            "recordings on disk": files.sum(),
-            "files without a row": (files & ~named).sum(),
-            "recordings with rows and no file": (named & ~files).sum(),
-            "unreadable files": recordings["error"].count(),
-            f"recordings shorter than {WINDOW_SECONDS} s": find_short(recordings).sum(),
-            "recordings whose window reaches past their end": find_past_end(recordings).sum(),
-        }
-    frame = pd.DataFrame(counts.items(), columns=["what", "count"])
-    note = "" if files.any() else "No recordings were found beside train.csv, so nothing is said about files."
-    return Table("shape", "Counts", frame, frame, note)
-
-
-def _missing_table(rows: pd.DataFrame) -> Table:
-    frame = count_missing(rows).rename_axis("column").to_frame("missing").reset_index()
-    frame["share"] = frame["missing"] / len(rows)
-    some = frame[frame["missing"] > 0]
-    note = f"{'No' if some.empty else 'No other'} column of train.csv lacks a value."
-    return Table("missing_values", "Missing values", frame, None if some.empty else some, note)
-
-
-def _add_shares(
-    section: Section,
-    name: str,
-    title: str,
-    values: pd.Series,
-    bins: Sequence[int],
-    labels: tuple[str, str],
-    caption: str,
-) -> None:
-    """Add how values are shared out to bins, if there are values."""
-    if len(values):
-        frame = bin_shares(values, bins).rename_axis("seconds").to_frame("share")
-        section.add(name, title, draw_columns(frame, RAMP[1:2], *labels), caption, frame.reset_index())
-
-
-def _add_sizes(section: Section, name: str, title: str, groups: str, parts: str, sizes: pd.Series) -> None:
-    """Add how many groups have how many parts, and how much of all parts they hold."""
-    frame = pd.DataFrame(
-        {
-            f"share of {groups}": bin_shares(sizes, COUNT_BINS, whole=True),
-            f"share of their {parts}": bin_shares(sizes, COUNT_BINS, whole=True, weighted=True),
-        }
-    ).rename_axis(parts)
-    top = max(1, round(0.01 * len(sizes)))
-    held = percent(sizes.nlargest(top).sum() / max(1, sizes.sum()))
-    largest = f"the largest of the {number(len(sizes))} {groups} holds" if top == 1 else f"the largest 1% ({top}) hold"
-    single = f"{count(int((sizes == 1).sum()), groups[:-1] + ' has', groups + ' have')} one"
-    caption = (
-        f"{single}; the median is {sizes.median():g}, the maximum {number(sizes.max())}; {largest} {held} of the "
-        f"{parts}."
-    )
-    section.add(
-        name, title, draw_columns(frame, PAIR, f"{parts} of a {groups[:-1]}", "share"), caption, frame.reset_index()
-    )
+    on_disk = {
+        "recordings on disk": files.sum(),
+        "files without a row": (files & ~named).sum(),
+        "recordings with rows and no file": (named & ~files).sum(),
+        "unreadable files": recordings["error"].count(),
+        f"recordings shorter than {WINDOW_SECONDS} s": recordings["short"].sum(),
+        "recordings whose window reaches past their end": recordings["past_end"].sum(),
+    }
+    return pd.Series(counts | on_disk if files.any() else counts)

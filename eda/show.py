@@ -12,7 +12,7 @@ from eda.charts import stack_bars
 from eda.page import draw_page, draw_scalograms, microvolt_limits
 from eda.rows import CLASSES, OFFSET, list_votes, read_windows
 from eda.style import CLASS_COLOURS, SOFT, drawing, percent
-from kernel.constants import CLASS_NAMES, SFREQ, WINDOW_SECONDS
+from kernel.constants import SFREQ, WINDOW_SECONDS
 from kernel.files import replacing
 from kernel.recording import build_channels, cut_window, place_window, read_electrodes
 from kernel.scalogram import ScalogramConfig, build_magnitude
@@ -34,38 +34,25 @@ def locate_recording(data: Path, eeg_id: int) -> Path:
 def choose_row(data: Path, eeg_id: int, offset: float | None) -> pd.Series | None:
     """Return the recording's row of train.csv: that at `offset`, or the one with the most votes; None without rows.
 
-    Raises
-    ------
-    ValueError
-        If train.csv is damaged, or knows the recording but no window at `offset`.
+    A table that is damaged, or knows the recording but no window at `offset`, is a ValueError.
     """
     if not (data / "train.csv").is_file():
         return None
     rows = read_windows(data)
     own = rows[(rows["eeg_id"] == eeg_id) & rows["start"].notna()]
-    if own.empty:
-        return None
-    if offset is None:
-        return own.sort_values("n_votes", ascending=False, kind="stable").iloc[0]
-    at = own[own["start"] == to_sample(offset)]
-    if at.empty:
+    at = own if offset is None else own[own["start"] == to_sample(offset)]
+    if at.empty and len(own):
         known = ", ".join(f"{value:g}" for value in sorted(own[OFFSET].unique())[:12])
         raise ValueError(f"{eeg_id}: no labelled window at {offset:g} s; labelled windows start at {known} s")
-    return at.iloc[0]
+    return None if at.empty else at.loc[at["n_votes"].idxmax()]
 
 
-def show_recording(
-    data: Path, eeg_id: int, out: Path, *, offset: float | None = None, weights: Path | None = None
-) -> list[str]:
+def show_recording(data: Path, eeg_id: int, out: Path, *, weights: Path, offset: float | None = None) -> list[str]:
     """Draw a recording's window to `out`, whose suffix decides the format, and return what the sheet says in lines.
 
     The window starts at `offset` seconds; None takes the labelled one with the most votes, the centre without labels.
-    Without a model in `weights` the prediction is left out, and a line says so.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the recording or train.csv cannot be read, there is no such window, or no such format.
+    Without a model in `weights` the prediction is left out, and a line says so. A recording or train.csv that cannot be
+    read, no such window and no such format are a FileNotFoundError or a ValueError.
     """
     formats = Figure().canvas.get_supported_filetypes()
     kind = out.suffix.lstrip(".").lower()
@@ -77,10 +64,9 @@ def show_recording(
     start = int(row["start"]) if row is not None else None if offset is None else int(to_sample(offset))
     channels = build_channels(electrodes, start)
     first = place_window(start, electrodes.shape[1]) / SFREQ
-    known = float(np.isfinite(cut_window(electrodes, start)).mean())
+    known = percent(float(np.isfinite(cut_window(electrodes, start)).mean()))
     lines = [
-        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first:g} s, "
-        f"{percent(known)} of its samples are there"
+        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first:g} s, {known} of its samples are there"
     ]
     bars: dict[str, np.ndarray] = {}
     if row is not None and row["n_votes"] > 0:
@@ -88,18 +74,15 @@ def show_recording(
         bars[f"{row['n_votes']} votes"] = row[CLASSES].to_numpy(np.float64)
     else:
         lines.append("votes: none for this window")
-    if weights is not None and any(weights.glob("*/*.weights.h5")):
+    if any(weights.glob("*/*.weights.h5")):
         from kernel.ensemble import load_ensemble
         from kernel.predict import predict_window
 
-        probabilities = predict_window(channels, load_ensemble(weights), str(path))
-        listed = ", ".join(f"{n} {p:.3f}" for n, p in zip(CLASS_NAMES, probabilities, strict=True))
+        bars["predicted"] = predict_window(channels, load_ensemble(weights), str(path))
+        listed = ", ".join(f"{name} {p:.3f}" for name, p in zip(CLASSES, bars["predicted"], strict=True))
         lines.append(f"prediction: {listed}")
-        bars["predicted"] = probabilities
     else:
-        lines.append(
-            f"prediction: left out, no model has weights in {weights}" if weights else "prediction: not asked for"
-        )
+        lines.append(f"prediction: left out, no model has weights in {weights}")
     with drawing():
         figure = draw_sheet(channels, f"Recording {eeg_id}, {first:g} to {first + WINDOW_SECONDS:g} s", bars)
         out.parent.mkdir(parents=True, exist_ok=True)

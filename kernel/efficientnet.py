@@ -77,25 +77,10 @@ def list_preset_paths() -> list[str]:
 
 
 def read_backbone(path: Path) -> list[np.ndarray]:
-    """Read the 460 arrays of an EfficientNetV2-B2 without its top, ImageNet's for example; nothing is fetched.
+    """Read the 460 float32 arrays of an EfficientNetV2-B2 without its top, ImageNet's for example; nothing is fetched.
 
-    Parameters
-    ----------
-    path : Path
-        A preset's folder with `model.weights.h5`, as the Kaggle model `keras/efficientnetv2` is mounted, such a file
-        itself, or a `.h5` of `keras.applications` (its `efficientnetv2-b2_notop.h5`).
-
-    Returns
-    -------
-    arrays : list of ndarray, float32
-        In the order of the weights of either implementation.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is damaged, or holds another network's weights.
+    `path` is a preset's folder with `model.weights.h5`, as the Kaggle model `keras/efficientnetv2` is mounted, such a
+    file itself, or a `.h5` of `keras.applications` (its `efficientnetv2-b2_notop.h5`).
     """
     file = path / "model.weights.h5" if path.is_dir() else path
     if not file.is_file():
@@ -117,16 +102,10 @@ def read_backbone(path: Path) -> list[np.ndarray]:
 
 
 def read_backbone_weights(model: Any, path: Path) -> None:
-    """Fill every EfficientNetV2-B2 inside a model from what `read_backbone` reads.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_backbone`; `ValueError` too if the model has no such backbone.
-    """
-    arrays = read_backbone(path)
+    """Fill every EfficientNetV2-B2 inside a model from what `read_backbone` reads; one at least must be there."""
     backbones = [layer for layer in model.layers if isinstance(layer, keras.Model) and len(layer.weights) == 460]
     if not backbones:
         raise ValueError(f"{path}: {model.name} has no EfficientNetV2-B2 to start from these weights")
+    arrays = read_backbone(path)
     for backbone in backbones:
         backbone.set_weights(arrays)

@@ -1,10 +1,8 @@
 """The trained networks that answer together.
 
 A member is one fold of one model. The models' shares of the answer are in `weights/ensemble.json`, equal where there is
-no such file; the folds of a model divide its share equally.
-
-Members are sorted, most important first: the first fold of every model, beginning with the model of the largest share,
-then the second folds, and so on. When time is short, members are dropped from the end.
+no such file; the folds of a model divide its share equally. The most important member comes first: first the first fold
+of every model, the largest share before the others, then the second folds. When time is short, the last are dropped.
 """
 
 from __future__ import annotations
@@ -48,21 +46,14 @@ class Member:
     name: str
     config: ModelConfig
     network: Any
-    weight: float
-    """Its share of the answer."""
-    batch: int = CPU_BATCH
-    """Windows per call."""
+    weight: float  # its share of the answer
+    batch: int = CPU_BATCH  # windows per call
 
     def answer(self, windows: list[Inputs]) -> np.ndarray:
-        """Answer at most `batch` windows.
+        """Answer at most `batch` windows: calibrated probabilities, shape (len(windows), 6), float64.
 
         Each call is padded to `batch` windows, because another shape would be compiled again and may run other code.
         The answer for a window still differs in rounding (less than 1e-5) with its place in the batch.
-
-        Returns
-        -------
-        probabilities : ndarray, shape (len(windows), 6), float64
-            Calibrated.
         """
         arrays = []
         for config in self.config.inputs:
@@ -79,15 +70,7 @@ def list_models(folder: Path) -> list[str]:
 
 
 def read_model_weights(folder: Path) -> dict[str, float]:
-    """Return each model's share of the answer, heaviest first, summing to 1.
-
-    Raises
-    ------
-    FileNotFoundError
-        If no model with weights lies in the folder.
-    ValueError
-        If `ensemble.json` is damaged, names a model that is not there, or holds weights that are no shares.
-    """
+    """Return each model's share of the answer, the largest first, summing to 1."""
     found = list_models(folder)
     if not found:
         raise FileNotFoundError(f"{folder}: no model here; expected <model>/config.json and <model>/fold_0.weights.h5")

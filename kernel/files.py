@@ -15,13 +15,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, renamed to it at the end of the block, removed where the block fails.
-
-    Raises
-    ------
-    OSError
-        If the disk is full, naming `path`.
-    """
+    """Give a temporary name beside `path`, renamed to it at the end of the block, removed where the block fails."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with naming_full_disk(path):
@@ -35,12 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path, marker: str) -> Iterator[Path]:
     """Give an empty folder beside `path` that takes its place at the end of the block; removed where the block fails.
 
-    Raises
-    ------
-    ValueError
-        If `path` holds files, but not `marker`, which every folder written here has.
-    OSError
-        If the disk is full, naming `path`.
+    A folder with files but without `marker`, which every folder written here has, is refused: it is somebody else's.
     """
     if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"{path}: is no folder with {marker}, so it is not replaced; name another folder")

@@ -22,12 +22,9 @@ from kernel.scalogram import ScalogramConfig, build_scalogram
 class RawConfig:
     """Everything that decides the numbers of a raw-signal input."""
 
-    f_min: float = 0.5
-    """High-pass corner, hertz (half amplitude)."""
-    f_max: float = 40.0
-    """Low-pass corner, hertz (half amplitude)."""
-    stride: int = 2
-    """One sample kept out of `stride`: 100 Hz by default."""
+    f_min: float = 0.5  # high-pass corner, hertz (half amplitude)
+    f_max: float = 40.0  # low-pass corner, hertz (half amplitude)
+    stride: int = 2  # one sample kept out of `stride`: 100 Hz by default
     notch: tuple[float, ...] = (50.0, 60.0)
     """Mains frequencies, removed together with about 2 Hz on both sides: they can be a thousand times the EEG."""
     clip: float = 8192.0
@@ -35,8 +32,7 @@ class RawConfig:
     overtones that fold into the EEG's band."""
     compression: str = "asinh"
     """`asinh`: arsinh(x / unit), linear for small and logarithmic for large values; `none`: x / unit."""
-    unit: float = 20.0
-    """Microvolts that the compression counts as one."""
+    unit: float = 20.0  # microvolts that the compression counts as one
 
     def __post_init__(self) -> None:
         nyquist = SFREQ / self.stride / 2
@@ -101,14 +97,7 @@ def to_json(config: InputConfig) -> dict[str, Any]:
 
 
 def from_json(fields: dict[str, Any], source: str) -> InputConfig:
-    """Return the configuration that `to_json` wrote; `source` names the file in errors.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown, or a field is missing or unknown to this code: the file was then written by code that
-        computes something else.
-    """
+    """Return the configuration that `to_json` wrote; `source` names the file in errors."""
     kind = fields.get("kind")
     if kind not in KINDS:
         raise ValueError(f"{source}: unknown kind of input {kind!r}; this code knows {', '.join(KINDS)}")
@@ -119,12 +108,9 @@ def from_json(fields: dict[str, Any], source: str) -> InputConfig:
 
 
 def check_fields(values: dict[str, Any], type_: type, source: str) -> None:
-    """Compare a JSON object's fields with a dataclass in both directions.
+    """Raise a ValueError that names each field that only a JSON object has, or only the dataclass.
 
-    Raises
-    ------
-    ValueError
-        Naming the file, and each field that only one of the two has.
+    A file with other fields was written by code that computes something else.
     """
     known = {field.name for field in dataclasses.fields(type_)}
     missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)

@@ -1,16 +1,18 @@
 """The one file that is pushed to Kaggle: it finds the bundle, verifies it and runs it.
 
-Kaggle copies this file alone, so it imports only the standard library before the bundle is found. Everything else, the
-code of `kernel/` included, is in the attached data set, whose path has changed over the years. The log begins with
-`HMS-START {json}` (which bundle, commit and models) and ends with `HMS-END {json}` (counts and times). A run without
-the end marker did not finish, even if Kaggle calls it complete.
+Kaggle copies this file alone, so it imports only the standard library before it has found the bundle: the attached data
+set with all other code, whose path has changed over the years. The log begins with `HMS-START {json}` (which bundle,
+commit and models) and ends with `HMS-END {json}` (counts and times). A run without that end did not finish, even if
+Kaggle calls it complete.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import csv
+import functools
 import hashlib
 import importlib
 import json
@@ -32,15 +34,7 @@ START, END = "HMS-START", "HMS-END"
 
 
 def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the bundle's folder and manifest: at the known mounts first, else by a shallow search.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If a manifest at a known mount is damaged, or the search finds several.
-    """
+    """Return the bundle's folder and manifest: at the known mounts first, else by a shallow search."""
     known = [root / BUNDLE_NAME, *sorted(root.glob(f"datasets/*/{BUNDLE_NAME}"))]
     for folder in known:
         if (folder / "manifest.json").is_file():
@@ -48,10 +42,8 @@ def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
     found = {}
     for folder in find_folders(root, SEARCH_DEPTH):
         if (folder / "manifest.json").is_file():
-            try:
+            with contextlib.suppress(ValueError):  # Some other data set's manifest.
                 found[folder] = read_manifest(folder / "manifest.json")
-            except ValueError:
-                continue  # Some other data set's manifest.
     if len(found) > 1:
         raise ValueError(f"several bundles are attached: {', '.join(map(str, found))}; attach one")
     if not found:
@@ -63,13 +55,7 @@ def find_bundle(root: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def find_competition(root: Path, table: str = "test.csv", recordings: str = "test_eegs") -> Path:
-    """Return the folder of the competition's data: the one with this table and these recordings.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+    """Return the folder of the competition's data: the one with this table and these recordings."""
     for folder in (root / COMPETITION, root / "competitions" / COMPETITION, *find_folders(root, SEARCH_DEPTH)):
         if (folder / table).is_file() and (folder / recordings).is_dir():
             return folder
@@ -91,13 +77,7 @@ def find_folders(root: Path, depth: int) -> Iterator[Path]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest of this format.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """Read a manifest, which must be of this format."""
     try:
         manifest = json.loads(path.read_text())
         if manifest["format"] == BUNDLE_FORMAT:
@@ -109,14 +89,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, manifest: dict[str, Any]) -> None:
-    """Compare every file of the bundle with its size and sha256 in the manifest.
+    """Compare every file of the bundle with its size and sha256 in the manifest; the first that differs is an error.
 
     Kaggle may have unpacked a wheel into a folder: the manifest then proves its RECORD, and RECORD its files.
-
-    Raises
-    ------
-    ValueError
-        Naming the first file that is missing or damaged.
     """
     for entry in manifest["files"]:
         path = folder / entry["path"]
@@ -198,17 +173,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--working", type=Path, default=Path("/kaggle/working"), help="where submission.csv goes")
     parser.add_argument("--budget", type=float, help="seconds that the run may take [8.5 hours]")
     args, _ = parser.parse_known_args(argv)
-    started = time.monotonic()
-    workers = set_threads()
     try:
-        bundle, manifest = find_bundle(args.input)
-        start = {name: manifest[name] for name in ("tree_sha256", "commit", "dirty", "models")}
-        print(f"{START} " + json.dumps({"bundle": str(bundle), **start}), flush=True)
-        verify(bundle, manifest)
-        competition = find_competition(args.input)
+        run(args.input, args.working, args.budget)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
+    return 0
+
+
+def run(source: Path, working: Path, budget: float | None) -> None:
+    """Find the bundle below `source`, verify it, answer the hidden test and write `submission.csv`."""
+    started = time.monotonic()
+    workers = set_threads()
+    log = functools.partial(print, flush=True)
+    bundle, manifest = find_bundle(source)
+    start = {name: manifest[name] for name in ("tree_sha256", "commit", "dirty", "models")}
+    log(f"{START} " + json.dumps({"bundle": str(bundle), **start}))
+    verify(bundle, manifest)
+    competition = find_competition(source)
     sys.path.insert(0, str(bundle))
     provided = provide_modules(bundle, manifest)
 
@@ -217,23 +199,13 @@ def main(argv: list[str] | None = None) -> int:
     from kernel.submission import write_submission
     from kernel.table import read_ids
 
-    def log(line: str) -> None:
-        print(line, flush=True)
-
-    try:
-        ids = read_ids(competition / "test.csv")
-        members = load_ensemble(bundle / "weights")
-        log(f"recordings: {len(ids)}, networks: {len(members)}, loaded in {time.monotonic() - started:.1f} s")
-        budget = (args.budget or BUDGET_SECONDS) - (time.monotonic() - started)
-        eegs = competition / "test_eegs"
-        probabilities, report = predict(ids, eegs, members, workers=workers, budget=budget, log=log)
-        write_submission(args.working / "submission.csv", ids, probabilities)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
-    end = {**report.to_json(), "provided": provided, "tree_sha256": manifest["tree_sha256"]}
-    log(f"{END} " + json.dumps(end))
-    return 0
+    ids = read_ids(competition / "test.csv")
+    members = load_ensemble(bundle / "weights")
+    log(f"recordings: {len(ids)}, networks: {len(members)}, loaded in {time.monotonic() - started:.1f} s")
+    left = (budget or BUDGET_SECONDS) - (time.monotonic() - started)
+    answers, report = predict(ids, competition / "test_eegs", members, workers=workers, budget=left, log=log)
+    write_submission(working / "submission.csv", ids, answers)
+    log(f"{END} " + json.dumps({**report.to_json(), "provided": provided, "tree_sha256": manifest["tree_sha256"]}))
 
 
 if __name__ == "__main__":

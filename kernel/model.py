@@ -31,16 +31,12 @@ from kernel.montage import CHANNELS
 class ModelConfig:
     """What a model is; `config.json` beside its weights."""
 
-    network: str
-    """Name in `kernel.networks.NETWORKS`."""
-    inputs: tuple[InputConfig, ...]
-    """What it reads, in the network's order."""
+    network: str  # name in `kernel.networks.NETWORKS`
+    inputs: tuple[InputConfig, ...]  # what it reads, in the network's order
     options: dict[str, Any] = field(default_factory=dict)
     """Fields of the network's options; what is left out when a configuration is made has its default."""
-    temperature: float = 1.0
-    """Log-probabilities are divided by it: above 1 the answers become less sure."""
-    prior_share: float = 0.0
-    """Share of the prior that is mixed into the probabilities, after the temperature."""
+    temperature: float = 1.0  # log-probabilities are divided by it: above 1 the answers become less sure
+    prior_share: float = 0.0  # share of the prior that is mixed into the probabilities, after the temperature
 
     def __hash__(self) -> int:
         return hash(json.dumps(self.to_json(), sort_keys=True))
@@ -61,15 +57,7 @@ def write_config(config: ModelConfig, path: Path) -> None:
 
 
 def read_model_config(path: Path) -> ModelConfig:
-    """Read `config.json` and compare it with the code, field by field, in both directions.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no JSON, names an unknown network, or has a field that this code lacks or the other way round.
-    """
+    """Read `config.json` and compare it with the code, field by field, in both directions."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a model's folder holds config.json beside its weights")
     try:
@@ -149,15 +137,7 @@ def keras_array(variable: Any) -> np.ndarray:
 
 
 def read_weights(model: Any, path: Path) -> None:
-    """Put the arrays of a file into a model.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no HDF5, holds NaN or infinities, or its arrays' number or shapes are not the model's.
-    """
+    """Put the arrays of a file into a model; their number, their shapes and finite values are checked first."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such weights")
     try:

@@ -18,12 +18,9 @@ from kernel.raw_network import RawOptions, raw_1d
 class Network:
     """One network: the function that builds it, and the type of its options."""
 
-    build: Callable[[Any, list[Any]], Any]
-    """(options, input tensors) -> logits, shape (batch, 6)."""
-    options: type
-    """A frozen dataclass; its fields travel in `config.json`."""
-    has_efficientnet: bool = False
-    """Whether an EfficientNetV2-B2 inside can start from ImageNet's weights."""
+    build: Callable[[Any, list[Any]], Any]  # (options, input tensors) -> logits, shape (batch, 6)
+    options: type  # a frozen dataclass; its fields travel in `config.json`
+    has_efficientnet: bool = False  # whether an EfficientNetV2-B2 inside can start from ImageNet's weights
 
 
 NETWORKS: dict[str, Network] = {

@@ -19,62 +19,46 @@ from kernel.efficientnet import efficientnet_v2_b2
 class PictureOptions:
     """Options of the networks that see one picture: `scalogram_b2`, and one a scalogram in `two_input_b2`."""
 
-    columns: int = 2
-    """Columns of channels in the picture: 2 sets the left hemisphere's channels beside the right's."""
-    pool_freqs: int = 2
-    """Neighbouring rows of a scalogram averaged into one."""
-    pool_frames: int = 4
-    """Neighbouring frames averaged into one."""
-    dropout: float = 0.3
-    """Share of pooled features dropped in training."""
+    columns: int = 2  # columns of channels in the picture: 2 sets the left hemisphere's channels beside the right's
+    pool_freqs: int = 2  # neighbouring rows of a scalogram averaged into one
+    pool_frames: int = 4  # neighbouring frames averaged into one
+    dropout: float = 0.3  # share of pooled features dropped in training
 
 
 @dataclass(frozen=True)
 class ZoomOptions(PictureOptions):
     """Options of the networks that see two scalograms: the whole window, and a zoom on the labelled seconds."""
 
-    zoom_pool_frames: int = 1
-    """Neighbouring frames of the zoom averaged into one."""
+    zoom_pool_frames: int = 1  # neighbouring frames of the zoom averaged into one
 
 
 @dataclass(frozen=True)
 class PairsOptions:
     """Options of `scalogram_pairs_b2`."""
 
-    pool_freqs: int = 2
-    """Neighbouring rows of a scalogram averaged into one."""
-    central_seconds: float = 11.0
-    """What is shown finely, about the window's centre."""
-    pool_central: int = 2
-    """Neighbouring frames averaged into one there."""
-    pool_window: int = 24
-    """Neighbouring frames averaged into one where the whole window is shown."""
-    dropout: float = 0.3
-    """Share of pooled features dropped in training."""
+    pool_freqs: int = 2  # neighbouring rows of a scalogram averaged into one
+    central_seconds: float = 11.0  # what is shown finely, about the window's centre
+    pool_central: int = 2  # neighbouring frames averaged into one there
+    pool_window: int = 24  # neighbouring frames averaged into one where the whole window is shown
+    dropout: float = 0.3  # share of pooled features dropped in training
 
 
 @dataclass(frozen=True)
 class BaselineOptions:
     """Options of `baseline_b2`."""
 
-    size: int = 512
-    """Height and width that the picture is resized to, by the nearest neighbour."""
-    dropout: float = 0.0
-    """Share of pooled features dropped in training."""
+    size: int = 512  # height and width that the picture is resized to, by the nearest neighbour
+    dropout: float = 0.0  # share of pooled features dropped in training
 
 
 @dataclass(frozen=True)
 class MaxViTOptions(PictureOptions):
     """Options of `scalogram_maxvit`."""
 
-    width: int = 48
-    """Filters of the first stage; each further stage has twice as many."""
-    stages: int = 3
-    """Stages of one block each, every one at half the resolution of the one before."""
-    window: int = 5
-    """Side of the attention's blocks and of its grid."""
-    head_size: int = 24
-    """Channels per attention head."""
+    width: int = 48  # filters of the first stage; each further stage has twice as many
+    stages: int = 3  # stages of one block each, every one at half the resolution of the one before
+    window: int = 5  # side of the attention's blocks and of its grid
+    head_size: int = 24  # channels per attention head
 
 
 def build_picture(scalogram: Any, columns: int, pool_freqs: int, pool_frames: int) -> Any:

@@ -41,14 +41,10 @@ PROGRESS_SECONDS = 10
 class Report:
     """What a run did; the end marker in Kaggle's log."""
 
-    rows: int = 0
-    """Recordings answered: all of them."""
-    fallbacks: int = 0
-    """Answered with the prior: unreadable, empty, flat, or out of time."""
-    partial: int = 0
-    """Answered from fewer than 18 channels."""
-    reduced: int = 0
-    """Answered by fewer networks than there are, for lack of time or because one failed."""
+    rows: int = 0  # recordings answered: all of them
+    fallbacks: int = 0  # answered with the prior: unreadable, empty, flat, or out of time
+    partial: int = 0  # answered from fewer than 18 channels
+    reduced: int = 0  # answered by fewer networks than there are, for lack of time or because one failed
     seconds: float = 0.0
     ms_per_recording: float = 0.0
     peak_rss_mb: float = 0.0

@@ -25,20 +25,15 @@ class RawOptions:
 
     central_samples: int = 2000
     """Samples of the input, at its own rate, that are seen finely: 20 s around the labelled 10 s at 100 Hz."""
-    stem_stride: int = 4
-    """Samples per step of the first convolution, which learns a bank of short filters."""
+    stem_stride: int = 4  # samples per step of the first convolution, which learns a bank of short filters
     filters: tuple[int, ...] = (32, 64)
     """Filters of the first convolution and of the channel encoder's stages; each stage halves the samples."""
-    width: int = 96
-    """Filters where channels and hemispheres are fused."""
-    depth: int = 2
-    """Residual blocks per hemisphere, and again after the fusion."""
+    width: int = 96  # filters where channels and hemispheres are fused
+    depth: int = 2  # residual blocks per hemisphere, and again after the fusion
     context_pool: int = 4
     """Samples of the whole input averaged into one for an encoder of its own, half as wide: 50 s at 25 Hz."""
-    kernel: int = 7
-    """Length of the convolutions in samples."""
-    dropout: float = 0.3
-    """Share of pooled features dropped in training."""
+    kernel: int = 7  # length of the convolutions in samples
+    dropout: float = 0.3  # share of pooled features dropped in training
 
 
 def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:

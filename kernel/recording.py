@@ -1,10 +1,9 @@
 """One recording: read the electrodes, cut a window, repair its gaps.
 
 `read_channels` does all of it, from a parquet file to the channels that a network's input is built from. Gaps are
-repaired after the montage, not before: the noise of the reference can be ten times the EEG, and it cancels in a channel
-only where both electrodes still have it. A gap inside a recording becomes a straight line between its two ends, which
-adds next to nothing above 0.5 Hz. Before the first sample, after the last one, and in the padding of a short recording,
-a channel is zero, which is its median, since the median is subtracted.
+repaired after the montage: the noise of the reference can be ten times the EEG, and it cancels only where both
+electrodes of a channel still have it. A gap becomes a straight line between its two ends, which adds next to nothing
+above 0.5 Hz. Outside the recording a channel is zero, which is its median, since the median is subtracted.
 """
 
 from __future__ import annotations
@@ -31,10 +30,8 @@ def read_electrodes(path: Path) -> np.ndarray:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no readable parquet file, has no rows, or has none of the electrodes.
+    FileNotFoundError, ValueError
+        If there is no such file; if it cannot be read, or has no row or no electrode.
     """
     with _open_recording(path) as file:
         present = [name for name in EEG_ELECTRODES if name in file.schema_arrow.names]
@@ -86,30 +83,23 @@ def _read_columns(file: pq.ParquetFile, names: list[str]) -> dict[str, pa.Chunke
 
 
 def _read_numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as float32, NaN where a cell of text holds no number."""
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         with np.errstate(over="ignore", invalid="ignore"):
             return column.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return np.array([_read_number(value) for value in column.to_pylist()], np.float32)
-
-
-def _read_number(value: object) -> float:
-    """Return the number that a cell of a text column holds, NaN where it holds none."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return np.nan
+    numbers = np.full(len(column), np.nan, np.float32)
+    for i, value in enumerate(column.to_pylist()):
+        with suppress(TypeError, ValueError, OverflowError):
+            numbers[i] = float(value)
+    return numbers
 
 
 def place_window(start: int | None, n_samples: int, n_times: int = WINDOW_SAMPLES) -> int:
     """Return the first sample of a window of `n_times` that lies inside its recording of `n_samples`.
 
     That is `start` (None: of the centre, where the experts looked), or earlier where the window would end after the
-    recording; 0 in a shorter recording.
-
-    Raises
-    ------
-    ValueError
-        If the window would start outside the recording: the table and the recording do not belong together.
+    recording; 0 in a shorter recording. A start outside the recording is a ValueError: table and recording do not
+    belong together.
     """
     last = max(0, n_samples - n_times)
     if start is None:
@@ -128,15 +118,8 @@ def cut_window(samples: np.ndarray, start: int | None = None, n_times: int = WIN
 def repair_gaps(channels: np.ndarray) -> np.ndarray:
     """Take away each channel's median and fill its gaps: a line inside, zero at both ends.
 
-    Parameters
-    ----------
-    channels : ndarray, shape (n_channels, n_times), float32
-        Microvolts, NaN in the gaps.
-
-    Returns
-    -------
-    channels : ndarray, shape (n_channels, n_times), float32
-        Finite microvolts; a channel without a sample is zero.
+    (n_channels, n_times), float32 microvolts with NaN in the gaps, -> the same, finite; a channel without a sample is
+    zero.
     """
     finite = np.isfinite(channels)
     whole = finite.all(axis=1)
@@ -175,11 +158,6 @@ def build_channels(electrodes: np.ndarray, start: int | None = None) -> np.ndarr
     -------
     channels : ndarray, shape (18, 10000), float32
         Finite microvolts, rows as in `kernel.montage.CHANNELS`; a channel that cannot be read is zero.
-
-    Raises
-    ------
-    ValueError
-        If the window would start outside the recording.
     """
     return pad_window(repair_gaps(build_montage(cut_window(electrodes, start))))
 

@@ -43,29 +43,20 @@ ROWS_AT_ONCE = 4
 class ScalogramConfig:
     """Everything that decides a scalogram's numbers; travels as JSON beside weights and caches."""
 
-    w0: float = 7.0
-    """Angular frequency of the wavelet: w0 / (2 pi) is its standard deviation in cycles."""
-    f_min: float = 0.5
-    """Lowest centre frequency, hertz."""
-    f_max: float = 40.0
-    """Highest centre frequency, hertz."""
-    n_freqs: int = 40
-    """Number of rows."""
-    spacing: str = "log"
-    """`log` (equal ratios) or `linear` (equal differences) between the rows."""
-    stride: int = 16
-    """One frame every `stride` samples: 12.5 frames per second at 200 Hz."""
+    w0: float = 7.0  # angular frequency of the wavelet: w0 / (2 pi) is its standard deviation in cycles
+    f_min: float = 0.5  # lowest centre frequency, hertz
+    f_max: float = 40.0  # highest centre frequency, hertz
+    n_freqs: int = 40  # number of rows
+    spacing: str = "log"  # `log` (equal ratios) or `linear` (equal differences) between the rows
+    stride: int = 16  # one frame every `stride` samples: 12.5 frames per second at 200 Hz
     seconds: tuple[float, float] | None = None
     """Part of the window whose frames are kept, None for all: (20, 30) is a zoom on what the experts labelled."""
     clip: float = 8192.0
     """Channels are clipped to +-clip microvolts before the transform: far above any EEG, because clipped mains have
     overtones that fold into the EEG's band."""
-    compression: str = "log"
-    """`log`: ln(1 + m / unit); `power`: (m / unit)^exponent; `none`: m / unit."""
-    unit: float = 2.0
-    """Microvolts that the compression counts as one."""
-    exponent: float = 0.5
-    """Exponent of the `power` compression; not used by the others."""
+    compression: str = "log"  # `log`: ln(1 + m / unit); `power`: (m / unit)^exponent; `none`: m / unit
+    unit: float = 2.0  # microvolts that the compression counts as one
+    exponent: float = 0.5  # exponent of the `power` compression; not used by the others
 
     def __post_init__(self) -> None:
         problems = [

@@ -16,14 +16,9 @@ COLUMNS = ("eeg_id", *VOTES)
 
 
 def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "submission") -> None:
-    """Check a submission for everything that the metric, or the scoring before it, would reject.
+    """Raise a ValueError for the first thing that the metric, or the scoring before it, would reject.
 
     `ids` are those of `test.csv`; `source` is what the message calls the table.
-
-    Raises
-    ------
-    ValueError
-        With the first reason found: columns, ids, numbers, range or sums.
     """
     if tuple(submission.columns) != COLUMNS:
         raise ValueError(f"{source}: columns must be {', '.join(COLUMNS)}; found {', '.join(submission.columns)}")
@@ -38,14 +33,10 @@ def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "s
     if not_numeric:
         raise ValueError(f"{source}: {', '.join(not_numeric)} must be numeric")
     values = votes.to_numpy(np.float64)
-    for wrong, what in (
-        (~np.isfinite(values), "a finite number"),
-        (values < 0, "at least 0"),
-        (values > 1, "at most 1"),
-    ):
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(f"{source}: eeg_id {ids[row]}: {VOTES[column]} is {values[row, column]}, expected {what}")
+    wrong = np.argwhere(~((values >= 0) & (values <= 1)))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(f"{source}: eeg_id {ids[row]}: {VOTES[column]} is {values[row, column]}, expected 0 to 1")
     sums = values.sum(axis=1)
     if not np.allclose(sums, 1):
         row = int(np.argmax(np.abs(sums - 1)))
@@ -53,29 +44,21 @@ def check_submission(submission: pd.DataFrame, ids: np.ndarray, source: str = "s
 
 
 def read_submission(path: Path, ids: np.ndarray) -> pd.DataFrame:
-    """Read a submission and check it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_table` and `check_submission`.
-    """
+    """Read a submission and check it."""
     submission = read_table(path, COLUMNS)
     check_submission(submission, ids, str(path))
     return submission
 
 
 def write_submission(path: Path, ids: np.ndarray, probabilities: np.ndarray) -> None:
-    """Write `submission.csv`, or refuse to: under a temporary name, read back and checked, then renamed.
+    """Write `submission.csv` under a temporary name, read it back and check it, then rename it: all of it or nothing.
 
-    `probabilities` (n, 6), columns as in `VOTES`, are those of `ids`, in the order of `test.csv`. Errors are those of
-    `check_submission`; nothing is left under the final name then.
+    `probabilities` (n, 6), columns as in `VOTES`, are those of `ids`, in the order of `test.csv`.
     """
     if probabilities.shape != (len(ids), len(VOTES)):
         raise ValueError(f"{path}: probabilities have shape {probabilities.shape}, expected {(len(ids), len(VOTES))}")
     submission = pd.DataFrame(probabilities, columns=list(VOTES))
     submission.insert(0, "eeg_id", ids)
-    check_submission(submission, ids, str(path))
     with replacing(path) as part:
         submission.to_csv(part, index=False)
-        read_submission(part, ids)
+        check_submission(read_table(part, COLUMNS), ids, str(path))

@@ -1,8 +1,8 @@
 """The competition's tables: `train.csv`, `test.csv` and `test_votes.csv`, read and checked in one place.
 
-A row of `train.csv` is one labelled window: `eeg_label_offset_seconds` after its recording's first sample it begins.
-`to_sample` is the only rule from seconds to samples, and `kernel.recording.place_window` the only one that holds a
-window inside its recording: training, the cache and the drawings see the same samples.
+A row of `train.csv` is one labelled window, which begins `eeg_label_offset_seconds` after the recording. `to_sample` is
+the only rule from seconds to samples, and `kernel.recording.place_window` the only one that keeps a window inside its
+recording: training, the cache and the drawings see the same samples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from kernel.constants import SFREQ, VOTES
 
 MANY_VOTES = 10
-"""Rows with as many votes or more are the population that the hidden test is believed to be from."""
+"""Rows with at least so many votes are like those of the hidden test, as far as is known."""
 
 COLUMNS = ("eeg_id", "patient_id", "eeg_label_offset_seconds", *VOTES)
 """What `read_rows` needs of `train.csv`."""
@@ -39,15 +39,7 @@ def to_sample(seconds: Seconds) -> Seconds:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a CSV file that must have certain columns and at least one row.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no CSV, has no row, or lacks a column.
-    """
+    """Read a CSV file that must have certain columns and at least one row."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a table with {', '.join(columns)}")
     try:
@@ -64,13 +56,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """Read the recordings that `test.csv` asks for: (n,), int64, in the file's order, each once.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_table`; `ValueError` too if an id is no whole number or appears twice.
-    """
+    """Read the recordings that `test.csv` asks for: (n,), int64, in the file's order, each once."""
     ids = read_table(path, ("eeg_id",))["eeg_id"]
     if not pd.api.types.is_integer_dtype(ids):
         raise ValueError(f"{path}: eeg_id must hold whole numbers, found {ids.iloc[0]!r} ... ({ids.dtype})")
@@ -81,23 +67,11 @@ def read_ids(path: Path) -> np.ndarray:
 
 
 def read_rows(data: Path, columns: tuple[str, ...] = (), *, complete: bool = True) -> pd.DataFrame:
-    """Read and check `train.csv`.
+    """Read `train.csv`, which must have `columns` beside `COLUMNS`; a wrong value is an error that names its line.
 
-    `columns` must be there beside `COLUMNS`. Unless `complete`, rows with a missing value or without votes are kept,
-    for a report about the table itself.
-
-    Returns
-    -------
-    rows : DataFrame
-        All columns of the file, and `start`, the first sample of the window, and `n_votes`. Ids, votes, `start` and
-        `n_votes` are int64 where `complete`, else floats where values are missing.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder or table.
-    ValueError
-        If it cannot be read, or has a value that is not what its column holds: the line is named.
+    The file's columns come with two more: `start`, the first sample of the window, and `n_votes`. Numbers are int64.
+    Unless `complete`, rows with a missing value or without votes are kept too, for a report about the table itself,
+    and columns with missing values are floats.
     """
     path = data / "train.csv"
     if not data.is_dir():
@@ -116,20 +90,11 @@ def read_rows(data: Path, columns: tuple[str, ...] = (), *, complete: bool = Tru
 
 
 def read_patterns(data: Path) -> pd.DataFrame:
-    """Read `train.csv` as one row for each recording and vote pattern, with the windows that have it.
+    """Read `train.csv` as one row for each recording and vote pattern, ordered by recording.
 
-    Overlapping windows of one recording with the same votes are one observation: 20,183 of the competition's 106,800.
-
-    Returns
-    -------
-    patterns : DataFrame
-        eeg_id, patient_id, the six votes, `n_votes`, `starts` (tuple of first samples, rising) and `path`, the
-        recording's file; ordered by eeg_id.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_rows` and `find_recordings`.
+    Overlapping windows of one recording with the same votes are one observation: the competition's 106,800 windows are
+    20,183 of them. The columns are eeg_id, patient_id, the six votes, `n_votes`, `starts` (a rising tuple of the
+    windows' first samples) and `path`, the recording's file.
     """
     rows, folder = read_rows(data), find_recordings(data)
     groups = rows.groupby(["eeg_id", "patient_id", *VOTES])["start"]
@@ -140,22 +105,12 @@ def read_patterns(data: Path) -> pd.DataFrame:
 
 
 def read_votes(data: Path, ids: np.ndarray) -> pd.DataFrame | None:
-    """Read the votes of recordings from `test_votes.csv`, or else from `train.csv`.
+    """Read the shares of the six votes of recordings from `test_votes.csv`, or else from `train.csv`.
 
-    Returns
-    -------
-    shares : DataFrame or None
-        `eeg_id` and the shares of the six votes, of all rows of a recording, in the order of `ids`; None where no table
-        has all of them.
-
-    Raises
-    ------
-    ValueError
-        If a table is damaged, or a recording has no votes.
+    The table has `eeg_id` and the shares over all rows of a recording, in the order of `ids`; it is None where neither
+    file has all recordings.
     """
-    for path in (data / "test_votes.csv", data / "train.csv"):
-        if not path.is_file():
-            continue
+    for path in filter(Path.is_file, (data / "test_votes.csv", data / "train.csv")):
         table = read_table(path, ("eeg_id", *VOTES))
         for name in ("eeg_id", *VOTES):
             table[name] = _check_numbers(path, table[name], complete=True)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dataset_builder.metadata import MANIFEST, check_manifest, dataset_metadata
-from publisher.journal import Journal, do_once, look_first
+from publisher.journal import Journal
 from publisher.service.answers import DatasetState
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
@@ -22,62 +22,63 @@ from publisher.upload import Uploads, pack
 class DatasetPublisher:
     """Brings one built folder to one data set."""
 
-    def __init__(
-        self, kaggle: Kaggle, owner: str, slug: str, folder: Path, manifest: dict[str, Any], journal: Journal
-    ) -> None:
-        self.kaggle, self.owner, self.slug, self.folder, self.journal = kaggle, owner, slug, folder, journal
-        self.manifest = manifest
+    def __init__(self, kaggle: Kaggle, ref: str, folder: Path, manifest: dict[str, Any], journal: Journal) -> None:
+        self.kaggle, self.ref, self.folder, self.manifest, self.journal = kaggle, ref, folder, manifest, journal
         self.tree = str(manifest["tree_sha256"])
-        self.ref = f"{owner}/{slug}"
         self.step = f"data set {self.ref}"
         self.unreadable = ""
         """Why the manifest could not be read when it was last asked for."""
 
-    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> tuple[int, str]:
-        """Return (the version that holds our content, what was done: "created", "versioned" or "unchanged").
+    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> dict[str, Any]:
+        """Have our content at the service; return what is recorded of it.
 
         `upload` is the folder for the packed files; `known` is what was recorded of the data set before.
         """
         recorded = int(known.get("version", 0)) if known.get("ref") == self.ref else 0
         same = recorded if known.get("tree_sha256") == self.tree else 0
+        about = {"tree_sha256": self.tree}
         state = self._settled()
-        sent = self.journal.recall(self.step, tree_sha256=self.tree)
-        if sent is None and state is not None and state.version < same:  # the service shows an older state
-            sent = {"before": same - 1, "action": "unchanged"}
-        if state is not None:
-            self._refuse_deleted(state)
-            served = self._served_tree(state)
-            if state.status != "FAILED" and served == self.tree:
-                if self._seems_whole(state.version) or not force:
-                    self._done()
-                    return state.version or same, sent["action"] if sent else "unchanged"
-                sent = None  # a whole version goes over it
-            if state.private is False:
+        if state is not None and state.version < same and self.journal.recall(self.step, **about) is None:
+            # The service shows an older state than the one that was recorded.
+            self.journal.note(self.step, **about, before=same - 1, action="unchanged")
+        sent = self.journal.recall(self.step, **about)
+        served = self._served_tree(state) if state else None
+        ours = state is not None and state.status != "FAILED" and served == self.tree
+        if state is not None and ours and (self._seems_whole(state.version) or not force):
+            version, action = state.version or same, sent["action"] if sent else "unchanged"
+        else:
+            if state is not None and state.private is False:
                 self.kaggle.say(f"note: the data set {self.ref} is public: everyone can read what is published there")
-            if served is None and not force:
+            if state is not None and served is None and not force:
                 self._refuse_foreign(state, recorded)
-        before = sent["before"] if sent else 0
-        if sent is None or not look_first(self.kaggle, lambda: self._arrived(before)):
-            sent = self._send(upload, state)
-        version = self._wait_for_ours(sent["before"])
-        self._seems_whole(version)
-        self._done()
-        return version, sent["action"]
+            # With ours there, but not whole, a whole version goes over it.
+            if sent is None or ours or not self.journal.find_done(self.step, about, self._arrived):
+                sent = {"before": state.version if state else 0, "action": "versioned" if state else "created"}
+                self._send(upload, state, sent["before"], {**about, "action": sent["action"]})
+            version, action = self._wait_for_ours(sent["before"]), sent["action"]
+            self._seems_whole(version)
+        self.journal.forget(self.step, parts=True)
+        self.kaggle.say(f"data set {self.ref} version {version}: {action}, its manifest reads back with our hash")
+        return {"ref": self.ref, "version": version, **about}
 
     def _state(self) -> DatasetState | None:
-        return self.kaggle.dataset(self.owner, self.slug)
+        state = self.kaggle.dataset(self.ref)
+        if state is not None and state.status == "DELETED":
+            raise self._error("it was deleted", "Choose another name with --dataset", status=410)
+        return state
 
     def _settled(self) -> DatasetState | None:
         """Return the state once no version is being processed: a second one would be refused until then."""
-        told: list[str] = []
+        told = False
 
         def look() -> tuple[DatasetState | None] | None:
+            nonlocal told
             state = self._state()
             if state is None or not state.processing:
                 return (state,)
             if not told:
-                told.append(f"Kaggle is processing a version of {self.ref} ({state.status}): waiting for it")
-                self.kaggle.say(told[0])
+                self.kaggle.say(f"Kaggle is processing a version of {self.ref} ({state.status}): waiting for it")
+                told = True
             return None
 
         settled = self.kaggle.watch(look, self.kaggle.pace.patience)
@@ -85,29 +86,18 @@ class DatasetPublisher:
             raise self._too_slow("is still processing an earlier version")
         return settled[0]
 
-    def _send(self, upload: Path, state: DatasetState | None) -> dict[str, Any]:
-        """Upload the folder and make a version of it; return what was noted in the journal."""
-        uploads = Uploads(self.kaggle, self.ref)
-        tokens = uploads.send(pack(self.folder, upload))
-        before, action = (state.version, "versioned") if state else (0, "created")
-        sent = {"tree_sha256": self.tree, "before": before, "action": action}
-        self.journal.note(self.step, **sent)
+    def _send(self, upload: Path, state: DatasetState | None, before: int, about: dict[str, Any]) -> None:
+        """Upload the folder and make a version of it."""
+        tokens = Uploads(self.kaggle, self.journal, self.step).send(pack(self.folder, upload))
 
         def send() -> bool:
             if state is None:
-                self.kaggle.create_dataset(dataset_metadata(self.owner, self.slug), tokens)
+                self.kaggle.create_dataset(dataset_metadata(*self.ref.split("/")), tokens)
             else:
                 self._add_version(tokens)
             return True
 
-        try:
-            do_once(self.kaggle, send, lambda: self._arrived(before))
-        except ServiceError as error:
-            if error.refused:
-                self.journal.forget(self.step)
-            raise
-        uploads.forget()
-        return sent
+        self.journal.do_once(self.step, about, before, send, self._arrived)
 
     def _add_version(self, tokens: list[str]) -> None:
         notes = f"bundle {self.tree[:16]}, commit {str(self.manifest.get('commit', 'unknown'))[:12]}"
@@ -116,7 +106,7 @@ class DatasetPublisher:
         def attempt() -> bool | None:
             nonlocal refusal
             try:
-                self.kaggle.create_dataset_version(self.owner, self.slug, tokens, notes)
+                self.kaggle.create_dataset_version(self.ref, tokens, notes)
             except ServiceError as error:
                 # While a version is being processed, which the status may not show yet, a second one is forbidden.
                 if error.status not in (403, 409):
@@ -134,8 +124,7 @@ class DatasetPublisher:
         state = self._state()
         if state is None:
             return None
-        newer = state.version > before or state.processing or max(state.versions, default=0) > before
-        return newer or None
+        return state.processing or max(state.version, *state.versions, 0) > before or None
 
     def _wait_for_ours(self, before: int) -> int:
         """Wait until the data set is READY and serves our manifest; return the version."""
@@ -151,7 +140,6 @@ class DatasetPublisher:
                 said = now
             if state is None or state.processing:
                 return None
-            self._refuse_deleted(state)
             # A failure or a foreign bundle may belong to the version before: it counts once it lasts.
             if state.status == "FAILED":
                 self._fail_if_lasting(wrong_since, "failed", at_once=state.version > before)
@@ -185,7 +173,7 @@ class DatasetPublisher:
         self.unreadable = ""
         for version in dict.fromkeys((state.version, 0)):  # of this version, else of the latest
             try:
-                content = self.kaggle.dataset_file(self.owner, self.slug, version, MANIFEST)
+                content = self.kaggle.dataset_file(self.ref, version, MANIFEST)
                 return str(check_manifest(content, MANIFEST)["tree_sha256"])
             except ServiceError as error:
                 if error.status not in (400, 403, 404):
@@ -198,7 +186,7 @@ class DatasetPublisher:
     def _seems_whole(self, version: int) -> bool:
         """Whether Kaggle's list shows all files. It is known to leave out files: this may bring a note, and no more."""
         try:
-            served = self.kaggle.dataset_files(self.owner, self.slug, version)
+            served = self.kaggle.dataset_files(self.ref, version)
         except ServiceError as error:
             self.kaggle.say(f"note: {error.doing}: {error.said}; the manifest reads back, so the push goes on")
             return True
@@ -227,17 +215,9 @@ class DatasetPublisher:
         todo = "Nothing was changed. Choose another name with --dataset, or overwrite it with FORCE=1 (--force)"
         raise self._error(said, todo)
 
-    def _refuse_deleted(self, state: DatasetState) -> None:
-        if state.status == "DELETED":
-            raise self._error("it was deleted", "Choose another name with --dataset", status=410)
-
     def _too_slow(self, what: str) -> ServiceError:
         said = f"Kaggle {what} after {self.kaggle.pace.patience / 60:.0f} minutes"
         return self._error(said, "Run the same command again: it goes on from here, and nothing is sent twice")
 
     def _error(self, said: str, todo: str, status: int | None = None) -> ServiceError:
         return ServiceError(f"publishing the data set {self.ref}", said, todo, status=status)
-
-    def _done(self) -> None:
-        self.journal.forget(self.step)
-        Uploads(self.kaggle, self.ref).forget()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
 from tqdm import tqdm
 
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError, explain, explain_response
-from publisher.service.sign_in import open_session
+from publisher.service.faults import ServiceError
 from publisher.target import Target
 
-UNCHECKED, DOWNLOAD = ".unchecked", ".download"
+DOWNLOAD = ".download"
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
@@ -25,7 +25,7 @@ def is_safe(name: str, kernel_slug: str) -> bool:
         and not any(RESERVED.fullmatch(part) or len(part.encode()) > 200 for part in parts)
         and not re.search(r'[\\:*?"<>|\x00-\x1f\x7f]', name)
         and len(name) <= 400
-        and not name.casefold().endswith((DOWNLOAD, UNCHECKED, ".invalid"))
+        and not name.casefold().endswith((DOWNLOAD, ".invalid"))
         and name.casefold() != f"{kernel_slug}.log"
     )
 
@@ -33,29 +33,39 @@ def is_safe(name: str, kernel_slug: str) -> bool:
 def read_output(kaggle: Kaggle, target: Target, version: int, name: str) -> bytes | None:
     """Return the content of one small file that a run left, in whatever folder Kaggle shows it; None without one."""
     found = [
-        (told, url)
-        for page in kaggle.outputs(target.owner, target.kernel, version)
-        for told, url in page.files
+        (told.count("/"), url)
+        for files, _ in kaggle.outputs(target.kernel_ref, version)
+        for told, url in files
         if told.rpartition("/")[2] == name
     ]
     if not found:
         return None
-    url = min(found, key=lambda item: item[0].count("/"))[1]
-    doing = f"reading {name}"
 
     def once() -> bytes:
-        try:
-            answer = open_session(kaggle.pace.timeout).get(url)
-        except requests.RequestException as error:
-            raise explain(doing, error, "", kaggle.redact) from None
-        if answer.status_code != 200:
-            raise explain_response(doing, answer, "", kaggle.redact)
+        answer = kaggle.http.get(min(found)[1], timeout=kaggle.pace.timeout)
+        answer.raise_for_status()
         return answer.content
 
-    return kaggle.pace.retrying(lambda error: error.transient, kaggle.say)(once)
+    return kaggle.call(f"reading {name}", once)
 
 
-def fetch(kaggle: Kaggle, session: requests.Session, name: str, url: str, path: Path) -> None:
+def fetch_outputs(kaggle: Kaggle, target: Target, version: int, folder: Path, name_of: Callable[[str], str]) -> None:
+    """Fetch a run's files into a folder, a page at a time as the URLs do not live long; what is there is left alone.
+
+    `name_of` takes a file's name as Kaggle lists it, and returns its name in the folder, or nothing to leave it out.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tqdm(unit="file", disable=None, desc="downloading") as bar:
+        for files, _ in kaggle.outputs(target.kernel_ref, version):
+            bar.total = bar.n + len(files)
+            for told, url in files:
+                name = name_of(told)
+                if name and not (folder / name).is_file():
+                    _fetch(kaggle, name, url, folder / name)
+                bar.update()
+
+
+def _fetch(kaggle: Kaggle, name: str, url: str, path: Path) -> None:
     """Bring one file to `path`. What came of it before, in this command or an earlier one, is not fetched again."""
     doing = f"downloading {name}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,51 +74,28 @@ def fetch(kaggle: Kaggle, session: requests.Session, name: str, url: str, path: 
     def once() -> None:
         there = partial.stat().st_size if partial.is_file() else 0
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={there}-"} if there else {})}
-        try:
-            with session.get(url, stream=True, headers=headers) as answer:
-                goes_on = answer.status_code == 206 and _begins_at(answer, there)
-                if there and answer.status_code in (206, 416) and not goes_on:
-                    partial.unlink()
-                    raise ServiceError(doing, "what came before does not fit", "Run the same command again")
-                if answer.status_code != 200 and not goes_on:
-                    raise explain_response(doing, answer, "", kaggle.redact)
-                _write(answer, partial, name, there if goes_on else 0)
-        except requests.RequestException as error:
-            raise explain(doing, error, "", kaggle.redact) from None
-        wanted, size = _whole_size(answer), partial.stat().st_size
-        if wanted is not None and wanted != size:
-            if size > wanted:
+        with kaggle.http.get(url, stream=True, headers=headers, timeout=kaggle.pace.timeout) as answer:
+            part = answer.status_code == 206
+            fits = answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
+            if answer.status_code == 416 or (part and not fits):
                 partial.unlink()
-            raise ServiceError(doing, f"{size} of {wanted} bytes came", "Run the same command again: it goes on")
+                raise ServiceError(doing, "what came before does not fit", "Run the same command again")
+            answer.raise_for_status()
+            _write(answer, partial, name, there if part else 0)
 
     try:
-        kaggle.pace.retrying(lambda error: error.transient, kaggle.say)(once)
+        kaggle.call(doing, once)
     except ServiceError as error:
-        said = error.said.replace("Kaggle answered", "the store answered")
         todo = "Nothing was replaced; run the same command again: it goes on from here"
-        raise ServiceError(doing, said, todo, status=error.status) from None
+        raise ServiceError(doing, error.said, todo, status=error.status) from None
     partial.replace(path)
 
 
-def _begins_at(answer: requests.Response, there: int) -> bool:
-    """Whether a part of a file begins where what we have ends."""
-    plain = "Content-Encoding" not in answer.headers
-    return plain and answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
-
-
 def _write(answer: requests.Response, path: Path, name: str, start: int) -> None:
+    """Write what comes; requests raises where less comes than was announced."""
     length = answer.headers.get("Content-Length")
     total = start + int(length) if length else None
     bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None, leave=False, desc=name[-40:])
     with bar, path.open("ab" if start else "wb") as file:
         for piece in answer.iter_content(1 << 20):
             bar.update(file.write(piece))
-
-
-def _whole_size(answer: requests.Response) -> int | None:
-    """Return how large the whole file is, where the answer tells."""
-    total = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-    if total:
-        return int(total[1])
-    length = answer.headers.get("Content-Length")
-    return int(length) if length is not None and "Content-Encoding" not in answer.headers else None

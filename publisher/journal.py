@@ -1,7 +1,8 @@
 """The journal: what was published, what is being published, and how nothing is done twice.
 
 `published.json` says which version is which. `publishing.json` is written before anything that must not happen twice is
-sent, so that a push that was killed knows what to ask the service for. Neither holds a credential.
+sent, so that a push that was killed knows what to ask the service for. Only the user may read it: the addresses of
+unfinished uploads in it permit writing. Neither holds a credential.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from publisher.service.faults import ServiceError
 from publisher.target import Target
 
 T = TypeVar("T")
+Find = Callable[[Any], T | None]
+"""Takes what was there before a step; returns what the step made, or None where it does not show."""
 PUBLISHED, PUBLISHING = "published.json", "publishing.json"
 
 
@@ -50,7 +53,8 @@ def recorded_version(record: dict[str, Any], wanted: Target) -> int:
 class Journal:
     """Notes of what is about to be sent, by step, each with what was known before."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, kaggle: Kaggle, folder: Path) -> None:
+        self.kaggle = kaggle
         self._path = folder / PUBLISHING
         self._notes = _read(self._path)
 
@@ -66,41 +70,54 @@ class Journal:
         self._notes[step] = known
         _write(self._path, self._notes)
 
-    def forget(self, step: str) -> None:
-        """Strike a step out: it is done, or has failed for good."""
-        if self._notes.pop(step, None) is None:
+    def forget(self, step: str, *, parts: bool = False) -> None:
+        """Strike a step out, with `parts` also what is noted as `step: part`: it is done, or has failed for good."""
+        left = {
+            name: note
+            for name, note in self._notes.items()
+            if name != step and not (parts and name.startswith(f"{step}: "))
+        }
+        if len(left) == len(self._notes):
             return
-        if self._notes:
-            _write(self._path, self._notes)
+        self._notes = left
+        if left:
+            _write(self._path, left)
         else:
             self._path.unlink(missing_ok=True)
 
+    def find_done(self, step: str, about: dict[str, Any], find: Find[T]) -> T | None:
+        """Return what an earlier, killed command made of a step; it may take the settling time to show."""
+        sent = self.recall(step, **about)
+        if sent is None:
+            return None
+        self.kaggle.say("an earlier run may have got this far: looking whether it did")
+        return self.kaggle.watch(lambda: find(sent["before"]), self.kaggle.pace.settle)
 
-def look_first(kaggle: Kaggle, find: Callable[[], T | None]) -> T | None:
-    """Look for what an earlier, killed command may have done; it may take the settling time to show."""
-    kaggle.say("an earlier run may have got this far: looking whether it did")
-    return kaggle.watch(find, kaggle.pace.settle)
+    def do_once(self, step: str, about: dict[str, Any], before: Any, send: Callable[[], T], find: Find[T]) -> T:
+        """Note a step and send it; where the answer was lost, look whether it happened, and repeat it only if not.
 
-
-def do_once(kaggle: Kaggle, send: Callable[[], T], find: Callable[[], T | None]) -> T:
-    """Send; where the answer was lost, look whether it happened all the same, and send again only if it did not."""
-    for attempt in range(kaggle.pace.attempts):
-        try:
-            return send()
-        except ServiceError as error:
-            if error.refused or not error.transient or error.must_come_back_later:
-                # "Already exists" may mean that our previous attempt succeeded.
-                found = find() if attempt else None
-                if found is not None:
-                    return found
-                raise
-            kaggle.say(f"{error.doing}: {error.said}; looking whether it happened all the same")
-            found = kaggle.watch(find, kaggle.pace.settle)
-            if found is not None:
+        The note stays until the caller forgets it, unless Kaggle refuses the step.
+        """
+        self.note(step, **about, before=before)
+        kaggle = self.kaggle
+        for attempt in range(1, kaggle.pace.attempts + 1):
+            try:
+                return send()
+            except ServiceError as error:
+                if error.refused or not error.transient or error.must_come_back_later:
+                    # "Already exists" may mean that our previous attempt succeeded.
+                    found = find(before) if attempt > 1 else None
+                    if found is None and error.refused:
+                        self.forget(step)
+                else:
+                    kaggle.say(f"{error.doing}: {error.said}; looking whether it happened all the same")
+                    found = kaggle.watch(lambda: find(before), kaggle.pace.settle)
+                    if found is None and attempt < kaggle.pace.attempts:
+                        continue
+                if found is None:
+                    raise
                 return found
-            if attempt + 1 == kaggle.pace.attempts:
-                raise
-    raise AssertionError("unreachable")
+        raise AssertionError("unreachable")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -118,6 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        part.chmod(0o600)
         file.write(json.dumps(content, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -10,11 +10,10 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from publisher.journal import Journal, do_once, look_first
+from publisher.journal import Journal
 from publisher.service.answers import KernelState
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
@@ -23,15 +22,6 @@ from publisher.target import SOURCES, Target, fill_kernel_metadata
 STEP = "kernel"
 STAMP = re.compile(r"\A(.*\n)# published: (\{[^\n]*\})\s*\Z", re.DOTALL)
 PAGE = "https://www.kaggle.com/code"
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """A kernel version at the service: what it is, and what was done to have it there."""
-
-    version: int
-    sha256: str
-    action: str
 
 
 def stamp(code: str, **about: Any) -> str:
@@ -44,13 +34,11 @@ def stamp(code: str, **about: Any) -> str:
 def read_stamp(source: str) -> dict[str, Any] | None:
     """Return what a kernel's source was published with; None where it is not, unchanged, of this project."""
     match = STAMP.match(source.replace("\r\n", "\n"))
-    if match is None:
-        return None
     try:
-        about = json.loads(match[2])
+        about = json.loads(match[2]) if match else {}
     except ValueError:
         return None
-    ours = about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest()
+    ours = match and about.get("code_sha256") == hashlib.sha256(match[1].encode()).hexdigest()
     return dict(about) if ours else None
 
 
@@ -80,21 +68,27 @@ class KernelPublisher:
         code = target.job.read_code(arguments)
         self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
         self.sha256 = hash_source(self.text)
+        self.about = {"ref": target.kernel_ref, "sha256": self.sha256}
         known = record.get("kernel", {}) if record.get("kernel", {}).get("ref") == target.kernel_ref else {}
         self.recorded = int(known.get("version", 0))
         """The version that we last pushed."""
         self.same = known.get("sha256") == self.sha256
         """Whether it was this very code with these settings."""
 
+    @property
     def is_there(self) -> bool:
         """Whether the latest version, as recorded or as Kaggle shows it, is what would be pushed."""
         state = self._state()
         return self.same or (state is not None and self._is_ours(state))
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier command was about to push exactly this."""
+        return self.journal.recall(STEP, **self.about) is not None
+
     def write(self, folder: Path) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
-        if folder.exists():
-            shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / self.metadata["code_file"]).write_text(self.text, encoding="utf-8", newline="\n")
         (folder / "kernel-metadata.json").write_text(json.dumps(self.metadata, indent=2) + "\n", encoding="utf-8")
@@ -114,33 +108,24 @@ class KernelPublisher:
             "Nothing was changed. Choose another name with --kernel, or overwrite it with FORCE=1 (--force)",
         )
 
-    def publish(self, folder: Path, *, force: bool = False) -> Pushed:
-        """Push the written folder; return the version that runs our code."""
+    def publish(self, *, force: bool = False) -> tuple[int, str]:
+        """Push the kernel; return (the version that runs our code, what was done: "pushed" or "unchanged")."""
         state = self._state()
-        sent = self.journal.recall(STEP, ref=self.target.kernel_ref, sha256=self.sha256)
-        if sent is None and not force:
+        if not self.begun and not force:
             # Without a version from the service, or with an older one shown, the record knows.
             if self.same and self.recorded and (state is None or state.version <= self.recorded):
-                return Pushed(self.recorded, self.sha256, "unchanged")
+                return self.recorded, "unchanged"
             if state is not None and state.version and self._is_ours(state):
-                return Pushed(state.version, self.sha256, "unchanged")
-        elif sent is not None:
-            before = sent["before"]
-            found = look_first(self.kaggle, lambda: self._newer(before))
-            if found is not None:
-                return self._done(found)
-        before = state.version if state else 0
-        self.journal.note(STEP, ref=self.target.kernel_ref, sha256=self.sha256, before=before)
-        try:
-            version = do_once(self.kaggle, lambda: self._save(folder, before), lambda: self._newer(before))
-        except ServiceError as error:
-            if error.refused:
-                self.journal.forget(STEP)
-            raise
-        return self._done(version)
+                return state.version, "unchanged"
+        version = self.journal.find_done(STEP, self.about, self._newer)
+        if version is None:
+            before = state.version if state else 0
+            version = self.journal.do_once(STEP, self.about, before, lambda: self._save(before), self._newer)
+        self.journal.forget(STEP)
+        return version, "pushed"
 
     def _state(self) -> KernelState | None:
-        return self.kaggle.kernel(self.target.owner, self.target.kernel)
+        return self.kaggle.kernel(self.target.kernel_ref)
 
     def _is_ours(self, state: KernelState) -> bool:
         """Whether a version has our code and settings, and lacks none of its sources as far as Kaggle names them."""
@@ -152,19 +137,20 @@ class KernelPublisher:
         )
 
     def _newer(self, before: int) -> int | None:
+        """Return the version, newer than one that was there, that has our code."""
         state = self._state()
         newer = state is not None and state.version > before and (self._is_ours(state) or not state.source)
         return state.version if state is not None and newer else None
 
-    def _save(self, folder: Path, before: int) -> int:
+    def _save(self, before: int) -> int:
         rules = f"the competition's rules are at https://www.kaggle.com/competitions/{self.target.competition}/rules"
+        doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
         try:
-            saved = self.kaggle.save_kernel(folder)
+            saved = self.kaggle.save_kernel(self.metadata, self.text)
         except ServiceError as error:
             if error.status != 403:
                 raise
-            raise ServiceError(error.doing, error.said, f"{error.todo}; {rules}", status=403) from None
-        doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
+            raise ServiceError(doing, error.said, f"{error.todo}; {rules}", status=403) from None
         if saved.error:
             todo = "Nothing was submitted; fix it and run the same command again"
             if any(word in saved.error.lower() for word in ("session", "quota")):
@@ -193,7 +179,3 @@ class KernelPublisher:
         version = state.version if state is not None and state.version > before else before + 1
         say(f"note: Kaggle named no version for the push; it should be {version}")
         return version
-
-    def _done(self, version: int) -> Pushed:
-        self.journal.forget(STEP)
-        return Pushed(version, self.sha256, "pushed")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kernel.main import END
+from publisher.journal import read_record, recorded_version
 from publisher.service.answers import Submission
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError, strip_controls
@@ -37,13 +39,13 @@ class Verdict:
 
 def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | None = None) -> Verdict:
     """Ask for a run and, once it ended, for its log and outputs; an empty `fault` means that it ended well."""
-    run = kaggle.run(target.owner, target.kernel, version)
+    run = kaggle.run(target.kernel_ref, version)
     if run.known and not run.ended:
         return Verdict(run.status, ended=False)
     pieces, names = "", []
-    for page in kaggle.outputs(target.owner, target.kernel, version):
-        pieces = pieces or page.log
-        names += [name for name, _ in page.files]
+    for files, log in kaggle.outputs(target.kernel_ref, version):
+        pieces = pieces or log
+        names += [name for name, _ in files]
     log, end = decode_log(pieces), find_marker(pieces, END)
     if not run.known and end is None:
         note = f"Kaggle calls the run {run.status!r}, which is not known here"
@@ -72,22 +74,34 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
     return Verdict(run.status, True, fault, tuple(notes), end, log, run.known, left)
 
 
+def judge_recorded_run(kaggle: Kaggle, target: Target, folder: Path) -> tuple[dict[str, Any], int, Verdict]:
+    """Return the record of what was pushed, its kernel version, and what is known of its run; it must have ended."""
+    record = read_record(folder)
+    version = recorded_version(record, target)
+    if not version:
+        raise ValueError(
+            f"nothing that was pushed as {target.kernel_ref} is recorded in {folder}: run `make push` first"
+        )
+    verdict = judge_run(kaggle, target, version, record["dataset"]["tree_sha256"])
+    if not verdict.ended:
+        raise ValueError(
+            f"the run of {target.kernel_ref} version {version} has not ended ({verdict.status}): `make status` "
+            "follows it; run this again when it is complete"
+        )
+    return record, version, verdict
+
+
 def describe_end(end: dict[str, Any] | None) -> str:
     """Return the end marker as one line for people."""
     if not end:
         return "the run left no end marker"
-    models = end.get("models")
-    names = (
-        [item.get("name") if isinstance(item, dict) else item for item in models] if isinstance(models, list) else None
-    )
+    models = end["models"] if isinstance(end.get("models"), list) else []
     said = {
-        "rows": end.get("rows"),
-        "fallbacks": end.get("fallbacks"),
-        "seconds": end.get("seconds"),
+        **{name: end.get(name) for name in ("rows", "fallbacks", "seconds")},
         "epochs": f"{end['epochs']} of {end.get('of_epochs')}" if "epochs" in end else None,
         "kl": ", ".join(f"fold {fold} {kl:.3f}" for fold, kl in (end.get("kl") or {}).items()) or None,
         "error": end.get("error"),
-        "models": ", ".join(map(str, names)) if names else None,
+        "models": ", ".join(str(item.get("name") if isinstance(item, dict) else item) for item in models) or None,
         "bundle": str(end.get("tree_sha256", ""))[:16] or None,
     }
     return "the run's end marker: " + ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
@@ -95,8 +109,14 @@ def describe_end(end: dict[str, Any] | None) -> str:
 
 def find_submissions(kaggle: Kaggle, target: Target, version: int) -> list[Submission]:
     """Return the submissions of one kernel version, newest first, as their descriptions tell."""
-    prefix = f"{target.kernel_ref} v{version} "
-    return [item for item in list_submissions(kaggle, target) if item.description.startswith(prefix)]
+    return [
+        item for item in list_submissions(kaggle, target) if item.description.startswith(name_version(target, version))
+    ]
+
+
+def name_version(target: Target, version: int) -> str:
+    """Return how the description of a kernel version's submissions begins."""
+    return f"{target.kernel_ref} v{version} "
 
 
 def list_submissions(kaggle: Kaggle, target: Target) -> list[Submission]:
@@ -128,23 +148,15 @@ def find_marker(log: str, name: str) -> dict[str, Any] | None:
     return None
 
 
-def tail(text: str, lines: int = 15) -> tuple[str, ...]:
-    """Return the last lines that hold anything, each cut to a readable length."""
-    return tuple([line[:300] for line in text.splitlines() if line.strip()][-lines:])
-
-
 def _pieces(log: str) -> list[tuple[str, str]]:
     """Return (stream, text) of every piece; a text that is no such array is one piece of itself."""
     if not log.lstrip().startswith("["):
         return [("stdout", log)]
-    decoder, position, pieces = json.JSONDecoder(), log.index("[") + 1, []
-    while True:
-        match = re.compile(r"[\s,]*").match(log, position)
-        position = match.end() if match else position
+    decoder, position, pieces = json.JSONDecoder(), 0, []
+    while match := re.compile(r"[\s,\[]*(?=\{)").match(log, position):
         try:
-            item, position = decoder.raw_decode(log, position)
-        except ValueError:  # the closing bracket, or the point where the array was cut off
+            item, position = decoder.raw_decode(log, match.end())
+        except ValueError:  # the point where the array was cut off
             break
-        if isinstance(item, dict):
-            pieces.append((str(item.get("stream_name", "stdout")), str(item.get("data", ""))))
+        pieces.append((str(item.get("stream_name", "stdout")), str(item.get("data", ""))))
     return pieces or [("stdout", log if log.strip() != "[]" else "")]

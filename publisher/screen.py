@@ -48,7 +48,7 @@ class Screen:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
-def show(work: Work, *, as_json: bool) -> int:
+def show(work: Work, as_json: bool) -> int:
     """Run a command's work and show what it returns: (for scripts, lines for people, exit status)."""
     screen = Screen(as_json)
     try:

@@ -17,17 +17,11 @@ from dataset_builder.metadata import (
     make_slug,
     make_title,
 )
+from publisher.service.client import KERNEL_FIELDS
 from rehearsal.job import Job
 
 RETIRED = frozenset({"nvidiateslap100", "tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"})
 """Machines that Kaggle no longer has and replaces without a word, in lower case."""
-
-KERNEL_KEYS = {
-    *("id", "id_no", "title", "code_file", "language", "kernel_type", "is_private", "enable_gpu", "enable_tpu"),
-    *("enable_internet", "machine_shape", "dataset_sources", "competition_sources", "kernel_sources", "model_sources"),
-    *("keywords", "docker_image", "docker_image_pinning_type"),
-}
-"""Every key of `kernel-metadata.json` that the client reads."""
 
 SOURCES = {"dataset_sources": 2, "competition_sources": 1, "kernel_sources": 2, "model_sources": 5}
 """What a kernel is given, and of how many parts each name is made: `owner/slug`, `slug`, or a model's
@@ -64,13 +58,15 @@ class Target:
         return f"{self.owner}/{self.kernel}"
 
 
-def aim(job: Job, owner: str, *, dataset: str = "", kernel: str = "", competition: str = "") -> Target:
+def aim(
+    job: Job, owner: str, *, dataset: str | None = None, kernel: str | None = None, competition: str | None = None
+) -> Target:
     """Return where a job goes: as its metadata say, but for what is given."""
     metadata = job.read_metadata()
     return Target(
         job,
         owner,
-        dataset or job.data_sets[0].slug,
+        dataset or job.slug,
         kernel or str(metadata.get("id", "")).rpartition("/")[2],
         competition or (metadata.get("competition_sources") or [""])[0],
     )
@@ -83,7 +79,7 @@ def fill_kernel_metadata(target: Target, template: dict[str, Any] | None = None)
     filled["id"] = target.kernel_ref
     filled["title"] = title if make_slug(title) == target.kernel else make_title(target.kernel)
     filled["code_file"] = Path(str(filled.get("code_file", "main.py"))).name
-    code = f"OWNER/{target.job.data_sets[0].slug}"
+    code = f"OWNER/{target.job.slug}"
     for name in SOURCES:
         filled[name] = [
             target.dataset_ref if source == code else re.sub("^OWNER/", f"{target.owner}/", source)
@@ -94,7 +90,7 @@ def fill_kernel_metadata(target: Target, template: dict[str, Any] | None = None)
     if target.after:
         filled["kernel_sources"].append(f"{target.owner}/{target.after}")
     filled["competition_sources"] = [target.competition, *filled["competition_sources"][1:]]
-    # The client sends true for an `enable_internet` that is left out: both choices are always written.
+    # Both choices are always written: Kaggle's own client sends true for an `enable_internet` that is left out.
     filled.setdefault("is_private", True)
     filled.setdefault("enable_internet", False)
     return filled
@@ -140,6 +136,6 @@ def find_kernel_faults(metadata: dict[str, Any], name: str = "kernel-metadata.js
     check(shape.lower() in RETIRED, found, f"{fix}: NvidiaTeslaT4 is two T4")
     for key, known in KNOWN.items():
         check(metadata.get(key) not in known, f"{key} is {metadata.get(key)!r}, expected {known[0]!r}")
-    unknown = sorted(set(metadata) - KERNEL_KEYS)
+    unknown = sorted(metadata.keys() - KERNEL_FIELDS.keys() - {"code_file"})
     check(bool(unknown), f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {name}")
     return faults

@@ -13,7 +13,7 @@ from typing import Any
 
 from publisher.download import read_output
 from publisher.journal import Journal, recorded_version
-from publisher.kernel import PAGE, STEP, KernelPublisher, hash_source, read_stamp
+from publisher.kernel import PAGE, STEP, hash_source, read_stamp
 from publisher.run import judge_run
 from publisher.service.answers import Run
 from publisher.service.client import Kaggle
@@ -57,7 +57,7 @@ def find_last(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> Turn | 
         if version and "run" in record:
             tree, sha256 = record["dataset"]["tree_sha256"], record["kernel"]["sha256"]
             found.append(_read(place, record["run"], version, tree, sha256))
-        state = kaggle.kernel(place.owner, place.kernel)
+        state = kaggle.kernel(place.kernel_ref)
         stamp = read_stamp(state.source) if state else None
         if state and stamp and "run" in stamp:
             found.append(_read(place, stamp["run"], state.version, stamp["tree_sha256"], hash_source(state.source)))
@@ -92,42 +92,17 @@ def plan(
 ) -> tuple[Turn, bool]:
     """Return the run that shall be at Kaggle, and whether all is done, so that there is nothing to push.
 
-    Parameters
-    ----------
-    tree, arguments
-        The hash of the code's data set, and what was asked for now; nothing means as the last time.
-
-    Raises
-    ------
-    ValueError
-        If another run is under way.
+    `tree` is the hash of the code's data set; `arguments` what was asked for now, of which nothing means as last time.
     """
-
-    def begun(turn: Turn, sha256: str) -> bool:
-        """Whether an earlier command was about to push exactly this."""
-        return journal.recall(STEP, ref=turn.target.kernel_ref, sha256=sha256) is not None
-
-    last = find_last(kaggle, target, record)
+    say, last = kaggle.say, find_last(kaggle, target, record)
     if last is None:
-        turn, done = Turn(target, arguments), False
-    elif begun(last, last.sha256) and arguments in ({}, last.arguments):
-        return last, False
-    else:
-        if not arguments and last.arguments:
-            arguments = last.arguments
-            kaggle.say(f"as before: {_spell(arguments)}")
-        turn, done = _next(kaggle, target, last, tree, arguments, force=force)
-    run = {"run": turn.about()}
-    kernel = KernelPublisher(kaggle, turn.target, tree, journal, record, turn.arguments, **run)
-    if not done and not kernel.is_there() and not begun(turn, kernel.sha256):
-        _refuse_second(kaggle, target, force=force)
-    return turn, done
-
-
-def _next(
-    kaggle: Kaggle, target: Target, last: Turn, tree: str, arguments: dict[str, str], *, force: bool
-) -> tuple[Turn, bool]:
-    say, place = kaggle.say, last.target
+        return Turn(target, arguments), False
+    place = last.target
+    if journal.recall(STEP, ref=place.kernel_ref, sha256=last.sha256) and arguments in ({}, last.arguments):
+        return last, False  # an earlier command was about to push exactly this
+    if not arguments and last.arguments:
+        arguments = last.arguments
+        say(f"as before: {_spell(arguments)}")
     new = replace(last, arguments=arguments, number=last.number + 1, version=0)
     if force:
         return replace(new, target=replace(place, after="")), False
@@ -149,13 +124,12 @@ def _next(
                 "again later; FORCE=1 (--force) begins anew"
             )
         say(f"{last} left nothing to go on from ({run.status}{': ' + run.message if run.message else ''})")
-        begins = f"it goes on from {place.after}" if place.after else "it begins anew"
-        say(f"run {new.number}: {begins}")
+        say(f"run {new.number}: {f'it goes on from {place.after}' if place.after else 'it begins anew'}")
         return new, False
     how_far = f"{end.get('epochs')} of {end.get('of_epochs')} epochs"
     if last.tree != tree:
         say(f"note: {last} had other code (tree {last.tree[:16]}, here {tree[:16]}): FORCE=1 (--force) begins anew")
-    if end["complete"] and _is_same(arguments, last.arguments):
+    if end["complete"] and {**arguments, TIME: ""} == {**last.arguments, TIME: ""}:
         say(f"all is done, {how_far} ({_spell(arguments)}): `make pull-weights` brings the weights")
         say("other options train something else; FORCE=1 (--force) trains this once more")
         return last, True
@@ -164,29 +138,26 @@ def _next(
     return replace(new, target=replace(place, kernel=other, after=place.kernel)), False
 
 
-def _refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
+def refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
     """Raise if one of the two kernels is running."""
     for place in _places(target):
-        state = kaggle.kernel(place.owner, place.kernel)
-        if state is None:
-            continue
-        run = _ask(kaggle, place, state.version or 1)
-        if run is None or not run.known or run.ended:
+        state = kaggle.kernel(place.kernel_ref)
+        run = _ask(kaggle, place, state.version or 1) if state else None
+        if state is None or run is None or not run.known or run.ended:
             continue
         name, page = f"{place.kernel_ref} version {state.version}", f"{PAGE}/{place.kernel_ref}"
-        if force:
-            kaggle.say(f"note: {name} is under way too ({run.status}): {page}")
-            continue
-        raise ValueError(
-            f"{name} is under way ({run.status}), and is not what would be pushed now: wait for its end "
-            f"(`make status{place.job.make_option}`), or stop it at {page}, then run the same command again"
-        )
+        if not force:
+            raise ValueError(
+                f"{name} is under way ({run.status}), and is not what would be pushed now: wait for its end "
+                f"(`make status{place.job.make_option}`), or stop it at {page}, then run the same command again"
+            )
+        kaggle.say(f"note: {name} is under way too ({run.status}): {page}")
 
 
 def _ask(kaggle: Kaggle, place: Target, version: int) -> Run | None:
     """Return the state of a run, None where Kaggle does not know of it."""
     try:
-        return kaggle.run(place.owner, place.kernel, version)
+        return kaggle.run(place.kernel_ref, version)
     except ServiceError as error:
         if error.status not in (403, 404):
             raise
@@ -202,10 +173,6 @@ def _read(place: Target, about: dict[str, Any], version: int, tree: str, sha256:
     arguments = {str(name): str(value) for name, value in dict(about.get("arguments") or {}).items()}
     target = replace(place, after=str(about.get("after") or ""))
     return Turn(target, arguments, int(about.get("number") or 1), version, tree, sha256)
-
-
-def _is_same(one: dict[str, str], other: dict[str, str]) -> bool:
-    return {**one, TIME: ""} == {**other, TIME: ""}
 
 
 def _spell(arguments: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rehearsal.job import DEFAULT, JOBS, ROOT, find_job
+from rehearsal.job import DEFAULT, JOBS, ROOT
 
 
 def add_commands(commands: Any) -> None:
@@ -53,15 +53,15 @@ def run_rehearse(args: argparse.Namespace) -> None:
     The last line is JSON; of the inference: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the
     input has votes.
     """
-    job, dist = find_job(args.job), args.dist
+    job, dist = JOBS[args.job], args.dist
     own = {name: getattr(args, name) for name in ("budget", "recordings", "seed") if getattr(args, name) is not None}
     if own and job.name != DEFAULT:
         raise ValueError(f"the job {job.name} takes no --{', --'.join(own)}")
     code = job.read_code(job_arguments(args))
-    folders = {slug: folder for slug, (folder, _) in job.build_data_sets(dist).items()}
+    data_set, _ = job.build_data_set(dist)
     code_file = job.folder(dist) / "script.py"
     code_file.write_text(code, encoding="utf-8", newline="\n")
     options = {"dist": dist, "code_file": code_file, "layout": args.layout, "isolation": args.isolation, **own}
     out = args.out or job.folder(dist) / "rehearsal"
-    found = job.rehearse(args.input, out, folders, log=print, **options)
-    print("", *found.lines(), json.dumps(found.to_json()), sep="\n")
+    found = job.rehearse(args.input, out, data_set, log=print, **options)
+    print("", *found.lines, json.dumps(found.data), sep="\n")

@@ -37,14 +37,11 @@ socket.getaddrinfo = socket.gethostbyname = socket.create_connection = _refuse
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What the command shall see."""
+    """What the command shall see: path inside -> file or folder outside; and folders that shall be empty inside."""
 
     read_only: dict[str, Path]
-    """Path inside -> file or folder outside."""
     writable: dict[str, Path]
-    """Path inside -> folder outside."""
     hidden: list[Path] = field(default_factory=list)
-    """Folders that shall be empty inside."""
 
 
 def find_isolation() -> str | None:
@@ -73,36 +70,36 @@ def isolated(command: list[str], sandbox: Sandbox) -> Iterator[list[str]]:
 
 def _stage_script(stage: Path, sandbox: Sandbox) -> str:
     """Return the shell commands that build the new root."""
-    lines = [shlex.join(["mount", "-t", "tmpfs", "tmpfs", str(stage)])]
+    commands = [["mount", "-t", "tmpfs", "tmpfs", str(stage)]]
     for entry in sorted(Path("/").iterdir()):
         target = f"{stage}{entry}"
         if entry.name == "kaggle":
             continue
         if entry.is_symlink():
-            lines.append(shlex.join(["ln", "-s", str(entry.readlink()), target]))
+            commands.append(["ln", "-s", str(entry.readlink()), target])
         elif entry.is_dir():
-            lines.append(shlex.join(["mkdir", target]))
-            lines.append(shlex.join(["mount", "--rbind", str(entry), target]))
+            commands.append(["mkdir", target])
+            commands.append(["mount", "--rbind", str(entry), target])
     # A file system of its own, so that nothing can be added beside the mounts either.
     kaggle_input = f"{stage}/kaggle/input"
-    lines.append(shlex.join(["mkdir", "-p", kaggle_input]))
-    lines.append(shlex.join(["mount", "-t", "tmpfs", "tmpfs", kaggle_input]))
+    commands.append(["mkdir", "-p", kaggle_input])
+    commands.append(["mount", "-t", "tmpfs", "tmpfs", kaggle_input])
     for inside, outside in (*sandbox.read_only.items(), *sandbox.writable.items()):
         target = f"{stage}{inside}"
         if outside.is_dir():
-            lines.append(shlex.join(["mkdir", "-p", target]))
+            commands.append(["mkdir", "-p", target])
         else:
-            lines.append(shlex.join(["mkdir", "-p", str(Path(target).parent)]))
-            lines.append(shlex.join(["touch", target]))
-        lines.append(shlex.join(["mount", "--bind", str(outside.resolve()), target]))
+            commands.append(["mkdir", "-p", str(Path(target).parent)])
+            commands.append(["touch", target])
+        commands.append(["mount", "--bind", str(outside.resolve()), target])
         if inside in sandbox.read_only:
             # A mount's own restrictions are locked in a namespace, and must be repeated.
             flags = ",".join(["remount", "bind", "ro", *_locked_flags(outside)])
-            lines.append(shlex.join(["mount", "-o", flags, target]))
-    lines.append(shlex.join(["mount", "-o", "remount,bind,ro", kaggle_input]))
+            commands.append(["mount", "-o", flags, target])
+    commands.append(["mount", "-o", "remount,bind,ro", kaggle_input])
     for folder in sandbox.hidden:
-        lines.append(shlex.join(["mount", "-t", "tmpfs", "tmpfs", f"{stage}{folder.resolve()}"]))
-    return "\n".join(lines)
+        commands.append(["mount", "-t", "tmpfs", "tmpfs", f"{stage}{folder.resolve()}"])
+    return "\n".join(map(shlex.join, commands))
 
 
 def _locked_flags(path: Path) -> list[str]:

@@ -9,37 +9,27 @@ from __future__ import annotations
 
 import ast
 import json
+import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dataset_builder.metadata import CODE_SLUG
 from kernel.main import BUNDLE_NAME
+
+if TYPE_CHECKING:
+    from rehearsal.run import Findings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = "inference"
 ARGUMENTS = re.compile(r"^(ARGUMENTS\b.*= )\{\}$", re.MULTILINE)
 
 
-class Findings(Protocol):
-    """What a rehearsal found, whatever the job."""
-
-    def lines(self) -> list[str]:
-        """Return the findings for people."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the findings for scripts."""
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set that we build and publish: its slug, and what builds its folder and returns its manifest."""
-
-    slug: str
-    build: Callable[[Path, str | None], dict[str, Any]]
-    """Takes the folder and the owner's name on Kaggle."""
+def lazily(name: str) -> Callable[..., Any]:
+    """Return the function `module:name`, which is imported when it is called."""
+    return lambda *arguments, **options: pkgutil.resolve_name(name)(*arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -49,11 +39,13 @@ class Job:
     name: str
     metadata: Path
     """Its `kernel-metadata.json`; the pushed file is the `code_file` in it, relative to this file."""
-    data_sets: tuple[DataSet, ...]
-    """Built here and published before the kernel; the first holds the job's code, and the run is known by its hash."""
+    slug: str
+    """Of the data set with the job's code, which is published before the kernel; a run is known by its hash."""
+    build: Callable[..., dict[str, Any]]
+    """Takes the data set's folder and `owner=`, the user's name on Kaggle; builds it, and returns its manifest."""
     rehearse: Callable[..., Findings]
-    """Takes (input or None, working folder, {slug: built folder}), dist=, code_file=, log=, layout=, isolation=, quick=
-    (as small as can be), and options of its own."""
+    """Takes (input or None, working folder, the built data set), dist= (below which an input is simulated),
+    code_file=, log=, layout=, isolation=, quick= (as small as can be), and options of its own."""
     leaves: str
     """The output without which a run is of no use."""
     submitted: bool = False
@@ -64,7 +56,7 @@ class Job:
     """Whether a run may end before all is done, for the next one to go on with what it `leaves`, a JSON file."""
     estimate: Callable[[dict[str, str]], str] | None = None
     """Takes what the pushed file is called with; returns what it is expected to cost, in one line for people."""
-    verify: Callable[[Path], object] | None = None
+    verify: Callable[[Path], object] = lambda folder: None
     """Takes the folder with all that a finished run left; raises where it is damaged or does not fit the code here."""
 
     def folder(self, dist: Path) -> Path:
@@ -109,67 +101,25 @@ class Job:
             )
         return code
 
-    def build_data_sets(self, dist: Path, owner: str | None = None) -> dict[str, tuple[Path, dict[str, Any]]]:
-        """Build the job's data sets; return each one's folder and manifest by its slug."""
+    def build_data_set(self, dist: Path, owner: str | None = None) -> tuple[Path, dict[str, Any]]:
+        """Build the job's data set; return its folder and its manifest."""
         from kernel.files import naming_full_disk
 
-        built = {}
-        for number, data_set in enumerate(self.data_sets):
-            folder = self.folder(dist) / ("dataset" if number == 0 else data_set.slug)
-            with naming_full_disk(folder):
-                built[data_set.slug] = (folder, data_set.build(folder, owner))
-        return built
-
-
-def build_inference_bundle(folder: Path, owner: str | None) -> dict[str, Any]:
-    """Build the bundle of code, weights and wheels."""
-    from dataset_builder.bundle import build_bundle
-
-    return build_bundle(folder, owner=owner)
-
-
-def rehearse_inference(
-    source: Path | None,
-    out: Path,
-    folders: dict[str, Path],
-    *,
-    dist: Path,
-    quick: bool = False,
-    recordings: int | None = None,
-    seed: int = 0,
-    **options: Any,
-) -> Findings:
-    """Rehearse on a hidden test: the given one, or a simulated one."""
-    from rehearsal.rehearse import hidden_test, rehearse
-
-    source = source or hidden_test(dist, recordings=recordings or (8 if quick else 64), seed=seed)
-    return rehearse(source, out, bundle=folders[BUNDLE_NAME], **options)
+        folder = self.folder(dist) / "dataset"
+        with naming_full_disk(folder):
+            return folder, self.build(folder, owner=owner)
 
 
 INFERENCE = Job(
     "inference",
     ROOT / "kernel-metadata.json",
-    (DataSet(BUNDLE_NAME, build_inference_bundle),),
-    rehearse_inference,
+    BUNDLE_NAME,
+    lazily("dataset_builder.bundle:build_bundle"),
+    lazily("rehearsal.rehearse:rehearse"),
     leaves="submission.csv",
     submitted=True,
 )
-
-
-def build_code(folder: Path, owner: str | None) -> dict[str, Any]:
-    """Build the data set of the code that trains and reports."""
-    from dataset_builder.code_data_set import build_code_data_set
-
-    return build_code_data_set(folder, owner=owner)
-
-
-def rehearse_training(
-    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, quick: bool = False, **options: Any
-) -> Findings:
-    """Rehearse on a small training set, always the same: the given one, or a simulated one."""
-    from rehearsal.training import rehearse
-
-    return rehearse(source, out, folders[CODE_SLUG], dist=dist, **options)
+BUILD_CODE = lazily("dataset_builder.bundle:build_code_data_set")
 
 
 def estimate_training(arguments: dict[str, str]) -> str:
@@ -185,18 +135,12 @@ def estimate_training(arguments: dict[str, str]) -> str:
     ).line()
 
 
-def verify_training(folder: Path) -> object:
-    """Verify all that a complete training left: hashes, configuration, shapes, answers as the kernel's."""
-    from training.session import verify_session
-
-    return verify_session(folder)
-
-
 TRAINING = Job(
     "training",
     ROOT / "training" / "kernel-metadata.json",
-    (DataSet(CODE_SLUG, build_code),),
-    rehearse_training,
+    CODE_SLUG,
+    BUILD_CODE,
+    lazily("rehearsal.training:rehearse"),
     leaves="session.json",
     options={
         "model": "training: a recipe's name [scalogram_b2]",
@@ -208,24 +152,14 @@ TRAINING = Job(
     },
     goes_on=True,
     estimate=estimate_training,
-    verify=verify_training,
+    verify=lazily("training.session:verify_session"),
 )
-
-
-def rehearse_report(
-    source: Path | None, out: Path, folders: dict[str, Path], *, dist: Path, quick: bool = False, **options: Any
-) -> Findings:
-    """Rehearse on a small training set, always the same: the given one, or a simulated one."""
-    from rehearsal.report import rehearse
-
-    return rehearse(source, out, folders[CODE_SLUG], dist=dist, **options)
-
-
 REPORT = Job(
     "report",
     ROOT / "eda" / "kernel-metadata.json",
-    (DataSet(CODE_SLUG, build_code),),
-    rehearse_report,
+    CODE_SLUG,
+    BUILD_CODE,
+    lazily("rehearsal.report:rehearse"),
     leaves="report.html",
     options={"sample": "report: recordings whose signals are read [600]"},
 )
@@ -237,10 +171,3 @@ def read_arguments(code_file: Path) -> dict[str, str]:
     """Return what a pushed file is called with, as `Job.read_code` wrote it there."""
     match = re.search(r"^ARGUMENTS\b.*= (\{.*\})$", code_file.read_text(encoding="utf-8"), re.MULTILINE)
     return dict(ast.literal_eval(match[1])) if match else {}
-
-
-def find_job(name: str) -> Job:
-    """Return a job by its name."""
-    if name not in JOBS:
-        raise ValueError(f"there is no job {name!r}; there are {', '.join(sorted(JOBS))}")
-    return JOBS[name]

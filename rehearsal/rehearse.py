@@ -1,12 +1,7 @@
-"""The rehearsal of the inference: the pushed file on a hidden test, its submission judged as Kaggle would judge it.
-
-What came out is held against the kernel's own rules, and scored where the input has votes.
-"""
+"""The rehearsal of the inference: the pushed file on a hidden test, its submission judged as Kaggle would judge it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,112 +12,65 @@ from kernel.constants import COMPETITION, PRIOR, VOTES
 from kernel.main import BUNDLE_NAME
 from kernel.submission import read_submission
 from kernel.table import read_ids, read_votes
-from rehearsal.run import ROOT, mount, run_kernel
+from rehearsal.run import Findings, KernelRun, mount, run_kernel
 
 SUBMISSION = "submission.csv"
 
 
-@dataclass(frozen=True)
-class Rehearsal:
-    """What a rehearsal of the inference found."""
-
-    submission: Path
-    network: str
-    """How the network was cut."""
-    report: dict[str, Any]
-    """The kernel's end marker."""
-    seconds: float
-    """Of the whole process, imports and loading included."""
-    scores: dict[str, float]
-    """KL of the submission, of the uniform and of the prior prediction; empty without votes."""
-
-    def lines(self) -> list[str]:
-        """Return the findings for people."""
-        lines = [
-            f"{self.submission}: {self.report['rows']} rows, {self.report['fallbacks']} answered with the prior",
-            f"{self.report['ms_per_recording']:.0f} ms a recording, {self.seconds:.1f} s in all with loading",
-        ]
-        if self.scores:
-            lines.append("KL {kl:.3f}; uniform {kl_uniform:.3f}, prior {kl_prior:.3f}".format(**self.scores))
-        return lines
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the machine-readable last line of `build.py rehearse`."""
-        names = ("rows", "fallbacks", "partial", "reduced", "ms_per_recording", "peak_rss_mb")
-        return {
-            **{name: self.report[name] for name in names},
-            "seconds": round(self.seconds, 3),
-            **self.scores,
-            "network": self.network,
-            "submission": str(self.submission),
-        }
-
-
 def rehearse(
-    source: Path,
+    source: Path | None,
     out: Path,
+    data_set: Path,
     *,
-    bundle: Path,
-    code_file: Path = ROOT / "kernel" / "main.py",
+    dist: Path,
+    code_file: Path,
     layout: str = "flat",
-    isolation: str = "auto",
+    quick: bool = False,
+    recordings: int | None = None,
+    seed: int = 0,
     budget: float | None = None,
-    log: Callable[[str], None] = print,
-) -> Rehearsal:
+    **options: Any,
+) -> Findings:
     """Run the inference's pushed file on a hidden test with the network cut, and judge its submission.
 
-    Parameters
-    ----------
-    source : Path
-        A folder with `test.csv` and `test_eegs/`; votes in `train.csv` or `test_votes.csv` make it scored.
-    out : Path
-        Becomes `/kaggle/working`; the log goes to `kernel.log` in it.
-    bundle : Path
-        A built bundle.
-    code_file, layout, isolation, log
-        As in `rehearsal.run`.
-    budget : float, optional
-        Seconds that the kernel may take.
-
-    Returns
-    -------
-    rehearsal : Rehearsal
-        Counts, times, scores.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the input or the bundle lacks a file.
-    ValueError
-        As `rehearsal.run.run_kernel`; also if `test.csv` is no such table, or the kernel wrote what the metric would
-        reject.
+    `source` has `test.csv` and `test_eegs/`, and `train.csv` or `test_votes.csv` where it shall be scored; None
+    simulates one of `recordings` below `dist`. `budget` is the seconds that the kernel may take. The others are as in
+    `Job.rehearse` and `rehearsal.run.run_kernel`.
     """
-    for path in (source / "test.csv", source / "test_eegs", bundle / "manifest.json"):
+    if source is None:
+        from simulator.dataset import write_hidden_test
+
+        recordings = recordings or (8 if quick else 64)
+        source = dist / f"hidden_test_{recordings}_{seed}"
+        write_hidden_test(source, recordings=recordings, seed=seed)
+    for path in (source / "test.csv", source / "test_eegs"):
         if not path.exists():
-            raise FileNotFoundError(f"{path}: not found; a rehearsal needs test.csv, test_eegs/ and a built bundle")
+            raise FileNotFoundError(f"{path}: not found; a rehearsal needs test.csv and test_eegs/")
     ids = read_ids(source / "test.csv")
-    if out.is_dir():
-        (out / SUBMISSION).unlink(missing_ok=True)
+    (out / SUBMISSION).unlink(missing_ok=True)
     competition = mount("competition", COMPETITION, layout)
     mounts = {
-        mount("dataset", f"owner/{BUNDLE_NAME}", layout): bundle,
+        mount("dataset", f"owner/{BUNDLE_NAME}", layout): data_set,
         f"{competition}/test.csv": source / "test.csv",
         f"{competition}/test_eegs": source / "test_eegs",
     }
-    options = ["--budget", str(budget)] if budget is not None else []
-    run = run_kernel(code_file, mounts, out, options=options, isolation=isolation, log=log)
-    submission = read_submission(out / SUBMISSION, ids)
-    return Rehearsal(out / SUBMISSION, run.network, run.report, run.seconds, score(submission, source))
+    arguments = ["--budget", str(budget)] if budget is not None else []
+    run = run_kernel(code_file, mounts, out, arguments=arguments, **options)
+    return describe(run, out / SUBMISSION, score(read_submission(out / SUBMISSION, ids), source))
 
 
-def hidden_test(dist: Path, *, recordings: int, seed: int) -> Path:
-    """Return a folder below `dist` with a simulated hidden test, drawn where it is not there yet."""
-    from simulator.dataset import write_hidden_test
-
-    folder = dist / f"hidden_test_{recordings}_{seed}"
-    if not (folder / "test_votes.csv").exists():
-        write_hidden_test(folder, recordings=recordings, seed=seed)
-    return folder
+def describe(run: KernelRun, submission: Path, scores: dict[str, float]) -> Findings:
+    """Return what was found: counts, times, and scores where there are votes."""
+    report = run.report
+    lines = [
+        f"{submission}: {report['rows']} rows, {report['fallbacks']} answered with the prior",
+        f"{report['ms_per_recording']:.0f} ms a recording, {run.seconds:.1f} s in all with loading",
+    ]
+    if scores:
+        lines.append("KL {kl:.3f}; uniform {kl_uniform:.3f}, prior {kl_prior:.3f}".format(**scores))
+    names = ("rows", "fallbacks", "partial", "reduced", "ms_per_recording", "peak_rss_mb")
+    data = {name: report[name] for name in names} | {"seconds": round(run.seconds, 3)}
+    return Findings(lines, {**data, **scores, "network": run.network, "submission": str(submission)})
 
 
 def score(submission: pd.DataFrame, source: Path) -> dict[str, float]:

@@ -35,11 +35,29 @@ MOUNTS = {
 """Where Kaggle mounts each kind of source below `/kaggle/input`, by the parts of its name (`owner/slug`, the slug of a
 competition, `owner/model/framework/variation/version`): the older, flat layout and the nested one. Both are seen."""
 LAYOUTS = ("flat", "nested")
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "KAGGLE_IS_COMPETITION_RERUN": "1",
+    "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+}
+"""All that a run sees of the environment beside PATH and an empty HOME: above all no credential."""
 
 
 def mount(kind: str, ref: str, layout: str) -> str:
     """Return the path at which Kaggle mounts a source, `dataset`, `competition`, `notebook` or `model`."""
     return f"{INPUT}/{MOUNTS[kind][LAYOUTS.index(layout)].format(*ref.split('/'))}"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a rehearsal found."""
+
+    lines: list[str]
+    """For people."""
+    data: dict[str, Any]
+    """For scripts."""
 
 
 @dataclass(frozen=True)
@@ -59,39 +77,16 @@ def run_kernel(
     mounts: dict[str, Path],
     working: Path,
     *,
-    options: Sequence[str] = (),
+    arguments: Sequence[str] = (),
     isolation: str = "auto",
     log: Callable[[str], None] = print,
 ) -> KernelRun:
     """Run a pushed file to its end marker.
 
-    Parameters
-    ----------
-    code_file : Path
-        The one file that is pushed.
-    mounts : dict of str to Path
-        Path below `/kaggle/input`, as `mount` gives it -> the file or folder that shall be seen there, read-only.
-    working : Path
-        Becomes `/kaggle/working`; the log goes to `kernel.log` in it.
-    options : sequence of str
-        What the file is called with, which Kaggle never does.
-    isolation : str
-        `namespace`, `guard`, or `auto`: the first where it can be had.
-    log : callable
-        Takes each line as the kernel prints it.
-
-    Returns
-    -------
-    run : KernelRun
-        Its end marker and its time.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file or folder to be mounted is missing.
-    ValueError
-        If the kernel failed or did not reach its end marker; the message names files by their paths here, not by their
-        paths in the run. Also if `isolation` is `namespace` and this host has none, or `working` is a file.
+    `mounts` are paths below `/kaggle/input`, as `mount` gives them -> the file or folder that is seen there, read-only;
+    `working` becomes `/kaggle/working`, with the log in `kernel.log`; `arguments` are what the file is called with,
+    which Kaggle never does; `isolation` is `namespace`, `guard`, or `auto`, the first where it can be had; `log` takes
+    each line as the kernel prints it. An error of the kernel names files by their paths here, not by those in the run.
     """
     for path in (code_file, *mounts.values()):
         if not path.exists():
@@ -103,7 +98,11 @@ def run_kernel(
         raise ValueError(f"the network cannot be cut by a namespace: {why_not}; use --isolation guard")
     working.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        environment = _environment(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-home-")))
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-home-")),
+            **ENVIRONMENT,
+        }
         if why_not is None:
             network = "cut: a network namespace without interfaces"
             read_only = {name: path.resolve() for name, path in (*mounts.items(), (SCRIPT, code_file))}
@@ -111,7 +110,7 @@ def run_kernel(
             inside = {parent for path in read_only.values() for parent in path.parents}
             hidden = [path for path in (ROOT / "kernel", ROOT / "weights") if path.is_dir() and path not in inside]
             sandbox = Sandbox(read_only, {WORKING: working.resolve()}, hidden)
-            command = stack.enter_context(isolated([sys.executable, SCRIPT, *options], sandbox))
+            command = stack.enter_context(isolated([sys.executable, SCRIPT, *arguments], sandbox))
             seen = {**mounts, WORKING: working, SCRIPT: code_file}
         else:
             network = f"guarded: Python's sockets refuse, the rest of the machine is open ({why_not})"
@@ -119,7 +118,7 @@ def run_kernel(
             seen = _lay_out(folder, mounts, code_file)
             script = str(folder / "src" / "script.py")
             paths = ["--input", str(folder / "input"), "--working", str(working.resolve())]
-            command = [sys.executable, script, *options, *paths]
+            command = [sys.executable, script, *arguments, *paths]
             environment = stack.enter_context(guarded(environment))
         log(f"network {network}")
         started = time.monotonic()
@@ -138,25 +137,8 @@ def _lay_out(folder: Path, mounts: dict[str, Path], code_file: Path) -> dict[str
     return seen
 
 
-def _environment(home: str) -> dict[str, str]:
-    """Return what a scored run sees: nothing of the user's environment, above all no credential."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": home,
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "KAGGLE_IS_COMPETITION_RERUN": "1",
-        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-    }
-
-
 def _follow(
-    command: list[str],
-    environment: dict[str, str],
-    log_file: Path,
-    log: Callable[[str], None],
-    seen: dict[str, Path],
+    command: list[str], environment: dict[str, str], log_file: Path, log: Callable[[str], None], seen: dict[str, Path]
 ) -> dict[str, Any]:
     """Run the kernel, passing its lines on; return its end marker."""
     end: dict[str, Any] | None = None

@@ -1,15 +1,13 @@
 """The rehearsal of the training's job: the pushed file on a small training set, and the weights that it leaves.
 
 The recipe is the one that will be pushed, with the same changes, but made small: one epoch of a few windows for each
-stage, two folds of which one is trained, small pictures. The ImageNet weights are stood in for by random ones in the
-same files.
+stage, two folds of which one is trained, small pictures. Random weights in the same files stand in for ImageNet's.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,86 +15,30 @@ from dataset_builder.metadata import CODE_SLUG
 from kernel.constants import COMPETITION
 from kernel.networks import NETWORKS
 from rehearsal.job import TRAINING, read_arguments
-from rehearsal.run import mount, run_kernel
+from rehearsal.run import Findings, mount, run_kernel
 
 BATCH, WINDOWS = 2, 4
 SMALL = {"pool_freqs": 10, "pool_frames": 25, "zoom_pool_frames": 10, "size": 64, "width": 8}
 """Options that make a network's work small, where it has them."""
 
 
-@dataclass(frozen=True)
-class TrainingRehearsal:
-    """What a rehearsal of the training found."""
-
-    folder: Path
-    network: str
-    """How the network was cut."""
-    report: dict[str, Any]
-    """The kernel's end marker."""
-    seconds: float
-    """Of the whole process, imports included."""
-
-    def lines(self) -> list[str]:
-        """Return the findings for people."""
-        return [
-            f"{self.folder}: {self.report['epochs']} of {self.report['of_epochs']} epochs of a small training in "
-            f"{self.seconds:.0f} s; its weights load, and answer as they did in the kernel"
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the machine-readable last line of `build.py rehearse`."""
-        return {
-            **{name: self.report[name] for name in ("epochs", "of_epochs", "complete", "broken", "kl")},
-            "seconds": round(self.seconds, 3),
-            "network": self.network,
-            "folder": str(self.folder),
-        }
-
-
 def rehearse(
     source: Path | None,
     out: Path,
-    code: Path,
+    data_set: Path,
     *,
     dist: Path,
     code_file: Path,
-    log: Callable[[str], None] = print,
     layout: str = "nested",
-    isolation: str = "auto",
-    recordings: int = 16,
-    seed: int = 1,
-    budget: float | None = None,
+    quick: bool = False,
     earlier: Path | None = None,
-    options: tuple[str, ...] = (),
-) -> TrainingRehearsal:
+    more: tuple[str, ...] = (),
+    **options: Any,
+) -> Findings:
     """Run the training's pushed file on a small training set with the network cut, and verify what it leaves.
 
-    Parameters
-    ----------
-    source : Path, optional
-        A training set in the competition's layout; None simulates one of `recordings` below `dist`.
-    out : Path
-        Becomes `/kaggle/working`; what lay there is removed.
-    code : Path
-        The built data set of the code.
-    code_file, layout, isolation, log
-        As in `rehearsal.run`.
-    budget : float, optional
-        Seconds that the kernel may take.
-    earlier : Path, optional
-        The output of an earlier run, to be mounted as a notebook's.
-    options : tuple of str
-        More options for the pushed file.
-
-    Returns
-    -------
-    rehearsal : TrainingRehearsal
-        Its end marker and its time.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `run_kernel`; if the kernel left weights that do not load, or that answer otherwise here.
+    `earlier` is the output of an earlier run, mounted as a notebook's; `more` are more options for the pushed file. The
+    others are as in `Job.rehearse`; what lay in `out` is removed.
     """
     from training.recipe import read_recipe
     from training.session import verify_session
@@ -104,13 +46,8 @@ def rehearse(
     asked = read_arguments(code_file)
     model = asked.get("model", "scalogram_b2")
     config, recipe = read_recipe(model, asked.get("set", "").split())
-    source = source or training_set(dist, recordings=recordings, seed=seed)
-    if out.is_dir():
-        shutil.rmtree(out)
-    mounts = {
-        mount("dataset", f"owner/{CODE_SLUG}", layout): code,
-        mount("competition", COMPETITION, layout): source,
-    }
+    mounts = mount_training(source, data_set, dist, layout)
+    shutil.rmtree(out, ignore_errors=True)
     if earlier is not None:
         mounts[mount("notebook", "owner/hms-scalogram-training", layout)] = earlier
     if NETWORKS[config.network].has_efficientnet and asked.get("backbone") != "none":
@@ -120,33 +57,41 @@ def rehearse(
                 f"{TRAINING.metadata} attaches no model, and {model} starts from ImageNet's weights: restore its "
                 "model_sources from git, or ask for --backbone none"
             )
-        mounts[mount("model", attached[0], layout)] = preset(dist)
+        mounts[mount("model", attached[0], layout)] = _write_preset(dist)
     # With this seed both folds of the simulated set have rows with many votes, on which a fold is validated.
     changes = ["recipe.seed=0", "recipe.folds=2", f"recipe.batch_size={BATCH}", "recipe.validation_windows=4"]
     for number in range(len(recipe.stages)):
         changes += [f"recipe.stages.{number}.{change}" for change in ("epochs=1", f"windows={WINDOWS}", "min_votes=1")]
     known = {field.name for field in fields(NETWORKS[config.network].options)}
     changes += [f"model.options.{name}={value}" for name, value in SMALL.items() if name in known]
-    hours = ["--hours", str(budget / 3600)] if budget is not None else []
-    small = ["--device", "cpu", "--fold", "0", "--set", " ".join(changes), *hours, *options]
-    run = run_kernel(code_file, mounts, out, options=small, isolation=isolation, log=log)
+    arguments = ["--device", "cpu", "--fold", "0", "--set", " ".join(changes), *more]
+    run = run_kernel(code_file, mounts, out, arguments=arguments, **options)
     if "error" in run.report:
         raise ValueError(f"{run.report['error']} (the training ended early; its log is {out / 'kernel.log'})")
     if run.report["complete"]:
         verify_session(out)
-    return TrainingRehearsal(out, run.network, run.report, run.seconds)
+    line = (
+        f"{out}: {run.report['epochs']} of {run.report['of_epochs']} epochs of a small training in {run.seconds:.0f} "
+        "s; its weights load, and answer as they did in the kernel"
+    )
+    data = {name: run.report[name] for name in ("epochs", "of_epochs", "complete", "broken", "kl")}
+    return Findings([line], {**data, "seconds": round(run.seconds, 3), "network": run.network, "folder": str(out)})
 
 
-def training_set(dist: Path, *, recordings: int, seed: int) -> Path:
-    """Return a folder below `dist` with a simulated training set, drawn where it is not there yet."""
-    from simulator.dataset import write_data_set
+def mount_training(source: Path | None, code: Path, dist: Path, layout: str) -> dict[str, Path]:
+    """Return the mounts of the code and of a training set: the given one, or a simulated one below `dist`."""
+    if source is None:
+        from simulator.dataset import write_data_set
 
-    folder = dist / f"training_set_{recordings}_{seed}"
-    write_data_set(folder, recordings=recordings, seed=seed)
-    return folder
+        source = dist / "training_set_16_1"
+        write_data_set(source, recordings=16, seed=1)
+    return {
+        mount("dataset", f"owner/{CODE_SLUG}", layout): code,
+        mount("competition", COMPETITION, layout): source,
+    }
 
 
-def preset(dist: Path) -> Path:
+def _write_preset(dist: Path) -> Path:
     """Return a folder below `dist` with random weights in the files of the ImageNet model, made where not there yet."""
     from training.preset import write_preset
 

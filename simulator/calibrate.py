@@ -26,7 +26,6 @@ from simulator.population import LIBRARY, Events, Population, draw_events
 from simulator.voters import RATERS, VOTES_PER_ROW, cast_votes, draw_raters, load_pool
 
 POPULATIONS: tuple[Population, Population] = ("few", "many")
-FIGURES = {"few": "votes_lt_10", "many": "votes_ge_10"}
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CANDIDATES, SIZE, VOTINGS, ROUNDS = 26_000, 16_384, 60, 3
 WITHIN, SLACK = 0.015, 1e-3
@@ -53,24 +52,29 @@ def describe_votes(votes: np.ndarray) -> Figures:
 
 def read_figures(path: Path, population: Population) -> Figures:
     """Return the published figures of one population under the names of `describe_votes`."""
-    found: dict[str, Any] = dict(json.loads(path.read_text())[FIGURES[population]])
+    found: dict[str, Any] = json.loads(path.read_text())["votes_lt_10" if population == "few" else "votes_ge_10"]
     quantiles = found["top_share_quantiles_by_class"]
     found["top_share_quantiles_by_class"] = [quantiles[vote] for vote in VOTES]
     return {key: np.asarray(value) for key, value in found.items() if key != "rows"}
 
 
-def compare_figures(real: Figures, simulated: Figures) -> list[tuple[str, float, float]]:
-    """Return (name, real, simulated) of every published figure."""
-    return [
-        (f"{key}{list(index) if index else ''}", float(want[index]), float(simulated[key][index]))
-        for key, want in real.items()
-        for index in np.ndindex(want.shape)
-    ]
+def count_held(target: Figures, votes: np.ndarray) -> tuple[int, list[tuple[str, float, float]]]:
+    """Return how many published figures the votes (n, 6) have to a tenth, and of the others name, real, simulated."""
+    simulated = describe_votes(votes)
+    held, far = 0, []
+    for key, want in target.items():
+        for index in np.ndindex(want.shape):
+            real, found = float(want[index]), float(simulated[key][index])
+            if abs(found - real) > 0.1 * real:
+                far.append((f"{key}{list(index) if index else ''}", real, found))
+            else:
+                held += 1
+    return held, far
 
 
 def read_cases() -> tuple[np.ndarray, np.ndarray]:
     """Return the scores (n, 4) of cases that real raters saw, and their panels (n,)."""
-    with np.load(RATERS, allow_pickle=False) as found:
+    with np.load(RATERS) as found:
         return found["case_scores"].astype(np.float64), found["case_panels"].astype(np.intp)
 
 
@@ -98,11 +102,8 @@ def measure(rng: np.random.Generator, planned: np.ndarray) -> np.ndarray:
     """Return what raters find in a window planned for each of the scores `planned` (n, 4), the same shape."""
     others = rng.integers(len(planned), size=(len(planned), 2))
     nobody = draw_raters(rng, np.zeros(3, dtype=np.intp))
-    rows = [
-        measure_window(rng, Events(planned[[k, *other]], nobody))
-        for k, other in enumerate(tqdm(others, desc="windows", leave=False))
-    ]
-    return np.array(rows)
+    events = (Events(planned[[k, *other]], nobody) for k, other in enumerate(tqdm(others, desc="windows", leave=False)))
+    return np.array([measure_window(rng, three) for three in events])
 
 
 def choose_library(
@@ -174,13 +175,6 @@ def _features(votes: np.ndarray, target: Figures) -> np.ndarray:
     return np.concatenate([both, -both, np.stack(one_sided, axis=1)], axis=1).astype(np.float32)
 
 
-def vote_anew(population: Population, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Render `size` windows; return their votes (size, 6) and the distributions that the votes tend to."""
-    windows = (simulate_window(seed, k, population) for k in tqdm(range(size), desc=population, leave=False))
-    rows = [(w.votes, w.truth["expected"]) for w in windows]
-    return np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
-
-
 def vote_unrendered(population: Population, size: int, seed: int) -> np.ndarray:
     """Return votes (size, 6) of fresh raters on windows that are measured but not rendered: thirty times faster."""
     rng = np.random.default_rng(seed)
@@ -191,17 +185,11 @@ def vote_unrendered(population: Population, size: int, seed: int) -> np.ndarray:
     return np.array(votes)
 
 
-def count_held(target: Figures, votes: np.ndarray) -> tuple[int, list[tuple[str, float, float]]]:
-    """Return how many of the published figures the votes (n, 6) have to a tenth, and those that they do not."""
-    table = compare_figures(target, describe_votes(votes))
-    far = [row for row in table if abs(row[2] - row[1]) > 0.1 * row[1]]
-    return len(table) - len(far), far
-
-
 def report(path: Path, size: int) -> None:
     """Print how many figures hold on `size` windows of each population rendered anew, and which do not."""
     for name in POPULATIONS:
-        votes, expected = vote_anew(name, size, seed=20_260)
+        windows = (simulate_window(20_260, k, name) for k in tqdm(range(size), desc=name, leave=False))
+        votes, expected = map(np.array, zip(*((w.votes, w.truth["expected"]) for w in windows), strict=True))
         held, far = count_held(read_figures(path, name), votes)
         divergence = rel_entr(votes / votes.sum(axis=1, keepdims=True), np.maximum(expected, 1e-4)).sum(axis=1).mean()
         print(f"{name}: {held} of {held + len(far)} figures hold on {size} windows rendered anew;", end=" ")
@@ -213,24 +201,24 @@ def report(path: Path, size: int) -> None:
 def main() -> None:
     """Choose both libraries and write them, or --report the figures that hold on windows rendered anew."""
     parser = argparse.ArgumentParser(description="fit the population of events to published figures of real votes")
-    parser.add_argument("figures", type=Path, help="the published figures, as JSON")
-    parser.add_argument(
-        "--report", action="store_true", help="only count the figures that hold on windows rendered anew"
-    )
-    parser.add_argument("--windows", type=int, default=REPORTED, help="how many of each population to render")
+    add = parser.add_argument
+    add("figures", type=Path, help="the published figures, as JSON")
+    add("--report", action="store_true", help="only count the figures that hold on windows rendered anew")
+    add("--windows", type=int, default=REPORTED, help="how many of each population to render")
     options = parser.parse_args()
     if options.report:
         report(options.figures, options.windows)
         return
+    targets = {name: read_figures(options.figures, name) for name in POPULATIONS}
     rng = np.random.default_rng(3)
     planned = propose_scores(rng, CANDIDATES)
     measured = measure(rng, planned)
     chosen: dict[str, Any] = {}
     for name in POPULATIONS:
-        chosen |= choose_library(read_figures(options.figures, name), name, planned, measured)
+        chosen |= choose_library(targets[name], name, planned, measured)
     np.savez_compressed(LIBRARY, **chosen)
     for name in POPULATIONS:
-        held, far = count_held(read_figures(options.figures, name), vote_unrendered(name, REPORTED, seed=4))
+        held, far = count_held(targets[name], vote_unrendered(name, REPORTED, seed=4))
         print(f"{name}: {held} of {held + len(far)} figures hold on {REPORTED} windows planned anew, not rendered")
 
 

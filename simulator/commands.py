@@ -11,26 +11,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
-    command = commands.add_parser(
-        "simulate",
-        help="Write a simulated data set in the competition's layout",
-    )
+    command = commands.add_parser("simulate", help="Write a simulated data set in the competition's layout")
     command.set_defaults(run=run_simulate)
-    command.add_argument("--out", type=Path, default=ROOT / "dist" / "simulated", help="folder to write")
-    command.add_argument("--recordings", type=int, default=200, help="training recordings")
-    command.add_argument("--test-recordings", type=int, help="hidden test recordings [a tenth of them]")
-    command.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
-    command.add_argument("--workers", type=int, default=1, help="processes")
-    command.add_argument(
-        "--gallery", type=Path, metavar="FILE.png", help="draw pages of every class instead of writing data"
-    )
-    command.add_argument(
-        "--compare",
-        type=Path,
-        nargs="+",
-        metavar="DIR",
-        help="print figures of the real recordings of folders and of simulated ones (and draw both: --gallery)",
-    )
+    add = command.add_argument
+    add("--out", type=Path, default=ROOT / "dist" / "simulated", help="folder to write")
+    add("--recordings", type=int, default=200, help="training recordings")
+    add("--test-recordings", type=int, help="hidden test recordings [a tenth of them]")
+    add("--seed", type=int, default=0, help="same seed, same bytes")
+    add("--workers", type=int, default=1, help="processes")
+    add("--gallery", type=Path, metavar="FILE.png", help="draw pages of every class instead of writing data")
+    about = "print figures of the real recordings of folders and of simulated ones (and draw both: --gallery)"
+    add("--compare", type=Path, nargs="+", metavar="DIR", help=about)
 
 
 def run_simulate(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Writes simulated recordings to disk in the competition's layout; `build.py simulate` and the rehearsal call it.
+"""Writes simulated recordings to disk in the competition's layout.
 
 Every recording is drawn from (seed, index) alone, so the files are the same whatever the number of workers, and an
 interrupted run goes on where it stopped: a recording counts as done once its rows lie in `.unfinished/`, which is
@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,15 +34,6 @@ TEST_COLUMNS = ("spectrogram_id", "eeg_id", "patient_id")
 CONFIG, UNFINISHED = "simulator.json", ".unfinished"
 
 
-@dataclass(frozen=True)
-class DataSetConfig:
-    """What a folder of simulated recordings was made from, written beside them."""
-
-    recordings: int
-    test_recordings: int
-    seed: int
-
-
 def write_data_set(
     folder: Path,
     *,
@@ -58,44 +48,34 @@ def write_data_set(
     `test_recordings` is a tenth of `recordings` (at least one) where it is not given. Raises ValueError for counts
     below one or a folder that holds another data set, OSError where the disk is full or not writable.
     """
+    folder = Path(folder)
     if test_recordings is None:
         test_recordings = max(1, recordings // 10)
-    _write(Path(folder), DataSetConfig(recordings, test_recordings, seed), workers, progress)
-
-
-def write_hidden_test(folder: Path, *, recordings: int = 64, seed: int = 0, progress: bool = True) -> None:
-    """Write only a hidden test: test.csv, test_eegs/ and test_votes.csv, each recording with at least 10 votes."""
-    _write(Path(folder), DataSetConfig(0, recordings, seed), 1, progress)
-
-
-def _write(folder: Path, config: DataSetConfig, workers: int, progress: bool) -> None:
+    config = {"recordings": recordings, "test_recordings": test_recordings, "seed": seed}
     _check(folder, config, workers)
-    done = folder / ("train.csv" if config.recordings else "test_votes.csv")
-    if done.exists():
+    if (folder / ("train.csv" if recordings else "test_votes.csv")).exists():
         return
     unfinished = folder / UNFINISHED
-    for name in (UNFINISHED, "test_eegs", *(("train_eegs",) if config.recordings else ())):
+    for name in (UNFINISHED, "test_eegs", *(("train_eegs",) if recordings else ())):
         (folder / name).mkdir(parents=True, exist_ok=True)
     with replacing(folder / CONFIG) as path:
-        path.write_text(json.dumps(asdict(config), indent=1) + "\n")
-    jobs = [("train", i) for i in range(config.recordings)] + [("test", i) for i in range(config.test_recordings)]
+        path.write_text(json.dumps(config, indent=1) + "\n")
+    jobs = [("train", i) for i in range(recordings)] + [("test", i) for i in range(test_recordings)]
     waiting = [job for job in jobs if not (unfinished / f"{job[0]}-{job[1]}.json").exists()]
-    write = partial(_write_recording, folder, config.seed)
-    bar = tqdm(
-        total=len(jobs),
-        initial=len(jobs) - len(waiting),
-        unit="rec",
-        desc="simulate",
-        disable=None if progress else True,
-    )
-    with bar:
-        for _ in _run(write, waiting, workers):
-            bar.update()
-    rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    done = _run(partial(_write_recording, folder, seed), waiting, workers)
+    finished, hidden = len(jobs) - len(waiting), None if progress else True
+    for _ in tqdm(done, "simulate", total=len(jobs), initial=finished, unit="rec", disable=hidden):
+        pass
+    rows = {"train": [], "test": []}
     for split, index in jobs:
         rows[split].extend(json.loads((unfinished / f"{split}-{index}.json").read_text()))
     _write_tables(folder, rows["train"], rows["test"])
     shutil.rmtree(unfinished)
+
+
+def write_hidden_test(folder: Path, *, recordings: int = 64, seed: int = 0, progress: bool = True) -> None:
+    """Write only a hidden test: test.csv, test_eegs/ and test_votes.csv, each recording with at least 10 votes."""
+    write_data_set(folder, recordings=0, test_recordings=recordings, seed=seed, progress=progress)
 
 
 def _run(write: Callable[[tuple[str, int]], None], jobs: list[tuple[str, int]], workers: int) -> Iterator[None]:
@@ -145,31 +125,30 @@ def _write_recording(folder: Path, seed: int, job: tuple[str, int]) -> None:
 
 
 def _write_tables(folder: Path, train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:
-    truth = pd.DataFrame(
-        {"split": split, "eeg_id": row["eeg_id"], "eeg_sub_id": row["eeg_sub_id"], **row["truth"]}
-        for split, rows in (("train", train), ("test", test))
-        for row in rows
-    )
+    """Write the tables, `train.csv` or else `test_votes.csv` last: it says that all is there."""
+    tables = {
+        "test.csv": pd.DataFrame(test)[list(TEST_COLUMNS)],
+        "test_votes.csv": pd.DataFrame(test)[["eeg_id", *VOTES]],
+    }
     if train:
+        rows = [{"split": "train", **row} for row in train] + [{"split": "test", **row} for row in test]
+        truth = pd.DataFrame(
+            {name: row[name] for name in ("split", "eeg_id", "eeg_sub_id")} | row["truth"] for row in rows
+        )
         with replacing(folder / "truth.parquet") as path:
             truth.to_parquet(path, index=False)
-    frame = pd.DataFrame(test)
-    with replacing(folder / "test.csv") as path:
-        frame[list(TEST_COLUMNS)].to_csv(path, index=False)
-    with replacing(folder / "test_votes.csv") as path:
-        frame[["eeg_id", *VOTES]].to_csv(path, index=False)
-    if train:
-        with replacing(folder / "train.csv") as path:
-            pd.DataFrame(train)[list(TRAIN_COLUMNS)].to_csv(path, index=False)
+        tables["train.csv"] = pd.DataFrame(train)[list(TRAIN_COLUMNS)]
+    for name, table in tables.items():
+        with replacing(folder / name) as path:
+            table.to_csv(path, index=False)
 
 
-def _check(folder: Path, config: DataSetConfig, workers: int) -> None:
-    wrong = [f"{name} must be at least 1, not {value}" for name, value in
-             (("test_recordings", config.test_recordings), ("workers", workers)) if value < 1]  # fmt: skip
-    if config.recordings < 0 or config.seed < 0:
-        wrong.append(f"recordings and seed must not be negative, got {config.recordings} and {config.seed}")
-    if wrong:
-        raise ValueError("; ".join(wrong))
+def _check(folder: Path, config: dict[str, int], workers: int) -> None:
+    """Refuse counts that make no sense, and a folder that holds something else."""
+    for name, value in (*config.items(), ("workers", workers)):
+        least = 0 if name in ("recordings", "seed") else 1
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder: choose another --out")
     if not (folder / CONFIG).exists():
@@ -177,7 +156,7 @@ def _check(folder: Path, config: DataSetConfig, workers: int) -> None:
             raise ValueError(f"{folder} holds data that was not simulated (no {CONFIG}): choose another --out")
         return
     found = json.loads((folder / CONFIG).read_text())
-    for name, value in asdict(config).items():
+    for name, value in config.items():
         if found.get(name) != value:
             raise ValueError(
                 f"{folder} holds another simulated data set ({name} is {found.get(name)} there, {value} was asked): "

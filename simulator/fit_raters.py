@@ -75,20 +75,11 @@ def read_votes(path: Path) -> Votes:
 
 
 def locate(votes: Votes, log_p: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Find out where segments lie.
+    """Find out where segments lie, by `log_p` of each vote of each rater at each point, (6 n_raters, n_points).
 
-    Parameters
-    ----------
-    votes : Votes
-    log_p : ndarray, shape (6 n_raters, n_points)
-        Log probability of each vote of each rater at each point.
-    prior : ndarray, shape (2, n_points)
-        Probability of the points for segments with fewer than ten votes and with ten or more.
-
-    Returns
-    -------
-    float, ndarray (6 n_raters, n_points), ndarray (2, n_points)
-        Log likelihood; how many of the votes, and how many segments, are expected to lie at each point.
+    `prior` (2, n_points) is the probability of the points for segments with fewer than ten votes and with ten or more.
+    Returns the log likelihood; how many of the votes (6 n_raters, n_points), and how many segments (2, n_points), are
+    expected to lie at each point.
     """
     likelihood, found, segments = 0.0, np.zeros(log_p.shape), np.zeros(prior.shape)
     many = (votes.size >= 10).astype(int)
@@ -183,7 +174,7 @@ def compare(votes: Votes) -> None:
     out = votes.patient % 5 == 4
     train, left = votes[~out], votes[out]
     n_raters = votes.counts.shape[1] // 6
-    print(f"left out: every fifth patient, {out.sum()} segments, {int(left.size.sum())} votes")
+    print(f"left out: every fifth patient, {len(left.size)} segments, {int(left.size.sum())} votes")
     print(f"{'log likelihood per left-out vote':44} {'all':>8} {'1 to 9':>8} {'10 up':>8} {'fitted':>8}")
 
     def show(name: str, log_p: np.ndarray, update: Update) -> None:
@@ -241,11 +232,7 @@ def main() -> None:
     parser.add_argument("votes", type=Path, help="one vote a row: segment, patient, rater, vote (0 to 5)")
     parser.add_argument("--write", action="store_true", help=f"fit to all votes and write {RATERS.name}, no table")
     options = parser.parse_args()
-    votes = read_votes(options.votes)
-    if options.write:
-        write_raters(votes)
-    else:
-        compare(votes)
+    (write_raters if options.write else compare)(read_votes(options.votes))
 
 
 if __name__ == "__main__":

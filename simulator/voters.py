@@ -124,17 +124,8 @@ def combine(yes: np.ndarray) -> np.ndarray:
     pattern, ictal, periodic, lateral = np.moveaxis(yes, -1, 0)
     calm = pattern * (1 - ictal)
     sharp, smooth = calm * periodic, calm * (1 - periodic)
-    return np.stack(
-        [
-            pattern * ictal,
-            sharp * lateral,
-            sharp * (1 - lateral),
-            smooth * lateral,
-            smooth * (1 - lateral),
-            1 - pattern,
-        ],
-        axis=-1,
-    )
+    sides = [sharp * lateral, sharp * (1 - lateral), smooth * lateral, smooth * (1 - lateral)]
+    return np.stack([pattern * ictal, *sides, 1 - pattern], axis=-1)
 
 
 def rater_distributions(scores: np.ndarray, raters: np.ndarray) -> np.ndarray:

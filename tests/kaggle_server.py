@@ -1,16 +1,19 @@
 """A stand-in for Kaggle on loopback, for the tests of `publisher`: keeps state, and plays the service's faults.
 
-The real client, unpatched, is pointed at it as at a proxy (see `environment`). It speaks the wire protocol of the API
-that the client speaks: POST {service}/{Method} with JSON, resumable PUT uploads, GET downloads. Built on Werkzeug.
+Commands are pointed at it as at a proxy (see `environment`). It speaks the wire protocol of Kaggle's API: POST
+{service}/{Method} with JSON, resumable PUT uploads, GET downloads. What is posted is held against the official client's
+own types of requests. Built on Werkzeug.
 """
 
 from __future__ import annotations
 
 import base64
 import copy
+import importlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -18,6 +21,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +101,7 @@ class Kaggle:
         self.deviations: dict[str, Deviation] = {}  # what becomes of every good answer to a method
         self.calls: list[str] = []
         self.times: list[float] = []  # when each call came
+        self.unknown: list[str] = []  # methods and fields that the official client does not know
         self.authorized: list[tuple[str, bool]] = []  # path, and whether a credential came with it
         self.processing = 1  # polls until a version is READY
         self.fails = 0  # how many of the next versions fail in processing
@@ -222,11 +227,13 @@ class Kaggle:
             return self._put(request, body)
         if request.method == "GET":
             return self._get(request)
+        asked = json.loads(body or b"{}")
+        service = request.path.rsplit("/", 2)[-2]
+        self.unknown += [f"{service}/{name}: {field}" for field in asked.keys() - known_fields(service, name)]
         if name in ("IntrospectToken", "GenerateAccessToken"):
-            return getattr(self, f"do_{name}")(json.loads(body))
+            return getattr(self, f"do_{name}")(asked)
         if not self._knows(request.headers.get("Authorization", "")):
             return refuse(401, "Unauthenticated")
-        asked = json.loads(body or b"{}")
         answer = getattr(self, f"do_{name}")(asked)
         deviation = self.deviations.get(name)
         if deviation is None or answer.status_code >= 400:
@@ -506,6 +513,16 @@ class Kaggle:
             return refuse(403, "You must accept the rules")
         count = len(self.submissions) - self._lags("submissions")
         return self._page("submissions", [self._submission(n) for n in reversed(range(count))], asked)
+
+
+@cache
+def known_fields(service: str, method: str) -> frozenset[str]:
+    """Return the fields that the official client can send with a method."""
+    package, kind = service.split(".")
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.replace("OAuth", "Oauth")).lower()
+    types = importlib.import_module(f"kagglesdk.{package}.types.{name}")
+    request = getattr(types, f"Api{method}Request", None) or getattr(types, f"{method}Request")
+    return frozenset(one.json_name for one in request._fields)
 
 
 def reply(content: dict[str, Any]) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import multiprocessing
 import os
@@ -10,30 +11,27 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from rehearsal.job import JOBS
+from tests import tiny_job
 from tests.kaggle_server import KEY, REFRESH, TOKEN, USER, Kaggle
 from tests.tiny_job import serve, write_checkout
 
 FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
-    # What the commands import, but for `kaggle` itself, which reads the environment while it is imported.
     FORKS.set_forkserver_preload(
         [
-            *("requests", "tenacity", "tqdm.utils", "bleach", "dotenv", "slugify", "dateutil.relativedelta", "pandas"),
-            *("google.protobuf.field_mask_pb2", "packaging.version", "kagglesdk", "build", "rehearsal.rehearse"),
-            *(
-                "dataset_builder.bundle",
-                "rehearsal.memory",
-                "publisher.service.faults",
-                "publisher.screen",
-                "tests.tiny_job",
-            ),
+            *("build", "rehearsal.rehearse", "dataset_builder.bundle", "rehearsal.memory", "tests.tiny_job"),
+            *("publisher.submit", "publisher.push", "publisher.output", "publisher.pull", "publisher.screen"),
         ]
     )
 TINY_JOB = Path(__file__).with_name("tiny_job.py")
@@ -108,14 +106,28 @@ class Desk:
         return process, out, err
 
     def run(self, *argv: str) -> Result:
-        process, out, err = self.spawn(*argv)
-        process.join(180)
-        if process.exitcode is None:
-            process.kill()
-            raise TimeoutError(f"{argv} does not end: {out.read_text()}{err.read_text()}")
-        result = Result(process.exitcode, out.read_text(), err.read_text())
-        assert "Traceback" not in result.text, result.text
+        """Run a command in this process, with the user's environment, as if it were alone in it."""
+        out, err, status = io.StringIO(), io.StringIO(), Future[int]()
+
+        def work() -> None:
+            try:
+                status.set_result(tiny_job.main(self.source, self.command(*argv)[3:]))
+            except BaseException as error:
+                status.set_exception(error)
+
+        with (
+            patch.dict(os.environ, self.whole_environment(), clear=True),
+            patch.dict(JOBS),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            threading.Thread(target=work, daemon=True).start()
+            try:
+                result = Result(status.result(180), out.getvalue(), err.getvalue())
+            except FutureTimeout:
+                raise TimeoutError(f"{argv} does not end: {out.getvalue()}{err.getvalue()}") from None
         self.look_for_secrets(result)
+        assert not self.server.unknown, "the official client knows no such fields"
         return result
 
     def run_killed(self, number: int, before: bool, *argv: str) -> int:
@@ -138,9 +150,8 @@ class Desk:
 
     def look_for_secrets(self, result: Result) -> None:
         """No credential may be in any output or file."""
-        given = {
-            self.folder / "home" / ".kaggle" / name for name in ("kaggle.json", "access_token", "credentials.json")
-        }
+        names = ("kaggle.json", "access_token", "credentials.json")
+        given = {self.home / folder / name for folder in (".kaggle", "elsewhere") for name in names}
         for secret in SECRETS:
             assert secret not in result.text, "a credential was printed"
             for folder, _, names in os.walk(self.folder):

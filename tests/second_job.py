@@ -5,16 +5,14 @@ It is what another kernel would need: a pushed file, its metadata beside it, a d
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import hash_tree
-from rehearsal.job import JOBS, DataSet, Job
-from rehearsal.run import KernelRun, mount, run_kernel
+from dataset_builder.metadata import CODE_FORMAT, describe_file, write_manifest
+from rehearsal.job import JOBS, Job
+from rehearsal.run import Findings, mount, run_kernel
 
 MODEL = "keras/efficientnetv2/keras/b2/1"
 METADATA = {
@@ -58,20 +56,6 @@ print("HMS-END " + json.dumps({"seconds": 1, "tree_sha256": tree}), flush=True)
 '''
 
 
-@dataclass(frozen=True)
-class Found:
-    """What the rehearsal found."""
-
-    run: KernelRun
-    weights: dict[str, Any]
-
-    def lines(self) -> list[str]:
-        return [f"weights: {self.weights}"]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"seconds": self.run.seconds, **self.weights}
-
-
 def write_second_job(root: Path) -> None:
     """Write the job's files."""
     folder = root / "second"
@@ -89,19 +73,15 @@ def enter_second_job(root: Path) -> None:
     if not folder.is_dir():
         return
 
-    def build(out: Path, owner: str | None) -> dict[str, Any]:
+    def build(out: Path, *, owner: str | None) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
-        content = b"code of the second job"
-        (out / "code.txt").write_bytes(content)
-        files = [{"path": "code.txt", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}]
-        manifest = {"format": "hms-bundle/code-1", "tree_sha256": hash_tree(files), "files": files}
-        (out / "manifest.json").write_text(json.dumps(manifest))
-        return manifest
+        (out / "code.txt").write_text("code of the second job")
+        return write_manifest(out, CODE_FORMAT, [describe_file(out, "code.txt")], owner, "hms-second-code")
 
     def rehearse(
         _: Path | None,
         out: Path,
-        folders: dict[str, Path],
+        data_set: Path,
         *,
         dist: Path,
         code_file: Path,
@@ -109,17 +89,23 @@ def enter_second_job(root: Path) -> None:
         layout: str = "nested",
         isolation: str = "auto",
         quick: bool = False,
-    ) -> Found:
+    ) -> Findings:
         mounts = {
-            mount("dataset", "owner/hms-second-code", layout): folders["hms-second-code"],
+            mount("dataset", "owner/hms-second-code", layout): data_set,
             mount("notebook", "owner/first-run", layout): folder / "first_run",
             mount("model", MODEL, layout): folder / "model",
         }
         run = run_kernel(code_file, mounts, out, isolation=isolation, log=log)
-        return Found(run, json.loads((out / "weights.txt").read_text()))
+        weights = json.loads((out / "weights.txt").read_text())
+        return Findings([f"weights: {weights}"], {"seconds": run.seconds, **weights})
 
-    data_sets = (DataSet("hms-second-code", build),)
     options = {"model": "which network"}
     JOBS["second"] = Job(
-        "second", folder / "kernel-metadata.json", data_sets, rehearse, leaves="weights.txt", options=options
+        "second",
+        folder / "kernel-metadata.json",
+        "hms-second-code",
+        build,
+        rehearse,
+        leaves="weights.txt",
+        options=options,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_builder.bundle import build_bundle, hash_tree
+from dataset_builder.bundle import build_bundle
 from dataset_builder.wheels import fetch_wheels, read_requirements
 from kernel import main as kernel_main
 from tests.conftest import ROOT
@@ -80,7 +80,8 @@ def test_the_manifest_tells_all(checkout, wheels, tmp_path):
         assert entry["sha256"] == hashlib.sha256(files[entry["path"]]).hexdigest()
     assert manifest["models"] == [{"name": "small", "share": 1.0, "folds": 1, "kl": {"0": 0.5}}]
     assert manifest["versions"]["tensorflow"] == "2.20.0"
-    assert manifest["tree_sha256"] == hash_tree(list(reversed(manifest["files"])))
+    lines = sorted(f"{entry['path']} {entry['sha256']}\n" for entry in manifest["files"])
+    assert manifest["tree_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def test_the_licence_travels_with_the_code(checkout, wheels, tmp_path):
@@ -143,7 +144,7 @@ def test_a_checkout_without_weights_is_refused(checkout, wheels, tmp_path):
 
 def test_no_wheel_is_shipped_and_none_fetched(checkout, tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)  # pip cannot be called
-    monkeypatch.setattr("dataset_builder.bundle.describe_commit", lambda root: {})
+    monkeypatch.setattr("dataset_builder.bundle._describe_commit", lambda root: {})
     manifest = build_bundle(tmp_path / "out", root=checkout, wheels=tmp_path / "wheels")
     assert not any(entry["path"].startswith("wheels/") for entry in manifest["files"])
 
@@ -152,10 +153,10 @@ def test_a_wheel_is_fetched_once_by_pip_then_taken_from_disk(wheels, tmp_path, m
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", wheels.as_uri())
-    (fetched,) = fetch_wheels(tmp_path / "wheels", wheels / "wheels.txt")
+    ((_, fetched),) = found = fetch_wheels(tmp_path / "wheels", wheels / "wheels.txt")
     assert fetched.read_bytes() == (wheels / fetched.name).read_bytes()
     monkeypatch.setenv("PIP_FIND_LINKS", "")
-    assert fetch_wheels(tmp_path / "wheels", wheels / "wheels.txt") == [fetched]
+    assert fetch_wheels(tmp_path / "wheels", wheels / "wheels.txt") == found
     with pytest.raises(ValueError, match=rf"cannot fetch {MODULE}-1\.0.*; connect, or put them into"):
         fetch_wheels(tmp_path / "empty", wheels / "wheels.txt")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +23,6 @@ from cache.build import Summary, build_cache, choose_folder
 from cache.cache import open_cache
 from cache.plan import find_windows
 from cache.shard import INPUT_LEVELS, pieces_per_shard, shard_path
-from dataset_builder.cache_data_set import build_cache_data_set
 from kernel.constants import SFREQ, VOTES
 from kernel.inputs import InputConfig, RawConfig, build_input
 from kernel.recording import read_channels
@@ -201,7 +200,7 @@ def test_too_small_a_disk_is_found_before_starting(data: Path, tmp_path: Path) -
     mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here (unshare is not allowed)")
-    command = f"{mount} && {sys.executable} -c '{BUILD}' {data} {tmp_path}/built 1; ls {tmp_path}/built"
+    command = f"{mount} && {shlex.quote(sys.executable)} -c '{BUILD}' {data} {tmp_path}/built 1; ls {tmp_path}/built"
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True
     )
@@ -266,24 +265,6 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert choose_folder(tmp_path, None) == tmp_path / "channels"
     assert choose_folder(tmp_path, SMALL) == tmp_path / "scalogram_2"
     assert choose_folder(tmp_path, RawConfig()) == tmp_path / "raw"
-
-
-def test_the_data_set_to_publish(data: Path, whole: Path, tmp_path: Path) -> None:
-    root = tmp_path / "cache"
-    shutil.copytree(whole, root / "scalogram")
-    manifest = build_cache_data_set(root, tmp_path / "out", "someone")
-    metadata = json.loads((tmp_path / "out" / "dataset-metadata.json").read_text())
-    assert metadata["id"] == "someone/hms-scalogram-cache"
-    assert 20 <= len(metadata["subtitle"]) <= 80
-    assert {entry["path"] for entry in manifest["files"]} == {f"scalogram/{path.name}" for path in whole.iterdir()} - {
-        "scalogram/.lock"
-    }
-    cache = open_cache(tmp_path / "out" / "scalogram", SMALL)
-    assert len(cache) == 280
-    assert build_cache_data_set(root, tmp_path / "out", "someone") == manifest
-    shard_path(root / "scalogram", 4).unlink()
-    with pytest.raises(ValueError, match=r"256 of 280 pieces are stored; run `python build\.py cache`"):
-        build_cache_data_set(root, tmp_path / "out", "someone")
 
 
 def test_channels_are_built_under_the_same_guarantees(data: Path, tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_cached_live_and_drawn_windows_are_the_same(
     monkeypatch.setattr(
         eda.show, "draw_sheet", lambda channels, *rest: sheets.append(channels) or draw(channels, *rest)
     )
-    eda.show.show_recording(tmp_path, 5, tmp_path / "sheet.png", offset=offset)
+    eda.show.show_recording(tmp_path, 5, tmp_path / "sheet.png", weights=tmp_path, offset=offset)
 
     np.testing.assert_array_equal(live, expected)
     np.testing.assert_array_equal(sheets[0], expected)

@@ -11,8 +11,7 @@ import pytest
 
 import eda.main
 import training.main
-from dataset_builder.bundle import build_bundle
-from dataset_builder.code_data_set import build_code_data_set
+from dataset_builder.bundle import build_bundle, build_code_data_set
 from dataset_builder.metadata import CODE_FORMAT, CODE_SLUG, find_dataset_faults
 from kernel.main import find_bundle
 from rehearsal.job import JOBS, read_arguments

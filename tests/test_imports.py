@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "simulator": ("kernel", "eda"),
     "eda": ("kernel",),
     "training": ("kernel", "cache", "simulator"),
-    "dataset_builder": ("kernel", "cache"),
+    "dataset_builder": ("kernel",),
     "rehearsal": ("kernel", "simulator", "training", "dataset_builder"),
     "publisher": ("kernel", "training", "dataset_builder", "rehearsal"),
     "benchmarks": ROOMS,

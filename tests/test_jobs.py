@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import build
 from publisher.target import aim, fill_kernel_metadata, find_kernel_faults
-from rehearsal.job import INFERENCE, JOBS, find_job
+from rehearsal.job import INFERENCE, JOBS
 from tests.kaggle_server import as_log, refuse
 from tests.publishing import DATASET, KERNEL, Desk, open_desk
 from tests.second_job import MODEL, enter_second_job, write_second_job
@@ -162,9 +163,10 @@ def test_the_metadata_of_every_job_keep_the_rules(tmp_path: Path) -> None:
     assert "is not made of 5 names" in faults[0][0]
 
 
-def test_a_job_that_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match="no job 'nothing'; there are inference"):
-        find_job("nothing")
+def test_a_job_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build.main(["status", "--job", "nothing"])
+    assert "'nothing' (choose from" in capsys.readouterr().err
     lost = replace(INFERENCE, metadata=Path("/nonexistent/kernel-metadata.json"))
     with pytest.raises(FileNotFoundError, match="restore it from git"):
         lost.read_metadata()

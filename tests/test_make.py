@@ -1,9 +1,11 @@
 """The front doors: every target of the Makefile calls a command as build.py takes it, and no variable is swallowed."""
 
 import argparse
+import os
 import re
 import shlex
 import subprocess
+from functools import cache
 
 import pytest
 
@@ -22,10 +24,13 @@ COMMANDS = next(
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    # A Python that is named is not looked for.
-    return subprocess.run(["make", "PYTHON=python3", *arguments], cwd=ROOT, capture_output=True, text=True)
+    # A Python that is named is not looked for. The make that runs these tests hands its own variables on.
+    clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")}
+    command = ["make", "PYTHON=python3", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
 
 
+@cache
 def called(target: str, **variables: str) -> list[list[str]]:
     """The command lines of build.py and pytest that a target runs."""
     given = [f"{name}={value}" for name, value in {**NEEDED.get(target, {}), **variables}.items()]

@@ -19,7 +19,7 @@ from kernel.model import (
     write_weights,
 )
 from kernel.scalogram import ScalogramConfig
-from tests.conftest import make_eeg
+from tests.conftest import TINY, make_eeg
 
 CONFIG = ModelConfig("scalogram_b2", (ScalogramConfig(stride=4, seconds=(20, 30)),), {"dropout": 0.1}, 1.5, 0.05)
 
@@ -114,9 +114,9 @@ def test_a_value_beyond_float16_is_refused(small, tmp_path):
 
 
 def test_a_model_takes_what_its_inputs_say_and_answers_with_probabilities():
-    model = build_model(CONFIG)
+    model = build_model(TINY)
     channels = make_eeg()[:18]
-    answer = model.predict_on_batch([build_input(channels, one)[None] for one in CONFIG.inputs])
+    answer = model.predict_on_batch([build_input(channels, one)[None] for one in TINY.inputs])
     assert answer.shape == (1, 6)
     assert answer.dtype == np.float32
     np.testing.assert_allclose(answer.sum(axis=1), 1, rtol=1e-5)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kernel.efficientnet import efficientnet_v2_b2, read_backbone_weights
+from kernel.efficientnet import efficientnet_v2_b2, read_backbone, read_backbone_weights
 from kernel.inputs import RawConfig, build_raw
 from kernel.model import ModelConfig, build_model, read_model_config, write_config
 from kernel.montage import MIRROR
@@ -33,6 +33,23 @@ CONFIGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Let a small convolution be the backbone: EfficientNetV2-B2 takes seconds to build, and one test has it."""
+
+    def build(shape):
+        entry = keras.Input(shape)
+        features = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(entry)
+        return keras.Model(entry, keras.layers.BatchNormalization()(features))
+
+    monkeypatch.setattr("kernel.picture_networks.efficientnet_v2_b2", build)
+
+
 def draw_inputs(config, n, seed=0):
     rng = np.random.default_rng(seed)
     return [rng.random((n, *one.shape(18, 10_000)), np.float32) for one in config.inputs]
@@ -50,8 +67,10 @@ def test_every_network_has_a_case_and_a_recipe():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_network_answers_with_probabilities_that_no_neighbour_changes(name, tmp_path):
+def test_a_network_answers_with_probabilities_that_no_neighbour_changes(name, tmp_path, request):
     config = CONFIGS[name]
+    if name != "scalogram_b2":
+        request.getfixturevalue("stand_in")
     model = build_model(config)
     inputs = draw_inputs(config, 2)
     together = np.asarray(model(inputs, training=False))
@@ -89,11 +108,11 @@ def test_the_raw_network_sees_its_central_samples_finely_and_all_coarsely():
     assert min(changed[1:]) > 1e-5
 
 
-def test_the_pairs_picture_shows_a_mirrored_head_as_the_opposite_difference():
+def test_the_pairs_picture_shows_a_mirrored_head_as_the_opposite_difference(stand_in):
     model = build_model(CONFIGS["scalogram_pairs_b2"])
     (scalogram,) = draw_inputs(CONFIGS["scalogram_pairs_b2"], 1)
     picture = next(layer.output for layer in reversed(model.layers) if isinstance(layer, keras.layers.Concatenate))
-    show = keras.Model(model.inputs, picture)
+    show = keras.Model(model.input, picture)
     pairs = scalogram.reshape(1, 9, 2, 8, 25)
     seen, mirrored = (np.asarray(show(x.reshape(1, 18, 8, 25))) for x in (pairs, pairs[:, :, ::-1]))
     difference = pairs[:, :, 0].reshape(1, 9, 4, 2, 25).mean(axis=3) - pairs[:, :, 1].reshape(1, 9, 4, 2, 25).mean(
@@ -146,27 +165,23 @@ def test_maxvits_attention_reaches_a_block_or_a_grid(in_blocks):
 
 def test_both_efficientnets_hold_the_same_arrays_and_answer_alike(tmp_path):
     pytest.importorskip("keras_cv")
-    theirs, own = (
-        efficientnet_v2_b2((32, 32, 3), use_keras_cv=True),
-        efficientnet_v2_b2((32, 32, 3), use_keras_cv=False),
-    )
+    theirs, own = (efficientnet_v2_b2((32, 32, 3), use_keras_cv=one) for one in (True, False))
     assert [w.shape for w in theirs.weights] == [w.shape for w in own.weights]
     own.set_weights(theirs.get_weights())
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     np.testing.assert_allclose(np.asarray(own(image)), np.asarray(theirs(image)), atol=1e-5)
 
-    # A local file of either, or a preset's folder, starts a model; anything else is refused by name.
-    model = build_model(CONFIGS["scalogram_b2"])
-    backbone = next(layer for layer in model.layers if len(layer.weights) == 460)
-    theirs.save_weights(tmp_path / "model.weights.h5")
+    # A file of one starts a network with the other inside.
     own.set_weights([w + 1 for w in own.get_weights()])
     own.save_weights(tmp_path / "own.weights.h5")
-    for path, source in ((tmp_path / "own.weights.h5", own), (tmp_path, theirs)):
-        read_backbone_weights(model, path)
-        for found, expected in zip(backbone.get_weights(), source.get_weights(), strict=True):
-            np.testing.assert_array_equal(found, expected)
+    read_backbone_weights(keras.Sequential([theirs]), tmp_path / "own.weights.h5")
+    for found, expected in zip(theirs.get_weights(), own.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_backbones_file_that_is_absent_or_of_no_use_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.h5"):
-        read_backbone_weights(model, tmp_path / "absent.h5")
+        read_backbone(tmp_path / "absent.h5")
     with pytest.raises(ValueError, match="has no EfficientNetV2-B2"):
         read_backbone_weights(build_model(CONFIGS["raw_1d"]), tmp_path)
 

@@ -1,9 +1,9 @@
 """The run that must never stop: broken recordings, a short budget, failing networks, and no neighbour's influence."""
 
 import shutil
+import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,33 +12,19 @@ import pytest
 from kernel.constants import ELECTRODES, PRIOR
 from kernel.ensemble import CPU_BATCH, GPU_BATCH, Member, choose_batch, load_ensemble, read_model_weights
 from kernel.inputs import RawConfig
-from kernel.model import ModelConfig, build_model, write_config, write_weights
+from kernel.model import ModelConfig, load_model
 from kernel.predict import predict, predict_recording
-from kernel.recording import build_channels
-from kernel.scalogram import ScalogramConfig, build_scalogram
+from kernel.scalogram import ScalogramConfig
 from kernel.submission import write_submission
-from tests.conftest import make_eeg, write_recording
-
-CONFIG = ModelConfig("scalogram_b2", (ScalogramConfig(),))
+from tests.conftest import ROOT, TINY, make_eeg, write_recording
 
 ROUNDING = 1e-5
 """In probability: a processor's kernels may round the first and the last rows of a batch differently."""
 
 
 @pytest.fixture(scope="module")
-def member() -> Member:
-    """The first network, with random weights that make its answers differ between recordings."""
-    keras.utils.set_random_seed(0)
-    network = build_model(CONFIG)
-    logits = network.get_layer("logits")
-    features = keras.Model(network.input, logits.input)
-    channels = [build_channels(make_eeg(seed=seed)) for seed in range(8)]
-    found = features.predict_on_batch([np.stack([build_scalogram(one, CONFIG.inputs[0]) for one in channels])])
-    kernel = np.random.default_rng(0).standard_normal(logits.kernel.shape)
-    kernel /= (found @ kernel).std(axis=0)
-    logits.kernel.assign(kernel)
-    logits.bias.assign(-(found @ kernel).mean(axis=0))
-    return Member("scalogram_b2/fold_0", CONFIG, network, 1.0)
+def member(tiny_weights) -> Member:
+    return Member("tiny/fold_0", TINY, load_model(TINY, tiny_weights / "tiny" / "fold_0.weights.h5"), 1.0)
 
 
 def write_bytes(content: bytes):
@@ -197,28 +183,22 @@ def test_bytes_overwritten_at_random_never_stop_the_run(tmp_path, member):
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-12)
 
 
-def test_among_many_equals_alone(tmp_path, member):
-    ids = np.arange(2 * CPU_BATCH + 3)
-    for eeg_id in ids:
-        write_recording(tmp_path / f"{eeg_id}.parquet", make_eeg(seed=int(eeg_id)))
-    among, _ = predict(ids, tmp_path, [member], workers=2, log=lambda line: None)
-    assert len(np.unique(among.round(4), axis=0)) > len(ids) // 2, "the answers must differ for this test to mean much"
-    order = np.random.default_rng(0).permutation(ids)
-    shuffled, _ = predict(order, tmp_path, [member], workers=1, log=lambda line: None)
-    np.testing.assert_allclose(shuffled, among[order], rtol=0, atol=ROUNDING)
-    for eeg_id in ids[::4]:
-        alone = predict_recording(tmp_path / f"{eeg_id}.parquet", [member])
-        np.testing.assert_allclose(alone, among[eeg_id], rtol=0, atol=ROUNDING)
-
-
-def test_the_same_run_writes_the_same_file(tmp_path, member):
-    ids = np.arange(2 * CPU_BATCH + 3)
+def test_the_shipped_networks_answer_among_many_as_alone_and_again_the_same_file(tmp_path):
+    members = load_ensemble(ROOT / "weights")
+    ids = np.arange(CPU_BATCH + 3)
     for eeg_id in ids:
         write_recording(tmp_path / f"{eeg_id}.parquet", make_eeg(seed=int(eeg_id)))
     for name in ("first.csv", "again.csv"):
-        answers, _ = predict(ids, tmp_path, [member], workers=2, log=lambda line: None)
-        write_submission(tmp_path / name, ids, answers)
+        among, _ = predict(ids, tmp_path, members, workers=2, log=lambda line: None)
+        write_submission(tmp_path / name, ids, among)
     assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "again.csv").read_bytes()
+    assert len(np.unique(among.round(4), axis=0)) > len(ids) // 2, "the answers must differ for this test to mean much"
+    order = np.random.default_rng(0).permutation(ids)
+    shuffled, _ = predict(order, tmp_path, members, workers=1, log=lambda line: None)
+    np.testing.assert_allclose(shuffled, among[order], rtol=0, atol=ROUNDING)
+    for eeg_id in ids[::4]:
+        alone = predict_recording(tmp_path / f"{eeg_id}.parquet", members)
+        np.testing.assert_allclose(alone, among[eeg_id], rtol=0, atol=ROUNDING)
 
 
 class Keeping:
@@ -259,8 +239,6 @@ class Slow:
         self.seconds, self.error, self.value = seconds, error, value
 
     def predict_on_batch(self, arrays: list[np.ndarray]) -> np.ndarray:
-        import time
-
         time.sleep(self.seconds)
         if self.error:
             raise self.error
@@ -333,12 +311,10 @@ def test_a_gpu_is_given_batches_of_its_own_size(tmp_path):
     assert (report.rows, report.fallbacks) == (len(ids), 0)
 
 
-def test_an_ensemble_is_read_most_important_first(tmp_path, member):
-    for name, folds in (("heavy", 2), ("light", 1)):
-        (tmp_path / name).mkdir()
-        write_config(CONFIG, tmp_path / name / "config.json")
-        for fold in range(folds):
-            write_weights(member.network, tmp_path / name / f"fold_{fold}.weights.h5")
+def test_an_ensemble_is_read_most_important_first(tmp_path, tiny_weights):
+    for name in ("heavy", "light"):
+        shutil.copytree(tiny_weights / "tiny", tmp_path / name)
+    shutil.copyfile(tmp_path / "heavy" / "fold_0.weights.h5", tmp_path / "heavy" / "fold_1.weights.h5")
     (tmp_path / "ensemble.json").write_text('{"shares": {"light": 1, "heavy": 3}, "fitted_on": {"rows": 99}}')
     assert read_model_weights(tmp_path) == {"heavy": 0.75, "light": 0.25}
     members = load_ensemble(tmp_path)

@@ -1,4 +1,4 @@
-"""Push, status, submit, output and doctor, as processes, with Kaggle's own client over HTTP, when all goes well."""
+"""Push, status, submit, output and doctor, over HTTP, when all goes well."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_on_a_terminal_there_is_a_bar_for_bytes_and_a_live_line(desk: Desk) -> N
 
 
 def test_watching_grows_slower_within_bounds() -> None:
-    from publisher.service.faults import Pace
+    from publisher.service.session import Pace
 
     pauses = Pace(interval=1, longest=8).pauses()
     first = [next(pauses) for _ in range(12)]
@@ -245,11 +245,11 @@ def test_output_brings_the_exact_version(desk: Desk) -> None:
 
 
 def test_an_upload_has_the_same_bytes_each_time(tmp_path: Path, desk: Desk) -> None:
-    first = [(parcel.path.name, parcel.sha256) for parcel in pack(desk.source, tmp_path / "a")]
+    first = [(path.name, path.read_bytes()) for path in pack(desk.source, tmp_path / "a")]
     for path in desk.source.rglob("*"):
         os.utime(path, (1, 1))
     (desk.source / "kernel" / "main.py").chmod(0o600)
-    assert [(parcel.path.name, parcel.sha256) for parcel in pack(desk.source, tmp_path / "b")] == first
+    assert [(path.name, path.read_bytes()) for path in pack(desk.source, tmp_path / "b")] == first
     with zipfile.ZipFile(tmp_path / "a" / "weights.zip") as archive:
         assert archive.namelist() == ["b2/config.json", "b2/fold_0.weights.h5"]
 
@@ -278,22 +278,18 @@ def test_every_usual_place_of_credentials(desk: Desk, kind: str) -> None:
         (folder / "access_token").write_text(TOKEN)
         desk.server.stale_tokens.add(TOKEN)
         (folder / "kaggle.json").write_text(key)
-    if kind == "config dir":  # the file with the key is where it was put, outside of what may hold one
-        process = desk.start("push")
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
-    else:
-        assert desk.run("push").status == 0
-        doctor = desk.run("doctor")
-        wanted = {
-            "variables": "KAGGLE_USERNAME and KAGGLE_KEY",
-            "kaggle.json": "kaggle.json",
-            "token variable": "the access token from KAGGLE_API_TOKEN",
-            "token file": "the access token from ~/.kaggle/access_token",
-            "stale token": "Kaggle refuses the token",
-        }
-        assert wanted[kind] in doctor.out
-        assert doctor.status == 0
+    assert desk.run("push").status == 0
+    doctor = desk.run("doctor")
+    wanted = {
+        "variables": "KAGGLE_USERNAME and KAGGLE_KEY",
+        "kaggle.json": "kaggle.json",
+        "config dir": "elsewhere/kaggle.json",
+        "token variable": "the access token from KAGGLE_API_TOKEN",
+        "token file": "the access token from ~/.kaggle/access_token",
+        "stale token": "Kaggle refuses the token",
+    }
+    assert wanted[kind] in doctor.out
+    assert doctor.status == 0
     assert len(desk.server.kernels[KERNEL]) == 1
 
 

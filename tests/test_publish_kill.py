@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.kaggle_server import answer
 from tests.publishing import Desk, Prepared, open_desk
 
 
 def prepare_first(desk: Desk) -> None:
-    """Nothing is published yet, and what is new shows late."""
+    """Nothing is published yet, but it is rehearsed; what is new shows late."""
+    desk.server.fault("StartBlobUpload", answer(413))
+    assert desk.run("push").status == 1
     desk.server.lag = 3
 
 

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 import build
-from rehearsal.rehearse import Rehearsal
+from rehearsal.rehearse import describe
+from rehearsal.run import KernelRun
 from tests.conftest import ROOT
 from tests.test_make import make
 
@@ -47,7 +48,7 @@ def test_the_sample_output_has_todays_fields():
     sample = json.loads(next(line for line in README.splitlines() if line.startswith('{"rows"')))
     report = dict.fromkeys(("rows", "fallbacks", "partial", "reduced", "ms_per_recording", "peak_rss_mb"), 0)
     scores = {"kl": 0.0, "kl_uniform": 0.0, "kl_prior": 0.0}
-    assert set(sample) == set(Rehearsal(ROOT, "cut", report, 0.0, scores).to_json())
+    assert set(sample) == set(describe(KernelRun("cut", report, 0.0), ROOT, scores).data)
 
 
 def test_links_lead_somewhere():

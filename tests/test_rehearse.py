@@ -14,10 +14,10 @@ import pytest
 
 from dataset_builder.bundle import build_bundle
 from kernel.constants import VOTES
+from rehearsal import rehearse as inference
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
-from rehearsal.memory import describe_rehearsal, recall_rehearsal, remember_rehearsal
-from rehearsal.rehearse import rehearse
-from rehearsal.run import LAYOUTS, mount, run_kernel
+from rehearsal.memory import describe_rehearsal, rehearse_once
+from rehearsal.run import LAYOUTS, Findings, mount, run_kernel
 from tests.conftest import ROOT, make_eeg, write_recording
 
 WHY_NOT = find_isolation()
@@ -26,9 +26,20 @@ needs_namespaces = pytest.mark.skipif(WHY_NOT is not None, reason=f"no namespace
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("bundle") / "dataset"
-    build_bundle(folder)
+    """The bundle of this checkout's code and of one of its models, the smallest."""
+    root = tmp_path_factory.mktemp("checkout")
+    (root / "weights").mkdir()
+    for name in ("kernel", "weights/raw_1d"):
+        (root / name).symlink_to(ROOT / name)
+    folder = root / "dist" / "dataset"
+    build_bundle(folder, root=root)
     return folder
+
+
+def rehearse(source: Path, out: Path, bundle: Path, code_file: Path = ROOT / "kernel" / "main.py", **options):
+    return inference.rehearse(
+        source, out, bundle, dist=out.parent, code_file=code_file, **{"log": lambda _: None, **options}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +62,18 @@ ISOLATIONS = [pytest.param("flat", "namespace", marks=needs_namespaces), ("neste
 @pytest.mark.parametrize(("layout", "isolation"), ISOLATIONS)
 def test_the_bundle_answers_a_hidden_test(bundle, hidden_test, tmp_path, layout, isolation):
     lines: list[str] = []
-    result = rehearse(hidden_test, tmp_path, bundle=bundle, layout=layout, isolation=isolation, log=lines.append)
-    table = pd.read_csv(result.submission)
+    found = rehearse(hidden_test, tmp_path, bundle, layout=layout, isolation=isolation, log=lines.append)
+    table = pd.read_csv(found.data["submission"])
     assert list(table["eeg_id"]) == [101, 102, 103]
-    assert result.to_json()["rows"] == 3
-    assert result.to_json()["fallbacks"] == 1, "recording 103 has no file"
-    assert result.scores["kl_uniform"] == pytest.approx(np.log(6), abs=1e-6)
-    assert 0 < result.scores["kl"] < 30
+    assert found.data["rows"] == 3
+    assert found.data["fallbacks"] == 1, "recording 103 has no file"
+    assert found.data["kl_uniform"] == pytest.approx(np.log(6), abs=1e-6)
+    assert 0 < found.data["kl"] < 30
+    assert found.lines[0].endswith("3 rows, 1 answered with the prior")
     start = json.loads(next(line for line in lines if "HMS-START" in line).split(" ", 3)[-1])
     manifest = json.loads((bundle / "manifest.json").read_text())
-    assert start["tree_sha256"] == result.report["tree_sha256"] == manifest["tree_sha256"]
+    end = json.loads(next(line for line in lines if "HMS-END" in line).split(" ", 3)[-1])
+    assert start["tree_sha256"] == end["tree_sha256"] == manifest["tree_sha256"]
     if isolation == "namespace":
         assert start["bundle"] == "/kaggle/input/hms-scalogram-bundle"
     assert "HMS-END" in (tmp_path / "kernel.log").read_text()
@@ -69,7 +82,7 @@ def test_the_bundle_answers_a_hidden_test(bundle, hidden_test, tmp_path, layout,
 def rehearse_code(code: str, hidden_test: Path, bundle: Path, out: Path, **options):
     script = out.parent / "script.py"
     script.write_text(code)
-    return rehearse(hidden_test, out, bundle=bundle, code_file=script, log=lambda line: None, **options)
+    return rehearse(hidden_test, out, bundle, script, **options)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +108,7 @@ def test_a_damaged_bundle_stops_with_the_files_name(bundle, hidden_test, tmp_pat
     shutil.copytree(bundle, damaged)
     (damaged / "kernel" / "montage.py").write_text("damaged")
     with pytest.raises(ValueError, match=r"kernel/montage\.py: damaged"):
-        rehearse(hidden_test, tmp_path / "out", bundle=damaged, log=lambda line: None)
+        rehearse(hidden_test, tmp_path / "out", damaged)
 
 
 @pytest.mark.parametrize("missing", ["test.csv", "test_eegs"])
@@ -105,7 +118,7 @@ def test_an_input_that_lacks_something_is_named(bundle, tmp_path, missing):
     path = tmp_path / missing
     path.rmdir() if path.is_dir() else path.unlink()
     with pytest.raises(FileNotFoundError, match=missing):
-        rehearse(tmp_path, tmp_path / "out", bundle=bundle)
+        rehearse(tmp_path, tmp_path / "out", bundle)
 
 
 PROBE = """
@@ -251,7 +264,7 @@ def test_a_bad_table_is_named_before_anything_runs(bundle, tmp_path):
     (tmp_path / "test.csv").write_text("eeg_id\nnonsense\n")
     lines: list[str] = []
     with pytest.raises(ValueError, match="whole numbers") as error:
-        rehearse(tmp_path, tmp_path / "out", bundle=bundle, log=lines.append)
+        rehearse(tmp_path, tmp_path / "out", bundle, log=lines.append)
     assert str(error.value).startswith(f"{tmp_path}/test.csv: ")
     assert lines == []
 
@@ -296,30 +309,36 @@ def test_a_full_disk_is_named_with_the_file(tmp_path):
 
 
 def test_a_rehearsal_is_remembered_for_exactly_what_it_was(tmp_path):
-    class Found:
-        def lines(self):
-            return []
-
-        def to_json(self):
-            return {"rows": 3}
-
     code, source = "pass", tmp_path / "hidden"
     source.mkdir()
     (source / "test.csv").write_text("eeg_id\n1\n")
-    manifests = [{"tree_sha256": "a", "versions": {"numpy": "2"}}]
-    about = describe_rehearsal(manifests, code, source)
-    assert recall_rehearsal(tmp_path, about) is None
-    remember_rehearsal(tmp_path, about, Found())
-    known = recall_rehearsal(tmp_path, about)
-    assert known is not None
-    assert known["found"] == {"rows": 3}
+    manifest = {"tree_sha256": "a", "versions": {"numpy": "2"}}
+
+    def passed(manifest: dict, code: str) -> bool:
+        """Whether it is remembered; where it is not, it fails, and is not remembered afterwards."""
+
+        def fail():
+            raise ValueError("rehearsed")
+
+        try:
+            rehearse_once(tmp_path, describe_rehearsal(manifest, code, source), fail, print)
+        except ValueError:
+            return False
+        return True
+
+    assert not passed(manifest, code)
+    lines: list[str] = []
+    about = describe_rehearsal(manifest, code, source)
+    rehearse_once(tmp_path, about, lambda: Findings([], {"rows": 3}), lines.append)
+    assert lines == ["rehearsing it"]
+    assert passed(manifest, code)
+    assert json.loads((tmp_path / "rehearsed.json").read_text())["found"] == {"rows": 3}
     (source / "test.csv").write_text("eeg_id\n2\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is None, "another input"
-    others = [manifests, [{"tree_sha256": "b", "versions": {"numpy": "2"}}], [{"tree_sha256": "a", "versions": {}}]]
+    assert not passed(manifest, code), "another input"
     (source / "test.csv").write_text("eeg_id\n1\n")
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, "other", source)) is None, "another pushed file"
-    for manifest in others[1:]:
-        assert recall_rehearsal(tmp_path, describe_rehearsal(manifest, code, source)) is None
-    assert recall_rehearsal(tmp_path, describe_rehearsal(manifests, code, source)) is not None
+    assert not passed(manifest, "other"), "another pushed file"
+    assert not passed({**manifest, "tree_sha256": "b"}, code)
+    assert not passed({**manifest, "versions": {}}, code)
+    assert passed(manifest, code)
     (tmp_path / "rehearsed.json").write_text("{")
-    assert recall_rehearsal(tmp_path, about) is None
+    assert not passed(manifest, code)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dataset_builder.code_data_set import build_code_data_set
+from dataset_builder.bundle import build_code_data_set
+from dataset_builder.metadata import CODE_SLUG
 from rehearsal import report, training
 from rehearsal.isolation import find_isolation
 from rehearsal.job import JOBS
@@ -36,8 +37,9 @@ def test_a_training_goes_on_with_what_the_kernel_before_left(code, data, tmp_pat
     lines: list[str] = []
     places = {"dist": tmp_path / "dist", "code_file": script, "log": lines.append}
     first = training.rehearse(data, tmp_path / "first", code, layout="flat", isolation=WHERE, **places)
-    assert first.to_json()["complete"]
-    assert first.report["tree_sha256"] == json.loads((code / "manifest.json").read_text())["tree_sha256"]
+    assert first.data["complete"]
+    end = json.loads(next(line for line in lines if "HMS-END" in line).split(" ", 3)[-1])
+    assert end["tree_sha256"] == json.loads((code / "manifest.json").read_text())["tree_sha256"]
     weights = (tmp_path / "first" / "fold_0.weights.h5").read_bytes()
     lines.clear()
     second = training.rehearse(
@@ -47,20 +49,19 @@ def test_a_training_goes_on_with_what_the_kernel_before_left(code, data, tmp_pat
         layout="nested",
         isolation="guard",
         earlier=tmp_path / "first",
-        options=("--fold", "0,1"),
+        more=("--fold", "0,1"),
         **places,
     )
     assert any("going on after 2 of 2 epochs" in line for line in lines)
     assert not any("fold 0 epoch" in line for line in lines)
     assert sum("fold 1 epoch" in line and "windows/s" in line and "waiting for data" in line for line in lines) == 2
-    assert (second.report["epochs"], second.report["of_epochs"]) == (4, 4)
+    assert (second.data["epochs"], second.data["of_epochs"]) == (4, 4)
     assert (tmp_path / "second" / "fold_0.weights.h5").read_bytes() == weights
-    assert "small training" in second.lines()[0]
+    assert "small training" in second.lines[0]
 
 
 def test_a_training_without_a_gpu_fails_its_rehearsal_nowhere_but_says_so_on_kaggle(code, data, tmp_path):
     """What Kaggle runs has no --device: without a GPU it stops at once, with what to do."""
-    from dataset_builder.metadata import CODE_SLUG
     from kernel.constants import COMPETITION
     from rehearsal.run import mount, run_kernel
 
@@ -77,9 +78,9 @@ def test_the_report_is_written_where_the_data_is(code, data, tmp_path):
     found = report.rehearse(
         data, tmp_path / "out", code, dist=tmp_path, code_file=script, isolation=WHERE, log=lambda _: None
     )
-    assert found.page == tmp_path / "out" / "report.html"
+    assert found.data["page"] == str(tmp_path / "out" / "report.html")
     leaves = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    assert found.report["files"] == len(leaves) - 1, "all but the log"
+    assert found.data["files"] == len(leaves) - 1, "all but the log"
     tables = tmp_path / "out" / "report_files" / "tables"
     assert len(pd.read_csv(tables / "findings.csv")) > 0
-    assert "MB" in found.lines()[0]
+    assert "MB" in found.lines[0]

@@ -91,8 +91,8 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recordings": -1, "seed": 0}, "must not be negative"),
-        ({"recordings": 2, "seed": -1}, "must not be negative"),
+        ({"recordings": -1, "seed": 0}, "recordings must be at least 0, not -1"),
+        ({"recordings": 2, "seed": -1}, "seed must be at least 0, not -1"),
         ({"recordings": 2, "seed": 0, "workers": 0}, "workers must be at least 1"),
         ({"recordings": 2, "seed": 0, "test_recordings": 0}, "test_recordings must be at least 1"),
     ],

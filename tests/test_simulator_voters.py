@@ -79,10 +79,10 @@ def test_sure_seizures_are_of_every_kind():
 
 @pytest.mark.parametrize(("population", "least"), [("few", 58), ("many", 68)])
 def test_votes_of_fresh_raters_have_the_published_statistics(population, least, capsys):
-    """Print which of the published figures are missed by fresh raters on 6,000 windows planned anew."""
+    """Print which of the published figures are missed by fresh raters on 4,000 windows planned anew."""
     if not FIGURES.exists():
         pytest.skip(f"{FIGURES} is not here: the published figures cannot be compared")
-    held, far = count_held(read_figures(FIGURES, population), vote_unrendered(population, 6000, seed=11))
+    held, far = count_held(read_figures(FIGURES, population), vote_unrendered(population, 4000, seed=11))
     with capsys.disabled():
         print(f"\n{population} votes: {held} of {held + len(far)} figures within a tenth; beyond it:")
         for name, real, simulated in far:

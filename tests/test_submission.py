@@ -33,8 +33,8 @@ def test_round_trip(tmp_path):
         (lambda t: t.assign(gpd_vote="1/6"), "gpd_vote must be numeric"),
         (lambda t: t.assign(gpd_vote=[1 / 6, np.nan, 1 / 6]), "eeg_id 7: gpd_vote is nan"),
         (lambda t: t.assign(gpd_vote=[1 / 6, 1 / 6, np.inf]), "eeg_id 12: gpd_vote is inf"),
-        (lambda t: t.assign(gpd_vote=-0.1), "expected at least 0"),
-        (lambda t: t.assign(gpd_vote=1.1), "expected at most 1"),
+        (lambda t: t.assign(gpd_vote=-0.1), "gpd_vote is -0.1, expected 0 to 1"),
+        (lambda t: t.assign(gpd_vote=1.1), "gpd_vote is 1.1, expected 0 to 1"),
         (lambda t: t.assign(gpd_vote=[1 / 6, 1 / 6 + 2e-5, 1 / 6]), "eeg_id 7: the probabilities sum to 1.000020"),
     ],
 )

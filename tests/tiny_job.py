@@ -1,7 +1,7 @@
-"""Runs `build.py` in a process of its own for a job that takes no time: a tiny checkout, built and rehearsed for real.
+"""Runs `build.py` for a job that takes no time: a tiny checkout, built and rehearsed for real.
 
 The checkout is the folder named by the first argument. Everything is the real thing: the command line, the bundle's
-build, the rehearsal with the network cut, the publisher, the unpatched client, HTTP. Only the pushed file is a small
+build, the rehearsal with the network cut, the publisher, HTTP. Only the pushed file is a small
 one, and the weights are a few bytes. It is entered in the registry of jobs as any other job is.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +61,12 @@ def write_checkout(root: Path) -> None:
 def enter_job(root: Path) -> None:
     """Let `inference` be the job of this checkout."""
     from dataset_builder.bundle import build_bundle
-    from kernel.main import BUNDLE_NAME
-    from rehearsal.job import JOBS, DataSet, Job, rehearse_inference
+    from rehearsal.job import INFERENCE, JOBS
 
-    def build(folder: Path, owner: str | None) -> dict[str, Any]:
+    def build(folder: Path, *, owner: str | None) -> dict[str, Any]:
         return build_bundle(folder, owner=owner, root=root, wheels=root / "wheels", requirements=root / "wheels.txt")
 
-    data_set = DataSet(BUNDLE_NAME, build)
-    JOBS["inference"] = Job(
-        "inference",
-        root / "kernel-metadata.json",
-        (data_set,),
-        rehearse_inference,
-        leaves="submission.csv",
-        submitted=True,
-    )
+    JOBS["inference"] = replace(INFERENCE, metadata=root / "kernel-metadata.json", build=build)
 
 
 def main(root: Path, argv: list[str]) -> int:

@@ -10,16 +10,16 @@ import ast
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import hash_tree
+from dataset_builder.metadata import CODE_FORMAT, CODE_SLUG, describe_file, write_manifest
 from kernel.main import END, START
 from publisher.kernel import read_stamp
-from rehearsal.job import JOBS, TRAINING, DataSet, Job
-from rehearsal.run import KernelRun, mount, run_kernel
+from rehearsal.job import JOBS, TRAINING, Job
+from rehearsal.run import Findings, mount, run_kernel
 from tests.kaggle_server import Kaggle, KernelVersion, as_log
 
 FIRST, SECOND = "alice/hms-scalogram-training", "alice/hms-scalogram-training-2"
@@ -42,17 +42,6 @@ print('HMS-END {"epochs": 1, "of_epochs": 1}', flush=True)
 '''
 
 
-@dataclass(frozen=True)
-class Found:
-    run: KernelRun
-
-    def lines(self) -> list[str]:
-        return ["rehearsed"]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"seconds": self.run.seconds}
-
-
 def write_training(root: Path) -> None:
     """Write the job's files."""
     folder = root / "training"
@@ -68,27 +57,24 @@ def enter_training(root: Path) -> None:
     if not folder.is_dir():
         return
 
-    def build(out: Path, owner: str | None) -> dict[str, Any]:
+    def build(out: Path, *, owner: str | None) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
-        content = (folder / "code.txt").read_bytes()
-        (out / "code.txt").write_bytes(content)
-        files = [{"path": "code.txt", "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}]
-        manifest = {"format": "hms-bundle/code-1", "tree_sha256": hash_tree(files), "files": files, "commit": "c0ffee"}
-        (out / "manifest.json").write_text(json.dumps(manifest))
-        return manifest
+        shutil.copyfile(folder / "code.txt", out / "code.txt")
+        files = [describe_file(out, "code.txt")]
+        return write_manifest(out, CODE_FORMAT, files, owner, CODE_SLUG, commit="c0ffee")
 
     def rehearse(
         _: Path | None,
         out: Path,
-        folders: dict[str, Path],
+        data_set: Path,
         *,
         dist: Path,
         code_file: Path,
         log: Callable[[str], None],
         quick: bool = False,
-    ) -> Found:
-        mounts = {mount("dataset", CODE, "nested"): folders["hms-scalogram-code"]}
-        return Found(run_kernel(code_file, mounts, out, log=log))
+    ) -> Findings:
+        mounts = {mount("dataset", CODE, "nested"): data_set}
+        return Findings(["rehearsed"], run_kernel(code_file, mounts, out, log=log).report)
 
     def verify(out: Path) -> None:
         session = json.loads((out / "session.json").read_text())
@@ -102,7 +88,8 @@ def enter_training(root: Path) -> None:
     JOBS["training"] = Job(
         "training",
         folder / "kernel-metadata.json",
-        (DataSet("hms-scalogram-code", build),),
+        CODE_SLUG,
+        build,
         rehearse,
         leaves="session.json",
         options=TRAINING.options,

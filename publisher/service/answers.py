@@ -1,4 +1,4 @@
-"""What the service says, in words of our own: credential, data set, kernel, run, outputs, submission, limits.
+"""What the service says, in words of our own: data set, kernel, run, submission, limits.
 
 The rest of this room knows nothing of how it travels. A word that no one has documented is kept as it came: whoever
 reads it decides without it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 PROCESSING = (
@@ -27,22 +27,9 @@ def spell(word: Any, known: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Credential:
-    """Which credential is in use: what kind, where it was found, whose it is. Never its value."""
-
-    kind: str
-    source: str
-    username: str
-
-    def __str__(self) -> str:
-        return f"the {self.kind} from {self.source} (user {self.username})"
-
-
-@dataclass(frozen=True)
 class DatasetState:
     """A data set as the service shows it now, which may still be the state before the last change."""
 
-    ref: str
     version: int
     """0 where the service names none."""
     status: str
@@ -59,13 +46,11 @@ class DatasetState:
 class KernelState:
     """The latest version of a kernel: its source and what it is given."""
 
-    ref: str
     version: int
     """0 where the service names none."""
     source: str
     sources: dict[str, tuple[str, ...]]
     """Kind, as in `kernel-metadata.json` -> what the service says is attached; kinds of which it says nothing lack."""
-    internet: bool | None
 
 
 @dataclass(frozen=True)
@@ -98,14 +83,6 @@ class Run:
     def known(self) -> bool:
         """Whether the status is one that we know the meaning of."""
         return self.status in (*RUNNING, *ENDED)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """One page of what a run left: (file name, URL) pairs, and the log as the service keeps it."""
-
-    files: list[tuple[str, str]] = field(default_factory=list)
-    log: str = ""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ import io
 import itertools
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 from publisher.service.answers import (
@@ -45,35 +44,58 @@ from publisher.service.answers import (
     DatasetState,
     KernelState,
     Limits,
-    Outputs,
     Run,
     SavedKernel,
     Submission,
     spell,
 )
 from publisher.service.faults import ServiceError
-from publisher.service.session import Content, Session
+from publisher.service.session import Session
 
 T = TypeVar("T")
+Fields = dict[str, Any]
 BLOBS, DATASETS = "blobs.BlobApiService", "datasets.DatasetApiService"
 KERNELS, COMPETITIONS = "kernels.KernelsApiService", "competitions.CompetitionApiService"
-SOURCE_FIELDS = {
+KERNEL_FIELDS = {
+    "id": "slug",
+    "id_no": "id",
+    "title": "newTitle",
+    "language": "language",
+    "kernel_type": "kernelType",
+    "is_private": "isPrivate",
+    "enable_gpu": "enableGpu",
+    "enable_tpu": "enableTpu",
+    "enable_internet": "enableInternet",
+    "machine_shape": "machineShape",
     "dataset_sources": "datasetDataSources",
     "competition_sources": "competitionDataSources",
     "kernel_sources": "kernelDataSources",
     "model_sources": "modelDataSources",
+    "keywords": "categoryIds",
+    "docker_image": "dockerImage",
+    "docker_image_pinning_type": "dockerImagePinningType",
 }
+"""Key of `kernel-metadata.json` -> its name on the wire."""
+INVALID = {
+    "invalidDatasetSources": "data set",
+    "invalidCompetitionSources": "competition",
+    "invalidKernelSources": "kernel",
+    "invalidModelSources": "model",
+    "invalidTags": "keyword",
+}
+"""Field of the answer to a push -> the kind of what was refused, for people."""
 
 
 class Kaggle(Session):
-    """The service, signed in."""
+    """The service, signed in. A `ref` is `owner/slug`."""
 
     # data set
 
-    def dataset(self, owner: str, slug: str) -> DatasetState | None:
+    def dataset(self, ref: str) -> DatasetState | None:
         """Return the data set's state, or None where there is none."""
-        doing, asked = f"asking for the data set {owner}/{slug}", {"ownerSlug": owner, "datasetSlug": slug}
-        found = self._find(doing, f"{DATASETS}/GetDataset", asked, lambda: self._owns_dataset(owner, slug))
+        doing, asked = f"asking for the data set {ref}", _split(ref, "ownerSlug", "datasetSlug")
+        mine = {"group": "DATASET_SELECTION_GROUP_MY", "search": asked["datasetSlug"]}
+        found = self._find(doing, f"{DATASETS}/GetDataset", asked, f"{DATASETS}/ListDatasets", mine, "datasets")
         if found is None:
             return None
         try:
@@ -84,43 +106,39 @@ class Kaggle(Session):
             status = None
         versions = tuple(_number(item.get("versionNumber")) for item in found.get("versions") or [])
         version = _number(found.get("currentVersionNumber")) or max(versions, default=0)
-        return DatasetState(f"{owner}/{slug}", version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
+        return DatasetState(version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
 
-    def _find(self, doing: str, method: str, asked: dict[str, Any], owns: Callable[[], bool]) -> dict[str, Any] | None:
-        """Ask for something; None where it does not exist, for which Kaggle answers 403 too."""
+    def _find(self, doing: str, method: str, asked: Fields, list_method: str, mine: Fields, name: str) -> Fields | None:
+        """Ask for something; None where it does not exist, for which Kaggle answers 403 where one's list lacks it."""
         try:
             return self.ask(doing, method, asked)
         except ServiceError as error:
-            if error.status == 404 or (error.status == 403 and not owns()):
-                return None
-            raise
-
-    def _owns_dataset(self, owner: str, slug: str) -> bool:
-        asked = {"group": "DATASET_SELECTION_GROUP_MY", "search": slug}
-        return self._lists("listing your data sets", f"{DATASETS}/ListDatasets", asked, "datasets", f"{owner}/{slug}")
-
-    def _lists(self, doing: str, method: str, asked: dict[str, Any], name: str, ref: str) -> bool:
-        """Whether one's own list, where it can be had, shows something."""
+            if error.status not in (403, 404):
+                raise
+            refused = error
         try:
-            listed = self.ask(doing, method, asked).get(name) or []
+            listed = self.ask(f"listing your {name}", list_method, mine).get(name) if refused.status == 403 else None
         except ServiceError as error:
             if error.status not in (400, 403, 404):
                 raise
-            return False
-        return any(str(item.get("ref") or "").lower().endswith(ref.lower()) for item in listed)
+            listed = None
+        ref = "/".join(asked.values()).lower()
+        if any(str(item.get("ref") or "").lower().endswith(ref) for item in listed or []):
+            raise refused
+        return None
 
-    def dataset_files(self, owner: str, slug: str, version: int) -> list[str]:
+    def dataset_files(self, ref: str, version: int) -> list[str]:
         """Return the names of the files that one version is said to have, as far as they are listed."""
-        asked = {"ownerSlug": owner, "datasetSlug": slug, "datasetVersionNumber": version, "pageSize": 200}
-        doing = f"listing the files of {owner}/{slug} version {version}"
+        asked = _split(ref, "ownerSlug", "datasetSlug") | {"datasetVersionNumber": version, "pageSize": 200}
+        doing = f"listing the files of {ref} version {version}"
         pages = self.pages(doing, f"{DATASETS}/ListDatasetFiles", asked, "datasetFiles", attempts=2)
         return [str(item.get("name") or "") for page in pages for item in page.get("datasetFiles") or []]
 
-    def dataset_file(self, owner: str, slug: str, version: int, name: str) -> bytes:
-        """Return the content of one small file of one version."""
-        asked = {"ownerSlug": owner, "datasetSlug": slug, "fileName": name, "datasetVersionNumber": version}
-        doing = f"reading {name} of {owner}/{slug} version {version}"
-        content: bytes = self.fetch(doing, f"{DATASETS}/DownloadDataset", asked, Content)
+    def dataset_file(self, ref: str, version: int, name: str) -> bytes:
+        """Return the content of one small file of one version, of the latest for version 0."""
+        asked = _split(ref, "ownerSlug", "datasetSlug") | {"fileName": name, "datasetVersionNumber": version}
+        doing = f"reading {name} of {ref} version {version}"
+        content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content, to=self.credential)
         if content[:4] == b"PK\x03\x04":  # single files may come zipped
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 content = archive.read(archive.namelist()[0])
@@ -135,27 +153,24 @@ class Kaggle(Session):
             raise ServiceError(f"announcing {name}", "Kaggle gave no place to upload to", "Run the same command again")
         return str(started["token"]), str(started["createUrl"])
 
-    def create_dataset(self, metadata: dict[str, Any], tokens: list[str]) -> None:
+    def create_dataset(self, metadata: Fields, tokens: list[str]) -> None:
         """Create the data set, private, of uploaded files."""
-        owner, slug = metadata["id"].split("/")
-        asked = {
-            "ownerSlug": owner,
-            "slug": slug,
+        asked = _split(metadata["id"], "ownerSlug", "slug") | {
             "title": metadata["title"],
-            "subtitle": metadata.get("subtitle"),
+            "subtitle": metadata["subtitle"],
             "licenseName": metadata["licenses"][0]["name"],
             "isPrivate": True,
             "files": [{"token": token} for token in tokens],
         }
         self._publish(f"creating the data set {metadata['id']}", f"{DATASETS}/CreateDataset", asked)
 
-    def create_dataset_version(self, owner: str, slug: str, tokens: list[str], notes: str) -> None:
+    def create_dataset_version(self, ref: str, tokens: list[str], notes: str) -> None:
         """Add a version to the data set, of uploaded files."""
         body = {"versionNotes": notes, "files": [{"token": token} for token in tokens]}
-        asked = {"ownerSlug": owner, "datasetSlug": slug, "body": body}
-        self._publish(f"adding a version to {owner}/{slug}", f"{DATASETS}/CreateDatasetVersion", asked)
+        asked = _split(ref, "ownerSlug", "datasetSlug") | {"body": body}
+        self._publish(f"adding a version to {ref}", f"{DATASETS}/CreateDatasetVersion", asked)
 
-    def _publish(self, doing: str, method: str, asked: dict[str, Any]) -> None:
+    def _publish(self, doing: str, method: str, asked: Fields) -> None:
         answer = self.ask(doing, method, asked, repeatable=False)
         status, error = str(answer.get("status") or "ok"), self.redact(str(answer.get("error") or ""))
         if error or any(word in status.lower() for word in ("error", "fail")):
@@ -166,81 +181,64 @@ class Kaggle(Session):
 
     # kernel
 
-    def kernel(self, owner: str, slug: str) -> KernelState | None:
+    def kernel(self, ref: str) -> KernelState | None:
         """Return the kernel's latest version, or None where there is none."""
-        doing, asked = f"asking for the kernel {owner}/{slug}", {"userName": owner, "kernelSlug": slug}
-        found = self._find(doing, f"{KERNELS}/GetKernel", asked, lambda: self._owns_kernel(owner, slug))
+        doing, asked = f"asking for the kernel {ref}", _split(ref, "userName", "kernelSlug")
+        mine = {"group": "PROFILE", "search": asked["kernelSlug"], "page": 1, "pageSize": 100}
+        found = self._find(doing, f"{KERNELS}/GetKernel", asked, f"{KERNELS}/ListKernels", mine, "kernels")
         if found is None:
             return None
         about = found.get("metadata") or {}
-        told = {kind: about[name] for kind, name in SOURCE_FIELDS.items() if isinstance(about.get(name), list)}
-        return KernelState(
-            f"{owner}/{slug}",
-            _number(about.get("currentVersionNumber")),
-            str((found.get("blob") or {}).get("source") or ""),
-            {kind: tuple(str(item).lower() for item in items) for kind, items in told.items()},
-            about.get("enableInternet"),
-        )
-
-    def _owns_kernel(self, owner: str, slug: str) -> bool:
-        asked = {"group": "PROFILE", "search": slug, "page": 1, "pageSize": 100}
-        return self._lists("listing your kernels", f"{KERNELS}/ListKernels", asked, "kernels", f"{owner}/{slug}")
-
-    def save_kernel(self, folder: Path) -> SavedKernel:
-        """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run."""
-        answer = self.call("pushing the kernel", lambda: self.account.kernels_push(str(folder)), repeatable=False)
-        invalid = {
-            kind: [str(item) for item in getattr(answer, f"invalid_{name}", None) or []]
-            for name, kind in (
-                ("dataset_sources", "data set"),
-                ("competition_sources", "competition"),
-                ("kernel_sources", "kernel"),
-                ("model_sources", "model"),
-                ("tags", "keyword"),
-            )
+        sources = {
+            kind: tuple(str(item).lower() for item in about[name])
+            for kind, name in KERNEL_FIELDS.items()
+            if kind.endswith("_sources") and isinstance(about.get(name), list)
         }
+        source = str((found.get("blob") or {}).get("source") or "")
+        return KernelState(_number(about.get("currentVersionNumber")), source, sources)
+
+    def save_kernel(self, metadata: Fields, text: str) -> SavedKernel:
+        """Push a kernel, as `kernel-metadata.json` describes it: saves a version and starts its run."""
+        asked = {KERNEL_FIELDS[key]: value for key, value in metadata.items() if key in KERNEL_FIELDS}
+        answer = self.ask("pushing the kernel", f"{KERNELS}/SaveKernel", {**asked, "text": text}, repeatable=False)
         return SavedKernel(
-            str(answer.ref or ""),
-            str(answer.url or ""),
-            _number(answer.version_number),
-            self.redact(str(answer.error or "")),
-            {kind: items for kind, items in invalid.items() if items},
+            str(answer.get("ref") or ""),
+            str(answer.get("url") or ""),
+            _number(answer.get("versionNumber")),
+            self.redact(str(answer.get("error") or "")),
+            {kind: [str(item) for item in answer[name]] for name, kind in INVALID.items() if answer.get(name)},
         )
 
-    def run(self, owner: str, slug: str, version: int) -> Run:
+    def run(self, ref: str, version: int) -> Run:
         """Return the state of the run of one version."""
-        doing, method = f"asking for the run of {owner}/{slug} version {version}", f"{KERNELS}/GetKernelSessionStatus"
-        asked = {"userName": owner, "kernelSlug": slug, "versionLabel": f"v{version}"}
-        pinned, answer = self._pinned(asked, lambda asked: self.ask(doing, method, asked))
+        doing, method = f"asking for the run of {ref} version {version}", f"{KERNELS}/GetKernelSessionStatus"
+        pinned, answer = self._pinned(ref, version, lambda asked: self.ask(doing, method, asked))
         status = spell(answer.get("status") or RUNNING[0], (*ENDED, *RUNNING))
         return Run(status, self.redact(str(answer.get("failureMessage") or "")), pinned)
 
-    def outputs(self, owner: str, slug: str, version: int) -> Iterator[Outputs]:
-        """Yield what the run of one version left, page by page; the log comes with the first."""
-        doing = f"listing the outputs of {owner}/{slug} version {version}"
-        method = f"{KERNELS}/ListKernelSessionOutput"
-        asked = {"userName": owner, "kernelSlug": slug, "versionLabel": f"v{version}", "pageSize": 100}
+    def outputs(self, ref: str, version: int) -> Iterator[tuple[list[tuple[str, str]], str]]:
+        """Yield what the run of one version left, page by page: (name, URL) of files, and the log, on the first."""
+        doing, method = f"listing the outputs of {ref} version {version}", f"{KERNELS}/ListKernelSessionOutput"
 
-        def first(asked: dict[str, Any]) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-            pages = self.pages(doing, method, asked, "files")
+        def first(asked: Fields) -> tuple[Fields, Iterator[Fields]]:
+            pages = self.pages(doing, method, {**asked, "pageSize": 100}, "files")
             return next(pages), pages
 
-        _, (page, others) = self._pinned(asked, first)
+        _, (page, others) = self._pinned(ref, version, first)
         for found in itertools.chain([page], others):
-            yield Outputs(
-                [(str(file.get("fileName") or ""), str(file.get("url") or "")) for file in found.get("files") or []],
-                self.redact(str(found.get("log") or "")),
-            )
+            files = [(str(file.get("fileName") or ""), str(file.get("url") or "")) for file in found.get("files") or []]
+            yield files, self.redact(str(found.get("log") or ""))
 
-    def _pinned(self, asked: dict[str, Any], send: Callable[[dict[str, Any]], T]) -> tuple[bool, T]:
-        """Ask about one version, or about the latest where the label of a version is refused."""
+    def _pinned(self, ref: str, version: int, send: Callable[[Fields], T]) -> tuple[bool, T]:
+        """Ask about the run of one version, or of the latest where the label of a version is refused."""
+        asked = _split(ref, "userName", "kernelSlug")
         try:
-            return True, send(asked)
+            return True, send({**asked, "versionLabel": f"v{version}"})
         except ServiceError as error:
             if error.status not in (400, 404):
                 raise
             try:
-                return False, send({key: value for key, value in asked.items() if key != "versionLabel"})
+                return False, send(asked)
             except ServiceError:
                 raise error from None
 
@@ -249,28 +247,25 @@ class Kaggle(Session):
     def limits(self, competition: str) -> Limits:
         """Return how many submissions the user's team may still make."""
         doing = f"asking how many submissions {competition} still allows"
-        asked = {"competitionName": competition}
-        answer = self.ask(doing, f"{COMPETITIONS}/GetSubmissionLimits", asked)
+        answer = self.ask(doing, f"{COMPETITIONS}/GetSubmissionLimits", {"competitionName": competition})
         today, total, allowed = (_number(answer.get(name)) for name in ("numToday", "numTotal", "numAllowedNow"))
         return Limits(today, total, allowed, bool(answer.get("limitedByTotal")))
 
-    def submit(self, competition: str, kernel: str, version: int, file_name: str, description: str) -> int:
+    def submit(self, competition: str, ref: str, version: int, file_name: str, description: str) -> int:
         """Submit the output of one kernel version; return the submission's number, 0 where Kaggle names none."""
-        owner, slug = kernel.split("/")
-        asked = {
+        asked = _split(ref, "kernelOwner", "kernelSlug") | {
             "competitionName": competition,
-            "kernelOwner": owner,
-            "kernelSlug": slug,
             "kernelVersion": version,
             "fileName": file_name,
             "submissionDescription": description,
         }
-        doing = f"submitting {kernel} version {version} to {competition}"
+        doing = f"submitting {ref} version {version} to {competition}"
         return _number(self.ask(doing, f"{COMPETITIONS}/CreateCodeSubmission", asked, repeatable=False).get("ref"))
 
-    def submission(self, ref: int) -> Submission:
+    def submission(self, number: int) -> Submission:
         """Return one submission."""
-        return self._read(self.ask(f"asking for submission {ref}", f"{COMPETITIONS}/GetSubmission", {"ref": ref}))
+        asked = {"ref": number}
+        return self._read(self.ask(f"asking for submission {number}", f"{COMPETITIONS}/GetSubmission", asked))
 
     def submissions(self, competition: str) -> Iterator[Submission]:
         """Yield the user's submissions, newest first."""
@@ -278,7 +273,7 @@ class Kaggle(Session):
         for page in self.pages(doing, f"{COMPETITIONS}/ListSubmissions", asked, "submissions"):
             yield from (self._read(item) for item in page.get("submissions") or [])
 
-    def _read(self, item: dict[str, Any]) -> Submission:
+    def _read(self, item: Fields) -> Submission:
         return Submission(
             _number(item.get("ref")),
             spell(item.get("status") or SUBMISSION_WORDS[0], SUBMISSION_WORDS),
@@ -288,6 +283,11 @@ class Kaggle(Session):
             error=self.redact(str(item.get("errorDescription") or "")),
             url=str(item.get("url") or ""),
         )
+
+
+def _split(ref: str, owner: str, slug: str) -> Fields:
+    """Return the two parts of `owner/slug` under the names that a call gives them."""
+    return dict(zip((owner, slug), ref.split("/"), strict=True))
 
 
 def _number(value: Any) -> int:

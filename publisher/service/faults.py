@@ -1,4 +1,4 @@
-"""Faults and how to bear them: what an HTTP call ran into, as one honest line; time-outs, retries, growing polls.
+"""What a call ran into, as one honest line: what was being done, what was said, and what to do about it.
 
 Texts from the service pass through here before they are shown: control characters and known secrets are taken out.
 """
@@ -6,27 +6,18 @@ Texts from the service pass through here before they are shown: control characte
 from __future__ import annotations
 
 import http.client
-import random
 import re
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
-import tenacity
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
-T = TypeVar("T")
-Say = Callable[[str], None]
-Wait = Callable[[float], None]
-
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-FEWEST_LOOKS = 8
 LONGEST_RETRY_AFTER = 300.0
-"""Seconds: the longest Retry-After that a command sits out; beyond it the user is told when to come back."""
+"""Seconds: the longest Retry-After that a command waits for; beyond it the user is told when to come back."""
 
 TODO = {
     400: "Fix what Kaggle names and run the same command again; `python build.py doctor` checks the rest",
@@ -73,161 +64,16 @@ class ServiceError(OSError):
 
     @property
     def must_come_back_later(self) -> bool:
-        """Whether Kaggle asks for a longer wait than a command should sit out."""
+        """Whether Kaggle asks for a longer wait than a command waits for."""
         return self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Waiting times in seconds: of one call, between two looks (growing up to `longest`), and for a result in all."""
-
-    timeout: float = 60.0
-    interval: float = 5.0
-    longest: float = 60.0
-    patience: float = 3600.0
-    attempts: int = 6
-
-    def __post_init__(self) -> None:
-        for name in ("timeout", "interval", "patience"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"--{name} must be more than 0 seconds, found {getattr(self, name)}")
-
-    @property
-    def settle(self) -> float:
-        """How long the service may go on showing the state before a change: the time to watch before repeating it."""
-        return 12 * self.interval
-
-    def pauses(self) -> Iterator[float]:
-        """Yield the pauses between looks: growing by half, bounded, with a tenth of jitter."""
-        pause = self.interval
-        while True:
-            yield pause * random.uniform(0.9, 1.1)
-            pause = min(pause * 1.5, max(self.longest, self.interval))
-
-    def watch(self, look: Callable[[], T | None], within: float, wait: Wait = time.sleep) -> T | None:
-        """Look until there is an answer or the time is up, and often enough that a slow machine is no reason."""
-        end = time.monotonic() + within
-        for looks, pause in enumerate(self.pauses(), 1):
-            found = look()
-            left = end - time.monotonic()
-            if found is not None or (left <= 0 and looks >= FEWEST_LOOKS):
-                return found
-            wait(min(pause, left) if left > 0 else self.interval)
-        return None
-
-    def retrying(
-        self, may_repeat: Callable[[ServiceError], bool], say: Say, *, attempts: int | None = None
-    ) -> tenacity.Retrying:
-        """Return the policy of retries: exponential back-off with jitter, or what Retry-After asks for."""
-        backoff = tenacity.wait_exponential_jitter(
-            initial=min(1.0, self.interval), max=30, jitter=min(1.0, self.interval)
-        )
-
-        def pause(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, ServiceError) else None
-            return max(backoff(state), asked or 0.0)
-
-        def tell(state: tenacity.RetryCallState) -> None:
-            error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, ServiceError):
-                seconds = state.next_action.sleep if state.next_action else 0
-                say(f"{error.doing}: {error.said}; trying again in {seconds:.0f} s")
-
-        def again(error: BaseException) -> bool:
-            return isinstance(error, ServiceError) and not error.must_come_back_later and may_repeat(error)
-
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(attempts or self.attempts),
-            wait=pause,
-            retry=tenacity.retry_if_exception(again),
-            before_sleep=tell,
-            reraise=True,
-        )
-
-
-class Redactor:
-    """Takes known secrets out of any text that is about to be shown."""
-
-    def __init__(self) -> None:
-        self._secrets: set[str] = set()
-
-    def add(self, secret: str | None) -> None:
-        """Remember one secret; very short ones are left out, as they would blank ordinary words."""
-        if secret and len(secret) >= 6:
-            self._secrets.add(secret)
-
-    def __call__(self, text: str) -> str:
-        """Return the text without any of the secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[hidden]")
-        return text
-
-
-def strip_controls(text: str) -> str:
-    """Take escape sequences and control characters out of a text from outside; line ends and tabs stay."""
-    return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-def read_retry_after(response: requests.Response) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its two forms, or None."""
-    value = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
-
-
-def read_reason(response: requests.Response) -> str:
-    """Return the service's own words from an error answer, wherever it hides them; empty where there are none."""
-    try:
-        body: Any = response.json()
-    except ValueError:
-        title = re.search(r"<title>(.*?)</title>", response.text[:4000], re.IGNORECASE | re.DOTALL)
-        if title:
-            return f"a web page titled {title[1].strip()!r}"
-        return "" if "<" in response.text[:200] else response.text
-    if not isinstance(body, dict):
-        return ""
-    inner = body.get("error")
-    if isinstance(inner, dict):
-        return str(inner.get("message") or inner.get("status") or "")
-    return str(body.get("message") or inner or "")
-
-
-def explain_response(doing: str, response: requests.Response, to: object, redact: Redactor) -> ServiceError:
-    """Return the error for an answer that refuses."""
-    status = response.status_code
-    if status < 400:  # the client also raises for a code in the body of a 200
-        try:
-            status = int(response.json()["code"])
-        except (ValueError, KeyError, TypeError):
-            status = 500
-    reason = redact(strip_controls(read_reason(response)).strip().replace("\n", " "))[:300].rstrip(" .")
-    name = http.client.responses.get(status, "")
-    said = (
-        f"Kaggle answered {status}"
-        + (f" {name}" if name else "")
-        + (f" to {to}" if to else "")
-        + (f": {reason}" if reason else "")
-    )
-    retry_after = read_retry_after(response)
-    todo = TODO.get(status, LATER if status >= 500 else TODO[400])
-    if retry_after and retry_after > 60:
-        todo = f"Kaggle asks to wait {retry_after / 60:.0f} minutes: run the same command again then"
-    return ServiceError(doing, said, todo, status=status, retry_after=retry_after)
-
-
-def explain(doing: str, error: Exception, to: object, redact: Redactor) -> ServiceError:
-    """Return what an exception of the client or of `requests` means; its own text, which can hold URLs, is not used."""
-    response = getattr(error, "response", None)
-    if isinstance(error, requests.HTTPError) and response is not None:
-        return explain_response(doing, response, to, redact)
-    if isinstance(error, requests.exceptions.JSONDecodeError) or not isinstance(error, requests.RequestException):
-        return ServiceError(doing, f"Kaggle's answer is not what the client expects ({type(error).__name__})", LATER)
+def explain(doing: str, error: requests.RequestException, to: object, redact: Callable[[str], str]) -> ServiceError:
+    """Return what an exception of `requests` means; its own text, which can hold URLs, is not used."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _explain_response(doing, error.response, to, redact)
+    if isinstance(error, requests.exceptions.JSONDecodeError):
+        return ServiceError(doing, "Kaggle's answer is not what was expected (no JSON)", LATER)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return ServiceError(doing, "Kaggle cannot be reached (no connection in time)", LATER, unsent=True)
     if isinstance(error, requests.exceptions.SSLError):
@@ -244,3 +90,52 @@ def explain(doing: str, error: Exception, to: object, redact: Redactor) -> Servi
         said = "Kaggle cannot be reached" if unsent else "the connection was lost"
         return ServiceError(doing, said + proxy, LATER, unsent=unsent)
     return ServiceError(doing, f"the call failed ({type(error).__name__})", LATER)
+
+
+def _explain_response(
+    doing: str, response: requests.Response, to: object, redact: Callable[[str], str]
+) -> ServiceError:
+    """Return the error for an answer that refuses."""
+    status = response.status_code if response.status_code >= 400 else int(response.json()["code"])
+    reason = redact(strip_controls(_read_reason(response)).strip().replace("\n", " "))[:300].rstrip(" .")
+    said = f"Kaggle answered {status} {http.client.responses.get(status, '')}".rstrip()
+    said += (f" to {to}" if to else "") + (f": {reason}" if reason else "")
+    retry_after = _read_retry_after(response)
+    todo = TODO.get(status, LATER if status >= 500 else TODO[400])
+    if retry_after and retry_after > 60:
+        todo = f"Kaggle asks to wait {retry_after / 60:.0f} minutes: run the same command again then"
+    return ServiceError(doing, said, todo, status=status, retry_after=retry_after)
+
+
+def _read_retry_after(response: requests.Response) -> float | None:
+    """Return the seconds that a Retry-After header asks for, in either of its two forms, or None."""
+    value = response.headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _read_reason(response: requests.Response) -> str:
+    """Return the service's own words from an error answer; empty where there are none."""
+    try:
+        body: Any = response.json()
+    except ValueError:
+        title = re.search(r"<title>(.*?)</title>", response.text[:4000], re.IGNORECASE | re.DOTALL)
+        if title:
+            return f"a web page titled {title[1].strip()!r}"
+        return "" if "<" in response.text[:200] else response.text
+    if not isinstance(body, dict):
+        return ""
+    inner = body.get("error")
+    if isinstance(inner, dict):
+        return str(inner.get("message") or inner.get("status") or "")
+    return str(body.get("message") or inner or "")
+
+
+def strip_controls(text: str) -> str:
+    """Take escape sequences and control characters out of a text from outside; line ends and tabs stay."""
+    return CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -1,101 +1,130 @@
 """Calls to the service: time-outs, retries where they are safe, refusals explained, pages one after another.
 
-Requests and answers are plain dictionaries, in the words of the wire: the client's own types refuse a whole answer for
-one word that they do not know.
+Requests and answers are plain dictionaries, in the words of the wire: the official client's types refuse a whole answer
+for one word that they do not know.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import requests
 
-from publisher.service.answers import Credential
-from publisher.service.faults import Pace, Redactor, Say, ServiceError, Wait, explain
-from publisher.service.sign_in import Account, get_access_token_from_env, read_credential
+from publisher.service.faults import ServiceError, explain
+from publisher.service.sign_in import ANONYMOUS, Credential, sign_in
 
 T = TypeVar("T")
+FEWEST_LOOKS = 8
 
 
-class _Fields(dict[str, Any]):
-    """A request in the words of the wire."""
+@dataclass(frozen=True)
+class Pace:
+    """Waiting times in seconds: of one call, between two looks (growing up to `longest`), and for a result in all."""
 
-    @classmethod
-    def to_dict(cls, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the request as it is sent."""
-        return dict(request)
+    timeout: float = 60.0
+    interval: float = 5.0
+    longest: float = 60.0
+    patience: float = 3600.0
+    attempts: int = 6
 
+    def __post_init__(self) -> None:
+        for name in ("timeout", "interval", "patience"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"--{name} must be more than 0 seconds, found {getattr(self, name)}")
 
-class _Json:
-    """An answer in the words of the wire."""
+    @property
+    def settle(self) -> float:
+        """How long the service may go on showing the state before a change: the time to watch before repeating it."""
+        return 12 * self.interval
 
-    @staticmethod
-    def prepare_from(response: requests.Response) -> Any:
-        """Return the answer's JSON."""
-        return response.json()
-
-
-class Content:
-    """An answer that is a file."""
-
-    @staticmethod
-    def prepare_from(response: requests.Response) -> bytes:
-        """Return the file's content."""
-        return response.content
+    def pauses(self) -> Iterator[float]:
+        """Yield the pauses between looks: growing by half, bounded, with a tenth of jitter."""
+        pause = self.interval
+        while True:
+            yield pause * random.uniform(0.9, 1.1)
+            pause = min(pause * 1.5, max(self.longest, self.interval))
 
 
 class Session:
     """The service, signed in: every call has a time-out, is retried where that is safe, and explains a refusal."""
 
-    credential: Credential
-
-    def __init__(self, pace: Pace, say: Say, wait: Wait = time.sleep) -> None:
+    def __init__(self, pace: Pace, say: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
         self.pace, self.say, self.wait = pace, say, wait
-        self.redact = Redactor()
-        self.account = Account(pace.timeout)
-        for secret in (*map(os.environ.get, ("KAGGLE_API_TOKEN", "KAGGLE_KEY")), get_access_token_from_env()[0]):
-            self.redact.add(secret)
-        self.call("signing in to Kaggle", self.account.sign_in)
-        for name in (self.account.CONFIG_NAME_KEY, self.account.CONFIG_NAME_TOKEN):
-            self.redact.add(self.account.config_values.get(name))
-        self.credential = read_credential(self.account)
-        self._client = self.account.build_kaggle_client()
+        self.http = requests.Session()
+        local = os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST"
+        self._url = "http://localhost/api/v1" if local else "https://api.kaggle.com/v1"
+        self._secrets: set[str] = set()
+        self.credential: Credential = ANONYMOUS
+        self.credential, self.notes = sign_in(self.ask, self.hide)
 
-    def call(self, doing: str, send: Callable[[], T], *, repeatable: bool = True, attempts: int | None = None) -> T:
-        """Send one call; try again after a passing fault, and only where repeating it cannot do something twice."""
+    def hide(self, *secrets: str | None) -> None:
+        """Never show these; very short ones are left out, as they would blank ordinary words."""
+        self._secrets |= {secret for secret in secrets if secret and len(secret) >= 6}
 
-        def once() -> T:
+    def redact(self, text: str) -> str:
+        """Return a text without any of the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[hidden]")
+        return text
+
+    def call(
+        self,
+        doing: str,
+        send: Callable[[], T],
+        *,
+        repeatable: bool = True,
+        attempts: int | None = None,
+        to: object = "",
+    ) -> T:
+        """Send one call; try again after a passing fault, and only where repeating it cannot do something twice.
+
+        Between attempts the pause grows, or is what Retry-After asks for. `to` is the credential that is sent along.
+        """
+        pause = min(1.0, self.pace.interval)
+        for left in reversed(range(attempts or self.pace.attempts)):
             try:
-                with contextlib.redirect_stdout(io.StringIO()):  # the client prints remarks on stdout
-                    return send()
-            except (requests.RequestException, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+                return send()
+            except requests.RequestException as error:
                 # The cause is cut off: its text can carry URLs with permissions in them.
-                raise explain(doing, error, getattr(self, "credential", None), self.redact) from None
+                fault = explain(doing, error, to, self.redact)
+            except ServiceError as error:
+                fault = error
+            if not left or not fault.transient or fault.must_come_back_later or not (repeatable or fault.refused):
+                break
+            seconds = max(pause * random.uniform(1, 2), fault.retry_after or 0.0)
+            self.say(f"{doing}: {fault.said}; trying again in {seconds:.0f} s")
+            time.sleep(seconds)
+            pause = min(2 * pause, 30.0)
+        raise fault from None
 
-        policy = self.pace.retrying(
-            lambda error: error.transient and (repeatable or error.refused), self.say, attempts=attempts
-        )
-        return policy(once)
-
-    def ask(self, doing: str, method: str, asked: dict[str, Any], **options: Any) -> dict[str, Any]:
-        """Call `service/Method` with the fields that are not empty, and return the fields of the answer."""
-        answer = self.fetch(doing, method, asked, _Json, **options)
-        if not isinstance(answer, dict):
-            raise ServiceError(doing, "Kaggle's answer is not what the client expects (no object)", "Try again later")
+    def post(self, method: str, asked: dict[str, Any], auth: Any = None) -> requests.Response:
+        """Post to `service/Method` the fields that are not empty; raises for a refusal."""
+        fields = {key: value for key, value in asked.items() if value is False or value not in (None, "", 0, [])}
+        auth = auth or self.credential.auth
+        answer = self.http.post(f"{self._url}/{method}", json=fields, auth=auth, timeout=self.pace.timeout)
+        answer.raise_for_status()
         return answer
 
-    def fetch(self, doing: str, method: str, asked: dict[str, Any], kind: type, **options: Any) -> Any:
-        """Call `service/Method` and return the answer as `kind` reads it."""
-        service, name = method.split("/")
-        fields = _Fields({key: value for key, value in asked.items() if value not in (None, "", 0, [])})
-        http = self._client.http_client()
-        return self.call(doing, lambda: http.call(service, name, fields, kind), **options)
+    def ask(
+        self, doing: str, method: str, asked: dict[str, Any], *, auth: Any = None, **options: Any
+    ) -> dict[str, Any]:
+        """Call `service/Method`, and return the fields of the answer."""
+
+        def send() -> dict[str, Any]:
+            answer = self.post(method, asked, auth)
+            content = answer.json()
+            if not isinstance(content, dict):
+                raise ServiceError(doing, "Kaggle's answer is not what was expected (no object)", "Try again later")
+            if isinstance(content.get("code"), int) and content["code"] >= 400:  # a refusal inside an answer of 200
+                raise requests.HTTPError(response=answer)
+            return content
+
+        return self.call(doing, send, to=self.credential, **options)
 
     def pages(
         self, doing: str, method: str, asked: dict[str, Any], holds: str, **options: Any
@@ -111,5 +140,12 @@ class Session:
             seen.add(token)
 
     def watch(self, look: Callable[[], T | None], within: float) -> T | None:
-        """Look until there is an answer or the time is up; return the answer, or None."""
-        return self.pace.watch(look, within, self.wait)
+        """Look until there is an answer or the time is up, and often enough that a slow machine is no reason."""
+        end = time.monotonic() + within
+        for looks, pause in enumerate(self.pace.pauses(), 1):
+            found = look()
+            left = end - time.monotonic()
+            if found is not None or (left <= 0 and looks >= FEWEST_LOOKS):
+                return found
+            self.wait(min(pause, left) if left > 0 else self.pace.interval)
+        return None

@@ -1,187 +1,154 @@
-"""The only file that imports `kaggle`: signs in with the credential that is found first and that Kaggle takes.
+"""Signs in with the credential that is found first and that Kaggle takes, in the places where its client looks.
 
-The package is left as it is; what it lacks is added by a subclass: a time-out on every call, no debug output (which
-would print the Authorization header), a stale token that does not shadow a good key, a `kaggle.json` that is no JSON
-being named, and no deletion of credentials.
+First an access token, then the API key, then what `kaggle auth login` left. A stale token does not shadow a good key,
+and no credential is ever deleted. This is the only file that imports `kagglesdk`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
+from kagglesdk.kaggle_env import get_access_token_from_env
 
-from publisher.service.answers import Credential
 from publisher.service.faults import ServiceError
 
 SETTINGS_PAGE = "https://www.kaggle.com/settings"
+LIFETIME = timedelta(hours=12)
+"""Of an access token that is asked for."""
+
+Ask = Callable[..., dict[str, Any]]
+Note = tuple[str, str]
+"""What is wrong with a credential that is not used, and how to fix it."""
 
 
-@contextlib.contextmanager
-def _without_signing_in() -> Iterator[None]:
-    """Hide credentials and debug switches while `kaggle` is imported: it would sign in at once, without a time-out."""
-    placeholders = {
-        "KAGGLE_API_TOKEN": os.devnull,
-        "KAGGLE_USERNAME": "-",
-        "KAGGLE_KEY": "-",
-        "VERBOSE": "",
-        "VERBOSE_OUTPUT": "",
-    }
-    before = {name: os.environ.get(name) for name in placeholders}
-    os.environ.update(placeholders)
+def bearer(token: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """Return what puts an access token into a request."""
+
+    def put(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    return put
+
+
+@dataclass(frozen=True)
+class Credential:
+    """Which credential is in use: what kind, where it was found, whose it is. Its value is never shown."""
+
+    kind: str
+    source: str
+    username: str
+    auth: Any = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"the {self.kind} from {self.source} (user {self.username})" if self.kind else ""
+
+
+ANONYMOUS = Credential("", "", "", None)
+
+
+def sign_in(ask: Ask, hide: Callable[..., None]) -> tuple[Credential, list[Note]]:
+    """Return the credential to use, and notes about those that are not; a ServiceError where there is none.
+
+    `ask` calls the service, as `Session.ask`; `hide` takes secrets that must never be shown.
+    """
+    notes: list[Note] = []
+    token, place = get_access_token_from_env()
+    if token and place:
+        hide(token)
+        username = _find_user(ask, token)
+        place = "~/.kaggle/access_token" if place == "access_token" else place
+        if username:
+            return Credential("access token", place, username, bearer(token)), notes
+        notes.append((f"Kaggle refuses the token from {place}", "remove or renew that token"))
+    values, fault = _read_key_file()
+    if fault:
+        notes.append((fault, f"make a new one at {SETTINGS_PAGE}"))
+    user, key = (
+        str(os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) or "") for name in ("username", "key")
+    )
+    if user and key:
+        hide(key)
+        source = "KAGGLE_USERNAME and KAGGLE_KEY" if os.environ.get("KAGGLE_KEY") else str(key_file())
+        return Credential("API key", source, user, (user, key)), notes
+    signed_in = _read_sign_in(ask, hide)
+    if signed_in is not None:
+        return signed_in, notes
+    why = f" ({'; '.join(found for found, _ in notes)})" if notes else ""
+    todo = f"Make a token at {SETTINGS_PAGE} and save it as ~/.kaggle/access_token, or kaggle.json in "
+    raise ServiceError(
+        "signing in to Kaggle", f"no usable credentials found{why}", f"{todo}{key_file().parent}", status=401
+    )
+
+
+def _find_user(ask: Ask, token: str) -> str:
+    """Return whose an access token is; empty where Kaggle does not take it."""
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-with _without_signing_in(), contextlib.redirect_stdout(io.StringIO()):
-    import kaggle
-    from kaggle.api.kaggle_api_extended import AuthMethod, KaggleApi
-    from kagglesdk import KaggleCredentials, get_access_token_from_env
-
-CLIENT_VERSION: str = kaggle.__version__
-
-
-class TimedAdapter(HTTPAdapter):
-    """An HTTP adapter whose requests cannot wait for ever."""
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        super().__init__()
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send with a time-out on connecting and on each read."""
-        options["timeout"] = options.get("timeout") or self.timeout
-        return super().send(request, *args, **options)
-
-
-def open_session(timeout: float) -> requests.Session:
-    """Return a session for uploads and downloads, which carry their permission in the URL: no credential is sent."""
-    session = requests.Session()
-    session.mount("http://", TimedAdapter(timeout))
-    session.mount("https://", TimedAdapter(timeout))
-    return session
-
-
-class Account(KaggleApi):
-    """Kaggle's own client, with time-outs and without surprises."""
-
-    def __init__(self, timeout: float) -> None:
-        super().__init__()
-        self.timeout = timeout
-        self.stale_token: str | None = None
-        self.newest_version = ""
-        self.key_file_fault = ""
-
-    def sign_in(self) -> None:
-        """Try the usual places of credentials one after another."""
-        try:
-            with contextlib.suppress(SystemExit):  # without credentials the client prints its help and exits
-                self.authenticate()
-        except TypeError:  # the client reads the key file in a second place, as an object whatever it holds
-            if not self.key_file_fault:
-                raise
-
-    def build_kaggle_client(self) -> Any:
-        """Build the client as the base class does, then put a time-out on its session."""
-        client = self.build_kaggle_client_with_params(
-            args=[argument for argument in self.args if argument not in ("--verbose", "-v")],
-            username=self.config_values.get(self.CONFIG_NAME_USER),
-            password=self.config_values.get(self.CONFIG_NAME_KEY),
-            api_token=self.config_values.get(self.CONFIG_NAME_TOKEN),
-            response_processor=self._note_version,
+        answer = ask(
+            "signing in to Kaggle", "security.OAuthService/IntrospectToken", {"token": token}, auth=bearer(token)
         )
-        http = client.http_client()
-        http.__enter__()
-        http._session.mount("http://", TimedAdapter(self.timeout))
-        http._session.mount("https://", TimedAdapter(self.timeout))
-        if self.config_values.get(self.CONFIG_NAME_AUTH_METHOD) == str(AuthMethod.LEGACY_API_KEY):
-            # Left alone, the client sends any token it finds, even one that it has just seen refused.
-            http._session.auth = (
-                self.config_values[self.CONFIG_NAME_USER],
-                self.config_values[self.CONFIG_NAME_KEY],
-            )
-        return client
-
-    def _note_version(self, response: requests.Response) -> None:
-        self.newest_version = response.headers.get("X-Kaggle-APIVersion", self.newest_version)
-
-    def _introspect_token(self, access_token: str) -> str | None:
-        try:
-            username: str | None = super()._introspect_token(access_token)
-        except requests.HTTPError as error:
-            if error.response is None or error.response.status_code != 401:
-                raise
-            username = None
-        if not username:
-            self.stale_token = get_access_token_from_env()[1]
-        return username
-
-    def _authenticate_with_oauth_creds(self) -> bool:
-        # The base class deletes the credentials file when a refresh is refused, and for half an hour takes a token
-        # that has run out for a good one.
-        credentials = KaggleCredentials.load(client=self.build_kaggle_client())
-        if not credentials:
-            return False
-        expires = credentials._access_token_expiration
-        if expires and expires.tzinfo and expires < datetime.now(UTC):
-            credentials.refresh_access_token()
-        self.config_values[self.CONFIG_NAME_TOKEN] = credentials.get_access_token()
-        self.config_values[self.CONFIG_NAME_USER] = credentials.get_username()
-        self.config_values[self.CONFIG_NAME_AUTH_METHOD] = str(AuthMethod.OAUTH)
-        return True
-
-    def _authenticate_anonymously(self) -> bool:
-        return False
-
-    def read_config_file(self, config_data: dict[str, str] | None = None, quiet: bool = False) -> dict[str, str]:
-        """Read `kaggle.json`; the base class takes one that is no JSON for none at all."""
-        try:
-            content = json.loads(Path(self.config).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return config_data or {}
-        except OSError as error:
-            self.key_file_fault = f"{self.config} cannot be read ({error.strerror})"
-            return config_data or {}
-        except ValueError as error:
-            self.key_file_fault = f"{self.config} is not JSON ({error})"
-            return config_data or {}
-        if not isinstance(content, dict):
-            self.key_file_fault = f"{self.config} holds no JSON object"
-            return config_data or {}
-        if not {"username", "key"} <= content.keys():
-            self.key_file_fault = f"{self.config} lacks username and key"
-        return content
+    except ServiceError as error:
+        if error.status not in (400, 401, 403, 404):
+            raise
+        return ""
+    return str(answer.get("username") or "") if answer.get("active") else ""
 
 
-def read_credential(account: Account) -> Credential:
-    """Return what an account signed in with; a ServiceError says what was found and why it will not do."""
-    values = account.config_values
-    if not account._authenticated:
-        refused = f"Kaggle refuses the token from {account.stale_token}" if account.stale_token else ""
-        why = "; ".join(filter(None, (refused, account.key_file_fault)))
-        said = "no usable credentials found" + (f" ({why})" if why else "")
-        todo = f"Make a token at {SETTINGS_PAGE} and save it as ~/.kaggle/access_token, or kaggle.json in "
-        raise ServiceError("signing in to Kaggle", said, todo + account.config_dir, status=401)
-    method, username = values[account.CONFIG_NAME_AUTH_METHOD], values[account.CONFIG_NAME_USER]
-    if method == str(AuthMethod.ACCESS_TOKEN):
-        source = get_access_token_from_env()[1]
-        source = "~/.kaggle/access_token" if source == "access_token" else source
-        return Credential("access token", source, username)
-    if method == str(AuthMethod.OAUTH):
-        return Credential("OAuth sign-in", KaggleCredentials.DEFAULT_CREDENTIALS_FILE, username)
-    source = "KAGGLE_USERNAME and KAGGLE_KEY" if os.environ.get("KAGGLE_KEY") else account.config
-    return Credential("API key", source, username)
+def key_file() -> Path:
+    """Return where `kaggle.json` lies, by the rule of Kaggle's client."""
+    folder = Path.home() / ".kaggle"
+    if given := os.environ.get("KAGGLE_CONFIG_DIR"):
+        folder = Path(given)
+    elif sys.platform.startswith("linux") and not folder.exists():
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
+    return folder / "kaggle.json"
+
+
+def _read_key_file() -> tuple[dict[str, str], str]:
+    """Return what `kaggle.json` holds, and what is wrong with it; nothing is wrong where there is none."""
+    path = key_file()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, ""
+    except OSError as error:
+        return {}, f"{path} cannot be read ({error.strerror})"
+    except ValueError as error:
+        return {}, f"{path} is not JSON ({error})"
+    if not isinstance(content, dict):
+        return {}, f"{path} holds no JSON object"
+    return content, "" if {"username", "key"} <= content.keys() else f"{path} lacks username and key"
+
+
+def _read_sign_in(ask: Ask, hide: Callable[..., None]) -> Credential | None:
+    """Return what `kaggle auth login` left, its access token renewed where it has run out; None without."""
+    shown = "~/.kaggle/credentials.json"
+    path = Path(shown).expanduser()
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        refresh, token = saved["refresh_token"], saved.get("access_token")
+        ends = datetime.fromisoformat(saved.get("access_token_expiration") or "1970-01-01T00:00:00+00:00")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    hide(refresh, token)
+    if not token or ends < datetime.now(ends.tzinfo):
+        asked = {
+            "refreshToken": refresh,
+            "apiVersion": "API_VERSION_V1",
+            "expirationDuration": f"{LIFETIME.total_seconds():.0f}s",
+        }
+        answer = ask("renewing the sign-in to Kaggle", "users.AccountService/GenerateAccessToken", asked)
+        token = str(answer.get("token") or "")
+        hide(token)
+        ends = datetime.now(UTC) + timedelta(seconds=int(answer.get("expiresIn") or 0))
+        saved |= {"access_token": token, "access_token_expiration": ends.isoformat()}
+        path.write_text(json.dumps(saved, indent=2), encoding="utf-8")  # it keeps its permissions
+    return Credential("OAuth sign-in", shown, str(saved.get("username") or ""), bearer(token))
