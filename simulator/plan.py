@@ -17,6 +17,8 @@ from simulator.voters import Properties, score
 
 SURE = 3.0
 """Beyond this score no rater's threshold lies."""
+SURE_VISIBLE = 2.2
+"""Beyond this score of "is there a pattern" hardly any rater doubts it, and it stands out as far as it may."""
 SURE_SEIZURE = 1.0
 """Beyond this score of "is it ictal" hardly any rater goes on to ask whether it is periodic or lateralised."""
 MOST_SALIENT = 20.0
@@ -75,7 +77,7 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
         p = replace(p, laterality=p.laterality * rng.beta(1.5, 1.5))
     kind = _draw_kind(rng, ictal, p.sharpness)
     if kind != "calm" and ictal > SURE_SEIZURE:
-        bilateral = kind != "fast" and rng.random() < 0.7
+        bilateral = kind != "fast" and rng.random() < 0.6
         p = replace(p, sharpness=rng.uniform(*SEIZURES[kind].sharpness))
         p = replace(p, laterality=rng.beta(1.2, 6) if bilateral else rng.uniform(0.3, 1))
     p = _set_rate(rng, p, kind, ictal)
@@ -159,7 +161,7 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     most = rng.uniform(4, MOST_SALIENT)
     p = shape(_find(lambda power: float(score(replace(shape(power), salience=most))[0]), target, 0.0, 1.0))
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
-    if visible > SURE:
+    if visible > SURE_VISIBLE:
         middle, spread = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
         salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
     return replace(p, salience=salience)
