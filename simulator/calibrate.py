@@ -27,7 +27,7 @@ from simulator.voters import RATERS, VOTES_PER_ROW, cast_votes, draw_raters, loa
 
 POPULATIONS: tuple[Population, Population] = ("few", "many")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-CANDIDATES, SIZE, VOTINGS, ROUNDS = 26_000, 16_384, 60, 3
+CANDIDATES, SIZE, MEASURED, VOTINGS, ROUNDS = 26_000, 16_384, 5, 60, 3
 WITHIN, SLACK = 0.015, 1e-3
 """How near the expected figures shall be to the published ones, and the cost of multipliers, lest they follow noise."""
 REPORTED = 10_000
@@ -111,18 +111,16 @@ def choose_library(
 ) -> dict[str, Any]:
     """Return the planned scores (SIZE, 4) and the panels (SIZE,) of label events whose votes have the figures `target`.
 
-    What counts is what a window's votes are like on average over VOTINGS of fresh raters, each time with what was found
-    in another window planned for nearly the same scores: a weight must not follow luck.
+    What counts is what a window's votes are like on average over VOTINGS of fresh raters, each time with one of the
+    findings `measured` (n, MEASURED, 4) from windows planned for the same scores: a weight must not follow luck.
     """
     rng = np.random.default_rng(7)
-    panels = propose_panels(rng, measured, population)
-    _, near = KDTree(planned).query(planned, k=8)
+    panels = propose_panels(rng, measured[:, 0], population)
     weights = np.full(len(planned), 1 / len(planned))
     for _ in range(ROUNDS):  # what the first weights took for a window's own and was luck, the next ones set right
         features, total = np.zeros(1, dtype=np.float32), np.zeros((len(planned), 6))
-        for _ in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
-            other = near[np.arange(len(planned)), rng.integers(near.shape[1], size=len(planned))]
-            votes = cast_votes(planned + measured[other] - planned[other], draw_raters(rng, panels))
+        for k in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
+            votes = cast_votes(measured[:, k % MEASURED], draw_raters(rng, panels))
             features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
         weights = _balance(features, weights)
         print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
@@ -212,7 +210,7 @@ def main() -> None:
     targets = {name: read_figures(options.figures, name) for name in POPULATIONS}
     rng = np.random.default_rng(3)
     planned = propose_scores(rng, CANDIDATES)
-    measured = measure(rng, planned)
+    measured = np.stack([measure(rng, planned) for _ in range(MEASURED)], axis=1)
     chosen: dict[str, Any] = {}
     for name in POPULATIONS:
         chosen |= choose_library(targets[name], name, planned, measured)

@@ -34,13 +34,13 @@ def draw_fields(
     """
     wide = laterality < 0.35
     frontal = rng.normal(0.65, 0.3) if rng.random() < 0.4 + 0.25 * rhythmic else rng.uniform(-0.85, 0.9)
-    polar = rng.random() < 0.15 + 0.6 * rhythmic
+    polar = rng.random() < 0.15 + (0.6 if wide else 0.3) * rhythmic
     if polar:  # largest at Fp1 and Fp2, falling off backwards in all chains
         frontal = rng.uniform(0.85, 1.0)
     lateral = rng.uniform(0.2, 0.9)
     spread = rng.uniform(0.3, 1.1) if wide else rng.uniform(0.12, 0.55)
     if polar or recruits:
-        spread = max(spread, rng.uniform(0.2, 0.7) if recruits else rng.uniform(0.3, 1.0))
+        spread = max(spread, rng.uniform(0.2, 0.7) if recruits or not wide else rng.uniform(0.3, 1.0))
     wander = 0.7 if wide and (recruits or rng.random() < 0.5) else 0.1 if polar else 0.3
     gains = np.linspace(0.0, 1.0, 11)
     for _ in range(5):

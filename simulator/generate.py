@@ -29,6 +29,10 @@ from simulator.voters import Properties, Raters, cast_votes, expected_votes, sco
 STREAMS = {"window": 0, "recording": 1, "test": 2}
 _CENTRE = (LABEL_SECONDS[0] * SFREQ, LABEL_SECONDS[1] * SFREQ)
 UNREADABLE = Properties(0.0, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5)
+MOST_RAISED = 3.0
+"""How much higher a pattern may lie under artefact than without, to be seen as planned; under more it is missed."""
+LASTING = 0.5
+"""What of the power of lasting artefact hides a pattern: readers filter out the fast half of it."""
 NOTHING_SEEN = -1.5
 """Below this score of "is there a pattern" hardly any rater finds one, and a window may be of a family of Other."""
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
@@ -150,9 +154,10 @@ def simulate_recording(seed: int, index: int) -> Recording:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What labels are read from: the background's channels (18, n), and per segment its plan, pattern and channels."""
+    """What labels are read from: channels (18, n) of the background and the body, each segment's plan and pattern."""
 
     background: np.ndarray
+    body: np.ndarray
     parts: dict[int, tuple[Plan, Played, np.ndarray]]
     family: Family
 
@@ -164,28 +169,25 @@ def _compose(
     family = _draw_family(rng, segments)
     brain = change_brain(rng, draw_brain(patient), family)
     x = render_background(rng, brain, n_times)
-    channels = build_montage(x)
-    parts = {}
-    for segment in segments:
-        plan = _draw_plan(rng, segment.scores, family)
-        length = segment.stop - segment.start
-        centre = (segment.centre[0] - segment.start, segment.centre[1] - segment.start)
-        played = play_pattern(rng, plan, length, centre)
-        edge = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / (rng.uniform(0.2, 2) * SFREQ))
-        if len(segments) == 1:
-            edge = np.ones(length)
-        signal = played.signal * edge.astype(np.float32)
-        pattern = build_montage(signal)
-        ratio = _measure_salience(channels[:, segment.start : segment.stop], pattern, played.on, centre)
-        size = np.float32(plan.properties.salience / max(ratio, 1e-9))
-        if plan.seizure:
-            x[:, segment.start : segment.stop] *= _postictal(rng, played.on)
-        x[:, segment.start : segment.stop] += signal * size
-        parts[segment.start] = (plan, played, pattern * size)
+    played = [_play(rng, segment, family) for segment in segments]
+    clean, loud = build_montage(x), x.copy()
+    for one in played:
+        if one.plan.seizure:
+            x[:, one.place] *= _postictal(rng, one.played.on)
+        loud[:, one.place] += one.signal * one.find_size(clean, 0 * clean)
     if family != "suppressed":
-        x *= _draw_gain(rng, x)
+        gain = _draw_gain(rng, loud)
+        x *= gain
+        clean *= gain
+    brain_alone = x.copy()
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
+    body = build_montage(x - brain_alone)
+    parts = {}
+    for one in played:
+        size = min(one.find_size(clean, body), MOST_RAISED * one.find_size(clean, 0 * clean))
+        x[:, one.place] += one.signal * size
+        parts[one.segment.start] = (one.plan, one.played, build_montage(one.signal) * size)
     add_family(rng, x, family, heart)
     for start, (plan, played, _) in parts.items():
         if plan.seizure and rng.random() < 0.35:
@@ -199,7 +201,37 @@ def _compose(
         ekg = draw_slow_noise(rng, 1, n_times, 3.0)[0] * np.float32(rng.lognormal(np.log(30), 1.5))
     samples = amplify(rng, np.concatenate([x, ekg[None]]))
     add_gaps(rng, samples)
-    return samples, _Scene(channels, parts, family)
+    return samples, _Scene(clean, body, parts, family)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The pattern of a segment, as played: signal (19, n) before it is scaled."""
+
+    segment: Segment
+    plan: Plan
+    played: Played
+    signal: np.ndarray
+
+    @property
+    def place(self) -> slice:
+        return slice(self.segment.start, self.segment.stop)
+
+    def find_size(self, background: np.ndarray, body: np.ndarray) -> np.float32:
+        """Return by what to multiply the signal so that it stands out of these channels as planned."""
+        centre = (self.segment.centre[0] - self.segment.start, self.segment.centre[1] - self.segment.start)
+        pattern = build_montage(self.signal)
+        found = _measure_salience(background[:, self.place], body[:, self.place], pattern, self.played.on, centre)
+        return np.float32(self.plan.properties.salience / max(found, 1e-9))
+
+
+def _play(rng: np.random.Generator, segment: Segment, family: Family) -> _Part:
+    """Play a segment's pattern; one of several fades in and out."""
+    plan = _draw_plan(rng, segment.scores, family)
+    length = segment.stop - segment.start
+    played = play_pattern(rng, plan, length, (segment.centre[0] - segment.start, segment.centre[1] - segment.start))
+    edge = np.minimum(1, np.minimum(np.arange(length), np.arange(length)[::-1]) / (rng.uniform(0.2, 2) * SFREQ))
+    return _Part(segment, plan, played, played.signal * edge.astype(np.float32))
 
 
 def _draw_family(rng: np.random.Generator, segments: list[Segment]) -> Family:
@@ -230,15 +262,18 @@ def _draw_gain(rng: np.random.Generator, x: np.ndarray) -> np.float32:
     Most of the differences in amplitude between windows are not their patterns'; else these could be told by it.
     """
     level = float(np.median(build_montage(x).std(axis=1)))
-    wanted = max(2.5, rng.lognormal(np.log(14), 0.7))
-    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.6, 1))
+    wanted = max(2.5, rng.lognormal(np.log(12), 0.7))
+    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.25, 0.85))
 
 
-def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]) -> float:
-    """Return how far the pattern stands out of the background, mean of the four strongest channels.
+def _measure_salience(
+    background: np.ndarray, body: np.ndarray, pattern: np.ndarray, on: np.ndarray, centre: tuple[int, int]
+) -> float:
+    """Return how far the pattern stands out of background and artefact, mean of the four strongest channels.
 
     Readers see it by its peaks or by its energy: half of its 98th percentile or 1.3 times its root mean square, over
     that of the background, whichever is more. The former finds sparse discharges, the latter low but steady rhythms.
+    They read between blinks, yet not through muscle that goes on: of the body's artefact its median second counts.
     """
     inside = slice(*centre)
     active = on[inside] > 0.5
@@ -246,9 +281,11 @@ def _measure_salience(background: np.ndarray, pattern: np.ndarray, on: np.ndarra
         return 0.0
     seen = pattern[:, inside][:, active][:, ::4]
     size = np.maximum(0.5 * np.percentile(np.abs(seen), 98, axis=1), 1.3 * np.sqrt((seen**2).mean(axis=1)))
-    level = np.sqrt((background[:, inside] ** 2).mean(axis=1)) + 1e-3
+    level = (background[:, inside] ** 2).mean(axis=1)
+    seconds = body[:, inside][:, : (centre[1] - centre[0]) // SFREQ * SFREQ].reshape(len(body), -1, SFREQ)
+    lasting = np.median(seconds.var(axis=2), axis=1)
     strongest = np.argsort(size)[-4:]
-    return float((size[strongest] / level[strongest]).mean())
+    return float((size / (np.sqrt(level + LASTING * lasting) + 1e-3))[strongest].mean())
 
 
 def _label(scene: _Scene, segment: Segment, start: int, population: Population) -> tuple[np.ndarray, dict[str, Any]]:
@@ -257,7 +294,8 @@ def _label(scene: _Scene, segment: Segment, start: int, population: Population) 
     first, last = (start + s * SFREQ - segment.start for s in LABEL_SECONDS)
     inside = slice(first, last)
     background = scene.background[:, segment.start : segment.stop]
-    salience = _measure_salience(background, pattern, played.on, (first, last))
+    body = scene.body[:, segment.start : segment.stop]
+    salience = _measure_salience(background, body, pattern, played.on, (first, last))
     found = _measure(plan, played.on[inside], played.rate[inside], salience, scene.family)
     scores = score(found)
     votes = cast_votes(scores, segment.raters)

@@ -21,7 +21,7 @@ from simulator.electrodes import add_mains
 
 Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
 SHARES: dict[Family, float] = {
-    "usual": 0.36, "unreadable": 0.14, "suppressed": 0.12, "slow": 0.19, "awake": 0.13, "asleep": 0.06,
+    "usual": 0.27, "unreadable": 0.14, "suppressed": 0.13, "slow": 0.19, "awake": 0.20, "asleep": 0.07,
 }  # fmt: skip
 
 
@@ -49,8 +49,8 @@ def change_brain(rng: np.random.Generator, brain: Brain, family: Family) -> Brai
     if family == "slow":  # polymorphic delta or theta, now and then under a sedative's beta
         return replace(
             brain,
-            microvolts=float(np.clip(rng.lognormal(np.log(17), 0.6), 5, 90)),
-            slow_hz=rng.uniform(0.5, 2) if rng.random() < 0.7 else rng.uniform(2, 7),
+            microvolts=float(np.clip(rng.lognormal(np.log(15), 0.6), 4, 90)),
+            slow_hz=rng.uniform(0.4, 1.6) if rng.random() < 0.75 else rng.uniform(2, 7),
             slow_width=rng.uniform(0.4, 2.5),
             slow=rng.uniform(0.8, 3),
             fast_share=rng.lognormal(-0.9, 0.7),
@@ -88,7 +88,7 @@ def change_brain(rng: np.random.Generator, brain: Brain, family: Family) -> Brai
 def add_family(rng: np.random.Generator, x: np.ndarray, family: Family, heart: np.ndarray) -> None:
     """Add to `x` (19, n_times) what else goes with the family, in place; `heart` (n_times,) has amplitude 1."""
     if family == "awake":
-        for chance, add in ((0.7, add_blinks), (0.7, add_muscle)):
+        for chance, add in ((0.7, add_blinks), (0.8, add_muscle)):
             if rng.random() < chance:
                 add(rng, x)
     elif family == "suppressed":

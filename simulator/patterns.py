@@ -54,7 +54,7 @@ def draw_course(
     progress = _draw_progress(rng, plan, on, centre)
     p = plan.properties
     wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    change = rng.uniform(0.15, 0.8) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.5)
+    change = rng.uniform(0.15, 0.75) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.45)
     rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
     return on, progress, wander, rate
 
@@ -81,15 +81,17 @@ def _play_train(
     calm_rhythm = share > 0.5 and not plan.seizure
     weights = np.array([1.0, rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
+    if laterality > 0.35 and not recruits:  # what is of one side is mostly of one place
+        weights[1:] *= rng.uniform(0.2, 0.9)
     fields = draw_fields(rng, laterality, side, share, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
     if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves
         rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)
-    depth = rng.uniform(0.1, 0.45) if calm_rhythm else rng.uniform(0.05, 0.3)
+    depth = rng.uniform(0.05, 0.4) if calm_rhythm else rng.uniform(0.05, 0.3)
     swing = np.exp(depth * draw_slow_noise(rng, 1, n_times, rng.uniform(0.03, 0.4))[0])
     if plan.seizure:
         swing *= np.clip(1 - progress * rng.uniform(0, 0.9), 0.15, None)
-    lag = rng.uniform(-0.12, 0.12) if rng.random() < 0.4 else rng.uniform(-0.02, 0.02)
+    lag = rng.uniform(-0.12, 0.12) if rng.random() < (0.7 if plan.seizure else 0.4) else rng.uniform(-0.02, 0.02)
     stray = rng.uniform(0.03, 0.2) if calm_rhythm else 0.02 + 0.1 * unrest  # of a component's phase, in cycles
     out = np.zeros((19, n_times))
     # seizures start in one place and reach the others, or everywhere at once
@@ -217,6 +219,6 @@ def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple
 def _draw_progress(rng: np.random.Generator, plan: Plan, on: np.ndarray, centre: tuple[int, int]) -> np.ndarray:
     """Return how far the pattern has evolved: 1 at its beginning, -1 at its end, near 0 amid the centre."""
     middle = (centre[0] + centre[1]) / 2
-    half = rng.uniform(10, 40) * SFREQ
+    half = rng.uniform(10, 45) * SFREQ
     progress = np.clip((middle - np.arange(len(on))) / half, -1, 1)
     return progress if rng.random() < 0.8 else -progress

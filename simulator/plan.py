@@ -17,9 +17,11 @@ from simulator.voters import Properties, score
 
 SURE = 3.0
 """Beyond this score no rater's threshold lies."""
-SURE_SEIZURE = 2.0
+SURE_VISIBLE = 2.2
+"""Beyond this score of "is there a pattern" hardly any rater doubts it, and it stands out as far as it may."""
+SURE_SEIZURE = 1.0
 """Beyond this score of "is it ictal" hardly any rater goes on to ask whether it is periodic or lateralised."""
-MOST_SALIENT = 15.0
+MOST_SALIENT = 20.0
 MOST_EVOLUTION = 2.5
 """Above 1 not the change alone says seizure but the shape too, as polyspikes of 1 Hz do; the change is played as 1."""
 
@@ -33,18 +35,18 @@ class Habit:
     share: float
     rate: tuple[float, float, float, float]  # median, deviation of its logarithm, lowest, highest
     sharpness: tuple[float, float]
-    salience: tuple[float, float] = (6.0, 0.6)  # median, deviation of its logarithm
+    salience: tuple[float, float] = (7.0, 0.7)  # median, deviation of its logarithm
 
 
 SEIZURES: dict[Kind, Habit] = {
-    "rhythm": Habit(0.40, (2.4, 0.4, 1.1, 9), (0.05, 0.55)),  # of any rate, which evolves
-    "spike_wave": Habit(0.22, (2.5, 0.3, 1.3, 4.5), (0.6, 0.98)),  # spikes or sharp waves, with slow waves or without
-    "irregular": Habit(0.18, (2.2, 0.35, 1.0, 5), (0.25, 0.85)),  # its regions run out of step
-    "polyspikes": Habit(0.10, (1.2, 0.35, 0.6, 1.95), (0.6, 0.98)),
-    "fast": Habit(0.10, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
+    "rhythm": Habit(0.46, (2.6, 0.35, 1.5, 9), (0.05, 0.5)),  # of any rate, which evolves
+    "spike_wave": Habit(0.22, (2.6, 0.3, 1.6, 4.5), (0.6, 0.98)),  # spikes or sharp waves, with slow waves or without
+    "irregular": Habit(0.15, (2.2, 0.35, 1.0, 5), (0.25, 0.85)),  # its regions run out of step
+    "polyspikes": Habit(0.08, (1.2, 0.35, 0.6, 1.95), (0.6, 0.98)),
+    "fast": Habit(0.09, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
 }
 """Niedermeyer, 7th ed., ch. 30; Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021."""
-CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (1.1, 0.4, 0.4, 3.0)
+CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (0.9, 0.45, 0.3, 3.0)
 """Their rates, as `Habit.rate`."""
 
 
@@ -71,6 +73,8 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     p = Properties(1.0, 1.0, 1.0, 2.0, 0.0, 0.5, 0.5)
     p = replace(p, sharpness=_find_free(rng, p, "sharpness", 2, periodic))
     p = replace(p, laterality=_find_free(rng, p, "laterality", 3, lateral))
+    if lateral < -SURE:  # most generalised patterns are the same on both sides
+        p = replace(p, laterality=p.laterality * rng.beta(1.5, 1.5))
     kind = _draw_kind(rng, ictal, p.sharpness)
     if kind != "calm" and ictal > SURE_SEIZURE:
         bilateral = kind != "fast" and rng.random() < 0.6
@@ -143,7 +147,7 @@ def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float)
 def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: float) -> Properties:
     """Return `p` with regularity, prevalence and salience at the score `visible`."""
     regularity = rng.beta(7, 1.3) if kind == "calm" else rng.beta(4, 2)  # a doubtful seizure is seldom a faint one
-    steady = 0.35 if kind == "calm" and p.sharpness < 0.5 else 0.65
+    steady = 0.5 if kind == "calm" and p.sharpness < 0.5 else 0.65
     prevalence = 1.0 if rng.random() < steady else rng.uniform(0.45 if kind == "calm" else 0.3, 1)
     if visible < -SURE:
         if rng.random() < 0.3:  # not faint but without order, or brief
@@ -157,7 +161,7 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     most = rng.uniform(4, MOST_SALIENT)
     p = shape(_find(lambda power: float(score(replace(shape(power), salience=most))[0]), target, 0.0, 1.0))
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
-    if visible > SURE:
-        middle, spread = (3.0, 0.6) if kind == "calm" else SEIZURES[kind].salience
+    if visible > SURE_VISIBLE:
+        middle, spread = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
         salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
     return replace(p, salience=salience)

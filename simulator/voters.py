@@ -24,8 +24,11 @@ ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
 than 25 in 10 s), more for rhythmic delta, which is RDA up to 4 Hz."""
 
-HALF_SEEN = 0.9
-"""The salience at which a pattern is half seen: a steady rhythm of 0.6 times the background's root mean square."""
+HALF_SEEN = 1.1
+"""The salience at which a pattern is half seen: a steady rhythm of 0.7 times the background's root mean square."""
+
+CHANGE_HIDES = 1.0
+"""What changes its rate, shape and place all the time must stand out more, by up to this factor more, to be seen."""
 
 WEAK = 0.25
 """The power of regularity and of prevalence: a pattern that is plainly visible is named though it is not perfect."""
@@ -57,9 +60,13 @@ class Properties:
 
 def score(p: Properties) -> np.ndarray:
     """Return the four decision scores (pattern, ictal, periodic, lateralised) of a pattern."""
-    visible = p.salience**2 / (p.salience**2 + HALF_SEEN**2) * (p.regularity * p.prevalence) ** WEAK
-    ictal = np.log(p.rate / ictal_rate(p.sharpness)) / 0.12 + 7 * p.evolution - 0.5
-    return SPLIT + np.array([14 * visible - 7, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)])
+    half = HALF_SEEN * (1 + CHANGE_HIDES * min(1.0, p.evolution))
+    visible = p.salience**2 / (p.salience**2 + half**2) * (p.regularity * p.prevalence) ** WEAK
+    faster = np.log(p.rate / ictal_rate(p.sharpness))
+    ictal = (
+        faster / (0.12 if faster > 0 else 0.2) + 7 * p.evolution - 0.5
+    )  # raters disagree below the rate more than above
+    return SPLIT + np.array([13 * visible - 6.5, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)])
 
 
 def ictal_rate(sharpness: float) -> float:

@@ -98,12 +98,12 @@ def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unres
     """
     part = np.arange(CYCLE_POINTS) / CYCLE_POINTS
     order = np.arange(1, 6)
-    size = rng.lognormal(np.log(0.18 + 0.3 * sharpness), 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
+    size = rng.lognormal(np.log(0.14 + 0.3 * sharpness), 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
     size = np.minimum(size, 0.7)
     size[0] = 1
     angle = rng.uniform(0, 2 * np.pi, 5)
     lean = rng.uniform(-0.6, 0.6) / (2 * np.pi)
-    notch, deep, narrow = rng.uniform(0, 1), rng.uniform(0.1, 0.7) * (rng.random() < 0.5), rng.uniform(0.03, 0.1)
+    notch, deep, narrow = rng.uniform(0, 1), rng.uniform(0.1, 0.7) * (rng.random() < 0.4), rng.uniform(0.03, 0.1)
     made = []
     for _ in range(variants):
         s = size * rng.lognormal(0, 0.1 + 0.5 * unrest, 5)
