@@ -43,8 +43,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_push_publishes_and_records(desk: Desk) -> None:
+    desk.forget_rehearsals()
     result = desk.run("push")
     assert result.status == 0, result.text
+    assert "HMS-START" in result.out
     dataset = desk.server.datasets[DATASET]
     assert dataset.private
     assert len(dataset.versions) == 1
@@ -382,7 +384,7 @@ def test_ctrl_c_in_an_upload_loses_nothing(desk: Desk) -> None:
 
 
 def test_a_spoilt_record_is_named(desk: Desk) -> None:
-    desk.dist.mkdir()
+    desk.dist.mkdir(exist_ok=True)
     for content in ("{", "[]", '{"kernel": 1}'):
         (desk.dist / "published.json").write_text(content)
         result = desk.run("status")
