@@ -23,7 +23,7 @@ Shown = tuple[dict[str, Any], list[str], int]
 def add_commands(commands: Any) -> None:
     """Add this room's commands to `build.py`'s subparsers."""
     for name, run, text in (
-        ("push", run_push, "Rehearse a job, publish its data sets, push its kernel"),
+        ("push", run_push, "Rehearse a job, publish its data set, push its kernel"),
         ("status", run_status, "Show data set, run and submission, up to the score"),
         ("submit", run_submit, "Submit the pushed kernel version, once its run has ended well"),
         ("output", run_output, "Bring the run's outputs into dist/output, checked"),
@@ -62,7 +62,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run_push(args: argparse.Namespace) -> int:
-    """Rehearse a job, publish its data sets, push its kernel, record the versions.
+    """Rehearse a job, publish its data set, push its kernel, record the versions.
 
     Creates a data set, versions it, or leaves it alone when its content is the same; waits until it reads back with our
     hash. Killed at any moment and run again it goes on, and nothing is published twice. What was rehearsed as it is

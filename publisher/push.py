@@ -1,4 +1,4 @@
-"""Publishes a job: data sets, rehearsal, kernel, and the record of which version is which.
+"""Publishes a job: rehearsal, data set, kernel, and the record of which version is which.
 
 A push that was killed at any moment is run again and ends in the same state, with nothing published twice. One that
 finds nothing changed rehearses nothing and sends nothing.

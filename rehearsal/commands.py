@@ -49,7 +49,7 @@ def job_arguments(args: argparse.Namespace) -> dict[str, str]:
 def run_rehearse(args: argparse.Namespace) -> None:
     """Run a job's kernel with the network cut, and judge what it leaves.
 
-    Builds the job's data sets, mounts them and the input as Kaggle does, runs the pushed file and checks what it wrote.
+    Builds the job's data set, mounts it and the input as Kaggle does, runs the pushed file and checks what it wrote.
     The last line is JSON; of the inference: rows, fallbacks, seconds, ms_per_recording, peak_rss_mb, and kl where the
     input has votes.
     """

@@ -1,4 +1,4 @@
-"""A job: a kernel that we push, with the data sets that we build for it and the rehearsal before its push.
+"""A job: a kernel that we push, with the data set that we build for it and the rehearsal before its push.
 
 To add one: write its pushed file and a `kernel-metadata.json` beside it, and enter it in `JOBS`. Rehearsal, push,
 status, submit, output and doctor then know it as `--job NAME`. The pushed file keeps to the manners of `rehearsal.run`;
@@ -60,7 +60,7 @@ class Job:
     """Takes the folder with all that a finished run left; raises where it is damaged or does not fit the code here."""
 
     def folder(self, dist: Path) -> Path:
-        """Return the job's own folder below `dist`: its data sets, its record, its outputs."""
+        """Return the job's own folder below `dist`: its data set, its record, its outputs."""
         return dist if self.name == DEFAULT else dist / self.name
 
     @property

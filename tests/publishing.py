@@ -9,8 +9,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -24,7 +22,7 @@ from unittest.mock import patch
 from rehearsal.job import JOBS
 from tests import tiny_job
 from tests.kaggle_server import KEY, REFRESH, TOKEN, USER, Kaggle
-from tests.tiny_job import serve, write_checkout
+from tests.tiny_job import write_checkout
 
 FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
@@ -34,8 +32,9 @@ if os.name == "posix":
             *("publisher.submit", "publisher.push", "publisher.output", "publisher.pull", "publisher.screen"),
         ]
     )
-TINY_JOB = Path(__file__).with_name("tiny_job.py")
 DATASET, KERNEL = f"{USER}/hms-scalogram-bundle", f"{USER}/hms-scalogram-inference"
+REHEARSED: dict[Path, str] = {}
+"""What any desk remembers of rehearsals that passed: the same code with the same data is rehearsed once for all."""
 SECRETS = (KEY, TOKEN, REFRESH, base64.b64encode(f"{USER}:{KEY}".encode()).decode())
 
 
@@ -62,48 +61,44 @@ class Desk:
         if new:
             write_checkout(self.source)
             self.change_weights("first")
+            for name, content in REHEARSED.items():
+                (self.dist / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.dist / name).write_text(content)
+
+    def forget_rehearsals(self) -> None:
+        """Let the next push rehearse."""
+        for path in self.dist.rglob("rehearsed.json"):
+            path.unlink()
 
     def change_weights(self, name: str) -> None:
         """Give the bundle another content."""
         (self.source / "weights" / "b2" / "fold_0.weights.h5").write_bytes(name.encode() * 20_000)
 
     def command(self, *argv: str) -> list[str]:
+        """Return a whole command line: small waiting times, which later ones override, and what to rehearse on."""
         extra = ["--input", str(self.source / "hidden")] if argv[0] == "push" else []
-        # A later --interval or --timeout overrides these.
         pace = [] if argv[0] == "rehearse" else ["--interval", "0.02", "--timeout", "10", "--patience", "60"]
-        return [
-            sys.executable,
-            str(TINY_JOB),
-            str(self.source),
-            argv[0],
-            "--dist",
-            str(self.dist),
-            *pace,
-            *extra,
-            *argv[1:],
-        ]
+        return [argv[0], "--dist", str(self.dist), *pace, *extra, *argv[1:]]
 
     def whole_environment(self) -> dict[str, str]:
         environment = self.server.environment(self.home) | self.environment
         return {name: value for name, value in environment.items() if value != "-unset-"}
 
-    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a shell does."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = self.whole_environment()
-        # A shell's background job, which the tests may be, ignores Ctrl-C, and hands that on.
-        heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name == "posix" else {}
-        return subprocess.Popen(self.command(*argv), env=environment, cwd=self.folder, **{**pipes, **heed, **options})
-
-    def spawn(self, *argv: str) -> tuple[Any, Path, Path]:
-        """Start a command in a process that has its imports behind it, and return it with its two outputs."""
-        out, err = self.folder / "stdout.txt", self.folder / "stderr.txt"
-        command = self.command(*argv)[2:]
-        process = FORKS.Process(
-            target=serve, args=(command, self.whole_environment(), str(self.folder), str(out), str(err))
-        )
+    def spawn(self, *argv: str, terminal: str = "") -> tuple[Any, Path, Path]:
+        """Start a command in a process that has its imports behind it; return it with its two outputs."""
+        out, err = (Path(terminal or self.folder / name) for name in ("stdout.txt", "stderr.txt"))
+        arguments = (self.source, self.command(*argv), self.whole_environment(), str(self.folder), str(out), str(err))
+        process = FORKS.Process(target=tiny_job.serve, args=arguments)
         process.start()
         return process, out, err
+
+    def interrupt(self, process: Any, err: Path) -> str:
+        """Press Ctrl-C; return what the command says then."""
+        os.kill(process.pid, signal.SIGINT)
+        process.join(120)
+        assert process.exitcode == 130
+        assert "Traceback" not in err.read_text()
+        return err.read_text()
 
     def run(self, *argv: str) -> Result:
         """Run a command in this process, with the user's environment, as if it were alone in it."""
@@ -111,7 +106,7 @@ class Desk:
 
         def work() -> None:
             try:
-                status.set_result(tiny_job.main(self.source, self.command(*argv)[3:]))
+                status.set_result(tiny_job.main(self.source, self.command(*argv)))
             except BaseException as error:
                 status.set_exception(error)
 
@@ -126,6 +121,8 @@ class Desk:
                 result = Result(status.result(180), out.getvalue(), err.getvalue())
             except FutureTimeout:
                 raise TimeoutError(f"{argv} does not end: {out.getvalue()}{err.getvalue()}") from None
+        for path in self.dist.rglob("rehearsed.json"):
+            REHEARSED.setdefault(path.relative_to(self.dist), path.read_text())
         self.look_for_secrets(result)
         assert not self.server.unknown, "the official client knows no such fields"
         return result

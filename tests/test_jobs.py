@@ -34,6 +34,7 @@ def end_well(desk: Desk) -> None:
 
 
 def test_a_second_job_goes_all_the_way(desk: Desk) -> None:
+    desk.forget_rehearsals()
     result = desk.run("push", *SECOND, "--model", "scalogram_b2")
     assert result.status == 0, result.text
     saved = desk.server.kernels[SECOND_KERNEL][0].request

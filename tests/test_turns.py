@@ -46,6 +46,7 @@ def end_run(desk: Desk) -> None:
 
 def test_runs_take_turns_until_all_is_done(desk: Desk) -> None:
     Trainer(desk.server, epochs=2, of=6)
+    desk.forget_rehearsals()
     result = push(desk, "--model", "raw_1d", "--fold", "0,1", "--set", "recipe.seed=1", "recipe.batch_size=2")
     assert f"{ESTIMATE} for raw_1d" in result.out
     assert result.out.index(ESTIMATE) < result.out.index("HMS-START")

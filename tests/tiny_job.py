@@ -1,21 +1,21 @@
 """Runs `build.py` for a job that takes no time: a tiny checkout, built and rehearsed for real.
 
-The checkout is the folder named by the first argument. Everything is the real thing: the command line, the bundle's
-build, the rehearsal with the network cut, the publisher, HTTP. Only the pushed file is a small
-one, and the weights are a few bytes. It is entered in the registry of jobs as any other job is.
+Everything is the real thing: the command line, the bundle's build, the rehearsal with the network cut, the publisher,
+HTTP. Only the pushed file is a small one, and the weights are a few bytes. It is entered in the registry of jobs as any
+other job is.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 PUSHED_FILE = '''"""Answers every recording with the same; keeps to the manners of every pushed file."""
 import argparse
@@ -81,15 +81,13 @@ def main(root: Path, argv: list[str]) -> int:
     return build.main(argv)
 
 
-def serve(argv: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> None:
+def serve(root: Path, argv: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> None:
     """Run one command in this process, made for it, as if it had been started with this environment."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    # A shell's background job, which the tests may be, ignores Ctrl-C, and hands that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
-    sys.exit(main(Path(argv[0]), argv[1:]))
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(root, argv))

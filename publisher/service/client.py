@@ -129,14 +129,14 @@ class Kaggle(Session):
 
     def dataset_files(self, ref: str, version: int) -> list[str]:
         """Return the names of the files that one version is said to have, as far as they are listed."""
-        asked = _split(ref, "ownerSlug", "datasetSlug") | {"datasetVersionNumber": version, "pageSize": 200}
+        asked = _split(ref, "ownerSlug", "datasetSlug") | {"datasetVersionNumber": version or None, "pageSize": 200}
         doing = f"listing the files of {ref} version {version}"
         pages = self.pages(doing, f"{DATASETS}/ListDatasetFiles", asked, "datasetFiles", attempts=2)
         return [str(item.get("name") or "") for page in pages for item in page.get("datasetFiles") or []]
 
     def dataset_file(self, ref: str, version: int, name: str) -> bytes:
         """Return the content of one small file of one version, of the latest for version 0."""
-        asked = _split(ref, "ownerSlug", "datasetSlug") | {"fileName": name, "datasetVersionNumber": version}
+        asked = _split(ref, "ownerSlug", "datasetSlug") | {"fileName": name, "datasetVersionNumber": version or None}
         doing = f"reading {name} of {ref} version {version}"
         content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content, to=self.credential)
         if content[:4] == b"PK\x03\x04":  # single files may come zipped
@@ -200,7 +200,8 @@ class Kaggle(Session):
     def save_kernel(self, metadata: Fields, text: str) -> SavedKernel:
         """Push a kernel, as `kernel-metadata.json` describes it: saves a version and starts its run."""
         asked = {KERNEL_FIELDS[key]: value for key, value in metadata.items() if key in KERNEL_FIELDS}
-        answer = self.ask("pushing the kernel", f"{KERNELS}/SaveKernel", {**asked, "text": text}, repeatable=False)
+        asked = {"enableGpu": False, "enableTpu": False, **asked, "text": text}
+        answer = self.ask("pushing the kernel", f"{KERNELS}/SaveKernel", asked, repeatable=False)
         return SavedKernel(
             str(answer.get("ref") or ""),
             str(answer.get("url") or ""),

@@ -99,7 +99,7 @@ def _explain_response(
     status = response.status_code if response.status_code >= 400 else int(response.json()["code"])
     reason = redact(strip_controls(_read_reason(response)).strip().replace("\n", " "))[:300].rstrip(" .")
     said = f"Kaggle answered {status} {http.client.responses.get(status, '')}".rstrip()
-    said += (f" to {to}" if to else "") + (f": {reason}" if reason else "")
+    said += (f" to {to}" if str(to) else "") + (f": {reason}" if reason else "")
     retry_after = _read_retry_after(response)
     todo = TODO.get(status, LATER if status >= 500 else TODO[400])
     if retry_after and retry_after > 60:

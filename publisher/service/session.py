@@ -56,6 +56,7 @@ class Session:
     def __init__(self, pace: Pace, say: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
         self.pace, self.say, self.wait = pace, say, wait
         self.http = requests.Session()
+        self.http.headers["User-Agent"] = "kaggle-api/v1.7.0"  # as the official client's library
         local = os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST"
         self._url = "http://localhost/api/v1" if local else "https://api.kaggle.com/v1"
         self._secrets: set[str] = set()
@@ -103,8 +104,8 @@ class Session:
         raise fault from None
 
     def post(self, method: str, asked: dict[str, Any], auth: Any = None) -> requests.Response:
-        """Post to `service/Method` the fields that are not empty; raises for a refusal."""
-        fields = {key: value for key, value in asked.items() if value is False or value not in (None, "", 0, [])}
+        """Post to `service/Method` the fields that are not None or an empty list; raises for a refusal."""
+        fields = {key: value for key, value in asked.items() if value is not None and value != []}
         auth = auth or self.credential.auth
         answer = self.http.post(f"{self._url}/{method}", json=fields, auth=auth, timeout=self.pace.timeout)
         answer.raise_for_status()
@@ -132,7 +133,7 @@ class Session:
         """Yield page after page; a page without any of what it `holds`, or one that was there before, is the last."""
         token, seen = "", {""}
         while True:
-            page = self.ask(doing, method, {**asked, "pageToken": token}, **options)
+            page = self.ask(doing, method, {**asked, "pageToken": token or None}, **options)
             yield page
             token = str(page.get("nextPageToken") or "")
             if token in seen or not page.get(holds):
