@@ -7,8 +7,6 @@ ideal threshold is above one half.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -21,33 +19,19 @@ CASES = ("ideal", "proto", "edge", "mixed")
 OTHER = CLASSES.index("Other")
 
 
-@dataclass(frozen=True)
-class CaseThresholds:
-    """Where "nearly all" and "about half" begin, as shares of a row's votes."""
+def sort_cases(rows: pd.DataFrame, ideal: float, half: float) -> pd.DataFrame:
+    """Add each row's `case`, NaN without votes, and `first` and `second`, the numbers of its two foremost classes.
 
-    ideal: float = 0.9
-    """One class has MORE than this share."""
-    half: float = 0.45
-    """Two classes have at least this share each."""
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.ideal < 1:
-            raise ValueError(f"the threshold of ideal cases must lie in [0.5, 1), found {self.ideal}")
-        if not 1 / 3 < self.half <= 0.5:
-            raise ValueError(f"the threshold of about half must lie in (1/3, 0.5], found {self.half}")
-
-
-def sort_cases(rows: pd.DataFrame, thresholds: CaseThresholds) -> pd.DataFrame:
-    """Add each row's `case`, NaN without votes, and `first` and `second`, the numbers of its two foremost classes."""
+    In an ideal case one class has MORE than the share `ideal` of the votes, in proto and edge cases two have at least
+    the share `half` each.
+    """
     share = rows[CLASSES].fillna(0).to_numpy()
     first, second = np.argsort(-share, axis=1, kind="stable")[:, :2].T
     top, next_share = np.sort(share, axis=1)[:, :-3:-1].T
     # A share such as 9 / 20 must count as 0.45 whatever its rounding.
-    ideal, halves = top > thresholds.ideal + 1e-9, next_share >= thresholds.half - 1e-9
-    with_other = (first == OTHER) | (second == OTHER)
-    case = np.select(
-        [rows["n_votes"] == 0, ideal, halves & with_other, halves], ["", "ideal", "proto", "edge"], "mixed"
-    )
+    is_ideal, halves = top > ideal + 1e-9, next_share >= half - 1e-9
+    is_proto = halves & ((first == OTHER) | (second == OTHER))
+    case = np.select([rows["n_votes"] == 0, is_ideal, is_proto, halves], ["", "ideal", "proto", "edge"], "mixed")
     return rows.assign(case=pd.Categorical(case, list(CASES)), first=first, second=second)
 
 

@@ -105,8 +105,9 @@ def draw_matrices(
 
 def find_largest(frame: pd.DataFrame) -> tuple[str, str, float]:
     """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
-    row, column = frame.mask(np.eye(len(frame), dtype=bool)).fillna(-np.inf).stack().idxmax()
-    return row, column, float(frame.loc[row, column])
+    values = frame.mask(np.eye(len(frame), dtype=bool)).fillna(-np.inf).to_numpy()
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    return CLASSES[row], CLASSES[column], float(frame.iat[row, column])
 
 
 def measure_boxes(values: pd.Series, classes: pd.Series) -> pd.DataFrame:

@@ -33,10 +33,9 @@ def add_commands(commands: Any) -> None:
 
 def run_eda(args: argparse.Namespace) -> int:
     """Write the report on a training set: one page, its pictures and tables in a folder beside it."""
-    from eda.cases import CaseThresholds
     from eda.report import ReportConfig, write_report
 
-    config = ReportConfig(args.sample, args.seed, CaseThresholds(args.ideal, args.half))
+    config = ReportConfig(args.sample, args.seed, args.ideal, args.half)
     folder = write_report(args.data, args.out, config)
     print(f"{args.out}: the report; pictures and tables in {folder}")
     return 0

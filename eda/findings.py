@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from eda.content import Content
-from eda.rows import CLASSES, count_missing
-from eda.shape import count_twins
+from eda.rows import CLASSES
 from eda.votes import count_not_on_top
 from kernel.constants import EEG_ELECTRODES, VOTES
 
@@ -40,14 +39,13 @@ def list_recordings_to_leave_out(recordings: pd.DataFrame, read: pd.DataFrame) -
         read = read.reindex(recordings.index)
         reasons["most samples are missing"] = read["missing"] > MOSTLY
         reasons["most electrodes are dead"] = read["flat"] + read["saturated"] > MOSTLY * len(EEG_ELECTRODES)
+    reasons = reasons[reasons.any(axis=1)]
     joined = ["; ".join(reasons.columns[row]) for row in reasons.to_numpy(bool)]
-    return pd.Series(joined, reasons.index, dtype=object, name="reason")[lambda reason: reason != ""]
+    return pd.Series(joined, reasons.index, dtype=object, name="reason")
 
 
 def add_findings(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame, read: pd.DataFrame) -> None:
     """Add what `findings.html.j2` speaks of, beside the facts of the other parts."""
-    named, files = recordings["rows"] > 0, recordings["file"]
-    voted = content.facts["voted"]
     means = pd.DataFrame({name: part[CLASSES].mean() for name, part in content.facts["populations"].items()})
     left_out = list_recordings_to_leave_out(recordings, read)
     content.tables["recordings_to_leave_out"] = left_out.to_frame()
@@ -60,18 +58,9 @@ def add_findings(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame,
         },
         "furthest_apart": (means.iloc[:, 0] - means.iloc[:, -1]).abs().idxmax(),
         "distinct": len(rows.drop_duplicates(["eeg_id", *VOTES])),
-        "largest_recordings": recordings["rows"].nlargest(max(1, round(0.01 * named.sum()))),
+        "largest_recordings": recordings["rows"].nlargest(max(1, round(0.01 * (recordings["rows"] > 0).sum()))),
         "patients": rows.groupby("consensus", observed=True)["patient_id"].nunique(),
         "scores": content.tables["populations"][means.columns[-1]],
         "left_out": left_out,
-        "odd": {
-            "several_patients": (recordings["patients"] > 1).sum(),
-            "no_votes": len(rows) - len(voted),
-            "not_on_top": count_not_on_top(voted),
-            "missing": count_missing(rows).sum(),
-            "twins": count_twins(rows),
-            "no_file": (named & ~files).sum() if files.any() else 0,
-            "short": recordings["short"].sum(),
-            "no_row": (files & ~named).sum(),
-        },
+        "not_on_top": count_not_on_top(content.facts["voted"]),
     }

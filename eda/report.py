@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 import eda.recording
-from eda.cases import CaseThresholds, add_cases, sort_cases
+from eda.cases import add_cases, sort_cases
 from eda.content import Content
 from eda.examples import add_examples, choose_examples
 from eda.findings import add_findings
@@ -35,14 +35,20 @@ class ReportConfig:
     """Recordings whose signals are read, 0 for none."""
     seed: int = 0
     """Which recordings those are."""
-    thresholds: CaseThresholds = field(default_factory=CaseThresholds)
-    """Where ideal and half-and-half cases begin."""
+    ideal: float = 0.9
+    """In an ideal case one class has more than this share of the votes."""
+    half: float = 0.45
+    """In proto and edge cases two classes have at least this share each."""
     scalogram: ScalogramConfig = field(default_factory=ScalogramConfig)
     """How the examples' scalograms are computed."""
 
     def __post_init__(self) -> None:
         if self.sample < 0:
             raise ValueError(f"the number of recordings to read must not be negative, found {self.sample}")
+        if not 0.5 <= self.ideal < 1:
+            raise ValueError(f"the threshold of ideal cases must lie in [0.5, 1), found {self.ideal}")
+        if not 1 / 3 < self.half <= 0.5:
+            raise ValueError(f"the threshold of about half must lie in (1/3, 0.5], found {self.half}")
 
 
 def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
@@ -60,7 +66,7 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
     """
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; name the page to write, such as {out / 'report.html'}")
-    rows = sort_cases(read_windows(data), config.thresholds)
+    rows = sort_cases(read_windows(data), config.ideal, config.half)
     if not (rows["n_votes"] > 0).any():
         raise ValueError(f"{data / 'train.csv'}: no row has a vote; is it the right file?")
     files = list_files(data, rows)

@@ -44,7 +44,7 @@ def choose_row(data: Path, eeg_id: int, offset: float | None) -> pd.Series | Non
     if at.empty and len(own):
         known = ", ".join(f"{value:g}" for value in sorted(own[OFFSET].unique())[:12])
         raise ValueError(f"{eeg_id}: no labelled window at {offset:g} s; labelled windows start at {known} s")
-    return None if at.empty else at.loc[at["n_votes"].idxmax()]
+    return None if at.empty else at.iloc[int(at["n_votes"].argmax())]
 
 
 def show_recording(data: Path, eeg_id: int, out: Path, *, weights: Path, offset: float | None = None) -> list[str]:

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from eda.charts import draw_boxes, draw_spectra, draw_stacks, measure_boxes
 from eda.content import Content
 from eda.recording import EXPONENT_HZ, FREQS, PLACES, measure_recording
-from eda.rows import CLASSES
 from eda.style import RAMP
 from kernel.constants import EEG_ELECTRODES
 from kernel.recording import read_electrodes
@@ -45,26 +44,26 @@ def choose_sample(rows: pd.DataFrame, files: dict[int, Path], size: int, seed: i
 
 def measure_signals(sample: pd.DataFrame, files: dict[int, Path]) -> Signals:
     """Read each recording of a sample and measure it; an unreadable one is noted and left out."""
-    ids, classes, measured, errors = [], [], [], {}
-    chosen = sample[["eeg_id", "start", "consensus"]].itertuples(index=False)
-    for eeg_id, start, consensus in tqdm(chosen, desc="signals", unit="rec", total=len(sample), disable=None):
+    measured, errors = {}, {}
+    chosen = sample[["eeg_id", "start"]].itertuples(index=False)
+    for eeg_id, start in tqdm(chosen, desc="signals", unit="rec", total=len(sample), disable=None):
         try:
-            measured.append(measure_recording(read_electrodes(files[int(eeg_id)]), int(start)))
+            measured[int(eeg_id)] = measure_recording(read_electrodes(files[int(eeg_id)]), int(start))
         except (ValueError, OSError) as error:
             errors[int(eeg_id)] = str(error)
-            continue
-        ids.append(int(eeg_id))
-        classes.append(consensus)
-    of = pd.Categorical(classes, CLASSES)
-    recordings = pd.DataFrame([row for row, _, _ in measured], pd.Index(ids, np.int64, name="eeg_id"))
-    recordings.insert(0, "class", of)
-    per_electrode = sum((one for _, one, _ in measured), np.zeros((3, len(EEG_ELECTRODES)))) / max(1, len(measured))
-    names = pd.Index(EEG_ELECTRODES, name="electrode")
-    spectra = pd.DataFrame([power for _, _, power in measured], columns=pd.Index(FREQS, name="hertz"))
+    ids = pd.Index(measured, dtype=np.int64, name="eeg_id")
+    recordings = pd.DataFrame([row for row, _, _ in measured.values()], ids)
+    recordings.insert(0, "class", sample.set_index("eeg_id")["consensus"])
+    spectra = pd.DataFrame([power for _, _, power in measured.values()], ids, pd.Index(FREQS, name="hertz"))
+    electrodes = np.array([one for _, one, _ in measured.values()]).reshape(-1, 3, len(EEG_ELECTRODES))
     return Signals(
         recordings=recordings,
-        electrodes=pd.DataFrame(per_electrode.T, names, ["flat", "saturated", "missing"]),
-        spectra=10 ** spectra.groupby(of, observed=True).mean().dropna().T,
+        electrodes=pd.DataFrame(
+            electrodes.sum(axis=0).T / max(1, len(electrodes)),
+            pd.Index(EEG_ELECTRODES, name="electrode"),
+            ["flat", "saturated", "missing"],
+        ),
+        spectra=10 ** spectra.groupby(recordings["class"], observed=True).mean().dropna().T,
         errors=errors,
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import matplotlib as mpl
@@ -61,11 +60,9 @@ _TYPE = {
 }
 
 
-@contextmanager
-def drawing() -> Iterator[None]:
+def drawing() -> AbstractContextManager[None]:
     """Draw in the project's style inside the block."""
-    with mpl.rc_context(_TYPE):
-        yield
+    return mpl.rc_context(_TYPE)
 
 
 def new_figure(height: float, label: str = "", layout: Literal["constrained"] | None = "constrained") -> Figure:

@@ -85,7 +85,7 @@ def compare_recordings(real: list[Voted], each: int = 12, seed: int = 11) -> tup
     a, b = (pd.DataFrame([measure_features(voted.channels) for voted in group]) for group in (real, simulated))
     print(f"{len(real)} real, {len(simulated)} simulated recordings of the same classes; labelled 10 s, 0.5 to 40 Hz")
     print("quantiles (5, 50, 95 %), and the AUC of each figure alone:")
-    table = pd.concat({"real": a, "simulated": b}).groupby(level=0).quantile([0.05, 0.5, 0.95]).T
+    table = pd.concat({"real": a, "simulated": b}).groupby(level=0).quantile(np.array([0.05, 0.5, 0.95])).T
     table["AUC"] = [compute_auc(b[name], a[name]) for name in a]
     print(table.to_string(float_format="{:.3g}".format))
     classes = np.array([r.top for r in real])

@@ -26,10 +26,6 @@ from kernel.constants import CLASS_NAMES, ELECTRODES, VOTES
 from kernel.files import replacing
 from simulator.generate import STREAMS, simulate_recording, simulate_window
 
-TRAIN_COLUMNS = (
-    *("eeg_id", "eeg_sub_id", "eeg_label_offset_seconds", "spectrogram_id", "spectrogram_sub_id"),
-    *("spectrogram_label_offset_seconds", "label_id", "patient_id", "expert_consensus", *VOTES),
-)
 TEST_COLUMNS = ("spectrogram_id", "eeg_id", "patient_id")
 CONFIG, UNFINISHED = "simulator.json", ".unfinished"
 
@@ -66,7 +62,7 @@ def write_data_set(
     finished, hidden = len(jobs) - len(waiting), None if progress else True
     for _ in tqdm(done, "simulate", total=len(jobs), initial=finished, unit="rec", disable=hidden):
         pass
-    rows = {"train": [], "test": []}
+    rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for split, index in jobs:
         rows[split].extend(json.loads((unfinished / f"{split}-{index}.json").read_text()))
     _write_tables(folder, rows["train"], rows["test"])
@@ -137,7 +133,7 @@ def _write_tables(folder: Path, train: list[dict[str, Any]], test: list[dict[str
         )
         with replacing(folder / "truth.parquet") as path:
             truth.to_parquet(path, index=False)
-        tables["train.csv"] = pd.DataFrame(train)[list(TRAIN_COLUMNS)]
+        tables["train.csv"] = pd.DataFrame(train).drop(columns="truth")
     for name, table in tables.items():
         with replacing(folder / name) as path:
             table.to_csv(path, index=False)

@@ -11,7 +11,7 @@ import pytest
 
 import build
 from benchmarks.report import draw_train_table
-from eda.cases import CASES, CaseThresholds, count_cases, count_pairs, sort_cases
+from eda.cases import CASES, count_cases, count_pairs, sort_cases
 from eda.findings import FOLDS, leak, list_recordings_to_leave_out
 from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
 from eda.rows import (
@@ -113,25 +113,25 @@ def test_consensus_that_the_votes_do_not_have_is_counted():
 # Cases
 
 
-def sort_by_hand(votes: list[int], limits: CaseThresholds) -> str:
+def sort_by_hand(votes: list[int], ideal: float, least: float) -> str:
     """The host's definitions, in whole numbers so that nothing is rounded."""
     total = sum(votes)
-    half = [c for c, n in enumerate(votes) if 100 * n >= round(100 * limits.half) * total]
-    if 100 * max(votes) > round(100 * limits.ideal) * total:
+    half = [c for c, n in enumerate(votes) if 100 * n >= round(100 * least) * total]
+    if 100 * max(votes) > round(100 * ideal) * total:
         return "ideal"
     if len(half) == 2:
         return "proto" if 5 in half else "edge"
     return "mixed"
 
 
-@pytest.mark.parametrize("limits", [CaseThresholds(), CaseThresholds(0.8, 0.4), CaseThresholds(0.75, 0.5)])
-def test_cases_agree_with_whole_numbers(limits):
+@pytest.mark.parametrize(("ideal", "half"), [(0.9, 0.45), (0.8, 0.4), (0.75, 0.5)])
+def test_cases_agree_with_whole_numbers(ideal, half):
     rng = np.random.default_rng(0)
     votes = [rng.multinomial(n, p).tolist() for n in range(1, 29) for p in rng.dirichlet(np.full(6, 0.25), 60)]
     # Exactly on the thresholds: 9 and 9 of 20, 18 and 2 of 20.
     votes += [[9, 9, 2, 0, 0, 0], [9, 0, 2, 0, 0, 9], [18, 2, 0, 0, 0, 0], [19, 1, 0, 0, 0, 0]]
-    cases = sort_cases(make_rows(*votes), limits)
-    expected = [sort_by_hand(v, limits) for v in votes]
+    cases = sort_cases(make_rows(*votes), ideal, half)
+    expected = [sort_by_hand(v, ideal, half) for v in votes]
     assert cases.case.tolist() == expected
     assert set(expected) == set(CASES)
     pairs = count_pairs(cases)
@@ -141,12 +141,12 @@ def test_cases_agree_with_whole_numbers(limits):
 
 def test_cases_compare_shares_not_counts():
     """One vote for "other" among ten is more than 0.45, but no half."""
-    cases = sort_cases(make_rows((9, 0, 0, 0, 0, 1), (5, 0, 0, 0, 0, 5)), CaseThresholds())
+    cases = sort_cases(make_rows((9, 0, 0, 0, 0, 1), (5, 0, 0, 0, 0, 5)), 0.9, 0.45)
     assert cases.case.tolist() == ["mixed", "proto"]
 
 
 def test_rows_without_votes_are_no_case():
-    cases = sort_cases(make_rows((0, 0, 0, 0, 0, 0), (3, 0, 0, 0, 0, 0)), CaseThresholds())
+    cases = sort_cases(make_rows((0, 0, 0, 0, 0, 0), (3, 0, 0, 0, 0, 0)), 0.9, 0.45)
     assert count_cases(cases).tolist() == [1, 0, 0, 0]
 
 
@@ -419,7 +419,7 @@ def test_report_on_a_table_alone_says_what_it_leaves_out(table_alone):
     assert "are left out" in page
     assert "one class has more than 80%" in page
     assert "Split by patient" in page
-    assert json.loads((folder / "config.json").read_text())["thresholds"]["ideal"] == 0.8
+    assert json.loads((folder / "config.json").read_text())["ideal"] == 0.8
     figures = {path.stem for path in (folder / "figures").glob("*.png")}
     assert {"windows_per_recording", "consensus", "co_vote", "correlation", "entropy", "cases_by_population"} <= figures
     table = pd.read_csv(folder / "tables" / "cases_by_population.csv", index_col="rows")
