@@ -1,7 +1,7 @@
 # One line a target; the logic is in Python: `python build.py --help`.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BUILD = .venv/bin/python build.py
-PYTEST = .venv/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile $(ARGS)
+PYTEST = .venv/bin/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 TRAINING = $(if $(MODEL),--model "$(MODEL)") $(if $(FOLDS),--fold "$(FOLDS)") $(if $(SET),--set $(foreach change,$(SET),'$(change)')) $(if $(HOURS),--hours "$(HOURS)") $(if $(DEVICE),--device "$(DEVICE)") $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(SAMPLE),--sample "$(SAMPLE)")
 KAGGLE = $(if $(JOB),--job "$(JOB)") $(if $(OWNER),--owner "$(OWNER)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(KERNEL),--kernel "$(KERNEL)")
 FOLDER = $(or $(DATA),$(error give DATA=DIR, the folder with train.csv: the competition's, or a simulated one))

@@ -31,11 +31,7 @@ GPU_BATCH = 64
 
 
 def choose_batch(n_gpus: int) -> int:
-    """Return how many windows a call of a network takes.
-
-    On a processor the calls run side by side, one a core, and small batches stay in its cache. A GPU runs one call at a
-    time and is idle between calls, so it is given more work in each.
-    """
+    """Return how many windows a call of a network takes: few stay in a processor's cache, many keep a GPU busy."""
     return GPU_BATCH if n_gpus else CPU_BATCH
 
 

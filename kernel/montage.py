@@ -56,11 +56,6 @@ def build_montage(electrodes: np.ndarray) -> np.ndarray:
     -------
     channels : ndarray, shape (18, n_times), the input's dtype
         Microvolts, rows as in `CHANNELS`.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 19 rows.
     """
     if electrodes.ndim != 2 or len(electrodes) < len(EEG_ELECTRODES):
         raise ValueError(f"expected electrodes of shape (19 or 20, n_times), found {electrodes.shape}")

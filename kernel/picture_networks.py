@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from keras import layers
+from keras import layers, ops
 
 from kernel.constants import WINDOW_SECONDS
 from kernel.efficientnet import efficientnet_v2_b2
@@ -72,11 +72,9 @@ def build_picture(scalogram: Any, columns: int, pool_freqs: int, pool_frames: in
         raise ValueError(f"{n_channels} channels cannot be laid out in {columns} columns: choose a divisor")
     if n_freqs % pool_freqs:
         raise ValueError(f"{n_freqs} frequencies cannot be averaged by {pool_freqs}: choose a divisor")
-    freqs, frames = n_freqs // pool_freqs, n_frames // pool_frames
+    rows, freqs, frames = n_channels // columns, n_freqs // pool_freqs, n_frames // pool_frames
     tiles = layers.Reshape((n_channels * n_freqs, n_frames, 1))(scalogram)
-    tiles = layers.Cropping2D(((0, 0), (0, n_frames - frames * pool_frames)))(tiles)
     tiles = layers.AveragePooling2D((pool_freqs, pool_frames))(tiles)
-    rows = n_channels // columns
     tiles = layers.Reshape((rows, columns, freqs, frames))(tiles)
     tiles = layers.Permute((1, 3, 2, 4))(tiles)
     return layers.Reshape((rows * freqs, columns * frames, 1))(tiles)
@@ -91,26 +89,21 @@ def scalogram_b2(options: PictureOptions, inputs: list[Any]) -> Any:
 
 def scalogram_zoom_b2(options: ZoomOptions, inputs: list[Any]) -> Any:
     """EfficientNetV2-B2 over one picture: the whole window, and beside it the labelled seconds at a finer scale."""
-    window, zoom = inputs
-    pictures = [
-        build_picture(window, options.columns, options.pool_freqs, options.pool_frames),
-        build_picture(zoom, options.columns, options.pool_freqs, options.zoom_pool_frames),
-    ]
+    pictures = _build_both(options, inputs)
     if pictures[0].shape[1] != pictures[1].shape[1]:
-        raise ValueError(
-            f"scalogram_zoom_b2: both scalograms need as many rows, found {window.shape[2]}, {zoom.shape[2]}"
-        )
+        rows = [one.shape[2] for one in inputs]
+        raise ValueError(f"scalogram_zoom_b2: both scalograms need as many rows, found {rows[0]}, {rows[1]}")
     return _classify([layers.Concatenate(axis=2)(pictures)], options.dropout)
 
 
 def two_input_b2(options: ZoomOptions, inputs: list[Any]) -> Any:
     """One EfficientNetV2-B2 over two pictures in turn, their pooled features side by side."""
-    window, zoom = inputs
-    pictures = [
-        build_picture(window, options.columns, options.pool_freqs, options.pool_frames),
-        build_picture(zoom, options.columns, options.pool_freqs, options.zoom_pool_frames),
-    ]
-    return _classify(pictures, options.dropout)
+    return _classify(_build_both(options, inputs), options.dropout)
+
+
+def _build_both(options: ZoomOptions, inputs: list[Any]) -> list[Any]:
+    pools = (options.pool_frames, options.zoom_pool_frames)
+    return [build_picture(one, options.columns, options.pool_freqs, n) for one, n in zip(inputs, pools, strict=True)]
 
 
 def scalogram_pairs_b2(options: PairsOptions, inputs: list[Any]) -> Any:
@@ -122,19 +115,17 @@ def scalogram_pairs_b2(options: PairsOptions, inputs: list[Any]) -> Any:
     """
     (scalogram,) = inputs
     _, n_channels, n_freqs, n_frames = scalogram.shape
-    rows = n_channels // 2
-    pairs = layers.Reshape((rows, 2 * n_freqs, n_frames))(scalogram)
     margin = round(n_frames * (1 - options.central_seconds / WINDOW_SECONDS) / 2)
     sides = []
-    for crop in ((0, n_freqs), (n_freqs, 0)):
-        side = layers.Reshape((rows * n_freqs, n_frames, 1))(layers.Cropping2D(((0, 0), crop))(pairs))
-        centre = layers.Cropping2D(((0, 0), (margin, margin)))(side)
+    for first in (0, 1):
+        side = layers.Reshape((n_channels // 2 * n_freqs, n_frames, 1))(scalogram[:, first::2])
+        centre = side[:, :, margin : n_frames - margin]
         centre = layers.AveragePooling2D((options.pool_freqs, options.pool_central))(centre)
         window = layers.AveragePooling2D((options.pool_freqs, options.pool_window))(side)
         sides.append(layers.Concatenate(axis=2)([centre, window]))
     difference = layers.Subtract()(sides)
-    size = layers.Maximum()([difference, layers.Subtract()(sides[::-1])])
-    return _answer([layers.Concatenate()([layers.Average()(sides), difference, size])], options.dropout)
+    colours = [layers.Average()(sides), difference, ops.abs(difference)]
+    return _answer([layers.Concatenate()(colours)], options.dropout)
 
 
 def baseline_b2(options: BaselineOptions, inputs: list[Any]) -> Any:

@@ -1,9 +1,8 @@
 """From `test.csv` to probabilities, as a stream that never stops for one bad recording.
 
-There is one worker per core. A worker takes a batch of recordings through every step: read, montage, inputs, networks.
-TensorFlow uses one thread per call: the workers side by side use the cores better than the threads of one call would,
-and while one worker reads, the others run networks. A few batches are in work at a time, so memory does not grow with
-the number of recordings.
+There is one worker per core, which takes a batch of recordings through every step: read, montage, inputs, networks.
+TensorFlow uses one thread per call: while one worker reads, the others run networks. A few batches are in work at a
+time, so memory does not grow with the number of recordings.
 
 A recording that cannot be read is answered with the prior, logged and counted; the others are not affected. When time
 runs short, recordings are answered by fewer networks, then by the prior.
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from kernel.constants import PRIOR, SFREQ, VOTES
-from kernel.ensemble import CPU_BATCH, Inputs, Member, build_inputs
+from kernel.ensemble import Inputs, Member, build_inputs
 from kernel.recording import read_channels
 
 BUDGET_SECONDS = 8.5 * 3600
@@ -65,26 +64,6 @@ class _Answer:
     reason: str = ""
 
 
-@dataclass
-class _Costs:
-    """Seconds of one worker for one recording, as measured so far: the reading, then each network."""
-
-    reading: float
-    networks: list[float]
-
-    def learn(self, measured: _Costs) -> None:
-        """Take in a batch's costs; recent batches count most, a network that did not run keeps its cost."""
-        self.reading += 0.3 * (measured.reading - self.reading) if self.reading else measured.reading
-        for i, new in enumerate(measured.networks):
-            if new:
-                self.networks[i] += 0.3 * (new - self.networks[i]) if self.networks[i] else new
-
-    def affordable(self, seconds: float) -> int:
-        """Return how many networks a recording can have for `seconds` of one worker."""
-        totals = self.reading + np.cumsum(self.networks)
-        return int(np.searchsorted(totals, seconds, side="right"))
-
-
 def predict(
     ids: np.ndarray,
     folder: Path,
@@ -117,19 +96,21 @@ def predict(
     started = time.monotonic()
     probabilities = np.tile(np.array(PRIOR), (len(ids), 1))
     report = Report(models=[member.name for member in members])
-    costs = _Costs(0.0, [0.0] * len(members))
+    # Seconds of one worker for one recording, as measured so far: the reading, then each network.
+    costs = np.zeros(1 + len(members))
     said = started
     networks = len(members)
-    batch = max((member.batch for member in members), default=CPU_BATCH)
+    batch = members[0].batch
     waiting = deque(np.split(np.arange(len(ids)), range(batch, len(ids), batch)))
-    running: deque[tuple[np.ndarray, Future[tuple[list[_Answer], _Costs]]]] = deque()
+    running: deque[tuple[np.ndarray, Future[tuple[list[_Answer], np.ndarray]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         while waiting or running:
             while waiting and len(running) < 2 * workers:
                 rows = waiting.popleft()
                 remaining = budget - (time.monotonic() - started)
                 left = len(rows) * (1 + len(waiting) + len(running))
-                affordable = costs.affordable(max(0.0, remaining) * workers / left) if remaining > 0 else 0
+                share = remaining * workers / left
+                affordable = int(np.searchsorted(costs.cumsum()[1:], share, side="right")) if remaining > 0 else 0
                 if affordable != networks:
                     log(f"time: {remaining:.0f} s left for {left} recordings: {affordable} of {len(members)} networks")
                     networks = affordable
@@ -137,7 +118,9 @@ def predict(
                 running.append((rows, pool.submit(_answer_batch, paths, members[:networks])))
             rows, future = running.popleft()
             answers, measured = future.result()
-            costs.learn(measured)
+            # Recent batches count most; a network that did not run keeps its cost.
+            known = costs[: len(measured)]
+            known[:] = np.where(measured == 0, known, np.where(known == 0, measured, 0.7 * known + 0.3 * measured))
             for row, answer in zip(rows, answers, strict=True):
                 probabilities[row] = answer.probabilities
                 report.fallbacks += answer.networks == 0
@@ -155,9 +138,12 @@ def predict(
     return probabilities, report
 
 
-def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answer], _Costs]:
-    """Answer one batch of recordings; what goes wrong with one does not affect the others."""
-    costs = _Costs(0.0, [0.0] * len(members))
+def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answer], np.ndarray]:
+    """Answer one batch of recordings; what goes wrong with one does not affect the others.
+
+    Return also the seconds that one recording took: the reading, then each network.
+    """
+    costs = np.zeros(1 + len(members))
     answers = [_Answer(np.array(PRIOR), networks=0, channels=0)] * len(paths)
     if not members:
         return answers, costs
@@ -169,9 +155,9 @@ def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answe
             windows[i], usable[i] = _build_inputs(read_channels(path), members, str(path))
         except Exception as error:  # One broken recording must not cost the submission, whatever is wrong with it.
             answers[i] = replace(answers[i], reason=f"answered with the prior: {_one_line(error)}")
-    costs.reading = (time.monotonic() - started) / len(paths)
+    costs[0] = (time.monotonic() - started) / len(paths)
     if windows:
-        probabilities, failures = _answer_windows(list(windows.values()), members, costs)
+        probabilities, failures, costs[1:] = _answer_windows(list(windows.values()), members)
         for row, i in enumerate(windows):
             reasons = [f"{usable[i]} of 18 channels carry a signal"] if usable[i] < 18 else []
             networks = len(members) - len(failures)
@@ -179,9 +165,10 @@ def _answer_batch(paths: list[Path], members: list[Member]) -> tuple[list[_Answe
     return answers, costs
 
 
-def _answer_windows(windows: list[Inputs], members: list[Member], costs: _Costs) -> tuple[np.ndarray, list[str]]:
-    """Average the members' answers, shape (n, 6); return also what failed, and note in `costs` what each took."""
+def _answer_windows(windows: list[Inputs], members: list[Member]) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Average the members' answers, shape (n, 6); return also what failed, and the seconds that each took a window."""
     total, weight, failures = np.zeros((len(windows), len(VOTES))), 0.0, []
+    seconds = np.zeros(len(members))
     for i, member in enumerate(members):
         started = time.monotonic()
         try:
@@ -193,12 +180,12 @@ def _answer_windows(windows: list[Inputs], members: list[Member], costs: _Costs)
             continue
         total += member.weight * answer
         weight += member.weight
-        costs.networks[i] = (time.monotonic() - started) / len(windows)
+        seconds[i] = (time.monotonic() - started) / len(windows)
     if weight == 0:
-        return np.tile(np.array(PRIOR), (len(windows), 1)), failures
+        return np.tile(np.array(PRIOR), (len(windows), 1)), failures, seconds
     # Far above the smallest float, so that no rounding on the way makes it zero.
     floored = np.maximum(total / weight, 1e-7)
-    return floored / floored.sum(axis=1, keepdims=True), failures
+    return floored / floored.sum(axis=1, keepdims=True), failures, seconds
 
 
 def _build_inputs(channels: np.ndarray, members: list[Member], name: str) -> tuple[Inputs, int]:
@@ -211,24 +198,14 @@ def _build_inputs(channels: np.ndarray, members: list[Member], name: str) -> tup
 
 
 def predict_recording(path: Path, members: list[Member]) -> np.ndarray:
-    """Answer one recording, shape (6,): what `predict` gives it among others, up to rounding (less than 1e-5).
-
-    Errors are those of `read_channels` and `predict_window`.
-    """
+    """Answer one recording, shape (6,): what `predict` gives it among others, up to rounding (less than 1e-5)."""
     return predict_window(read_channels(path), members, str(path))
 
 
 def predict_window(channels: np.ndarray, members: list[Member], name: str) -> np.ndarray:
-    """Answer one window, shape (6,), from its channels as `kernel.recording.build_channels` returns them.
-
-    Raises
-    ------
-    ValueError
-        Where no channel carries a signal; `name` is what it calls the window.
-    """
+    """Answer one window, shape (6,), from its channels (18, 10000); `name` is what errors call it."""
     window, _ = _build_inputs(channels, members, name)
-    probabilities, _ = _answer_windows([window], members, _Costs(0.0, [0.0] * len(members)))
-    return probabilities[0]
+    return _answer_windows([window], members)[0][0]
 
 
 def _describe_progress(report: Report, total: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from keras import layers
+from keras import layers, ops
 
 from kernel.constants import LABEL_SECONDS, WINDOW_SECONDS
 
@@ -40,11 +40,11 @@ def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:
     """Encode the central seconds finely and all coarsely; pool over both, and over the labelled seconds."""
     (raw,) = inputs
     n_channels, n_samples = raw.shape[1:]
-    margin = max(0, n_samples - options.central_samples)
     whole = layers.Reshape((n_channels, n_samples, 1))(raw)
-    centre = layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(whole)
+    centre = _cut_centre(whole, options.central_samples)
     centre = _encode(centre, options, options.filters, options.width, options.stem_stride)
-    labelled = _cut_labelled(centre, min(n_samples, options.central_samples) / n_samples)
+    seconds = WINDOW_SECONDS * (min(n_samples, options.central_samples) / n_samples)
+    labelled = _cut_centre(centre, round(centre.shape[2] * (LABEL_SECONDS[1] - LABEL_SECONDS[0]) / seconds))
     coarse = layers.AveragePooling2D((1, options.context_pool))(whole)
     coarse = _encode(coarse, options, tuple(f // 2 for f in options.filters), options.width // 2, 2)
     pooled = [layers.GlobalAveragePooling2D()(x) for x in (centre, labelled)]
@@ -62,11 +62,8 @@ def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, s
     x = layers.ReLU()(_convolve(x, width, 1))
     for _ in range(options.depth):
         x = _residual(x, width, options.kernel)
-    left, right = _row(x, 0), _row(x, 1)
-    difference = layers.Subtract()([left, right])
-    # The size of the difference, not its sign: max(d, -d).
-    difference = layers.Maximum()([difference, layers.Subtract()([right, left])])
-    x = layers.Concatenate()([layers.Average()([left, right]), difference])
+    left, right = x[:, :1], x[:, 1:]
+    x = layers.Concatenate()([layers.Average()([left, right]), ops.abs(layers.Subtract()([left, right]))])
     x = layers.ReLU()(_convolve(x, width, 1))
     for i in range(options.depth):
         x = _residual(x, width, options.kernel, stride=2 if i == 0 else 1)
@@ -79,35 +76,23 @@ def _group_by_hemisphere(x: Any) -> Any:
     A hemisphere has its eight channels, every second one of the montage, and the two midline channels.
     """
     n_channels, n_times, n_filters = x.shape[1:]
-    pairs = layers.Cropping2D(((0, n_channels - 2 * N_PAIRS), (0, 0)))(x)
-    pairs = layers.Reshape((N_PAIRS, 2, n_times, n_filters))(pairs)
+    pairs = layers.Reshape((N_PAIRS, 2, n_times, n_filters))(x[:, : 2 * N_PAIRS])
     pairs = layers.Permute((2, 3, 1, 4))(pairs)
     pairs = layers.Reshape((2, n_times, N_PAIRS * n_filters))(pairs)
-    midline = layers.Cropping2D(((2 * N_PAIRS, 0), (0, 0)))(x)
-    midline = layers.Permute((2, 1, 3))(midline)
+    midline = layers.Permute((2, 1, 3))(x[:, 2 * N_PAIRS :])
     midline = layers.Reshape((1, n_times, (n_channels - 2 * N_PAIRS) * n_filters))(midline)
     return layers.Concatenate()([pairs, layers.UpSampling2D((2, 1))(midline)])
 
 
-def _cut_labelled(x: Any, share: float) -> Any:
-    """Keep the time steps of the labelled seconds; `x` spans the central `share` of the window."""
-    n_times = x.shape[2]
-    labelled = round(n_times * (LABEL_SECONDS[1] - LABEL_SECONDS[0]) / (WINDOW_SECONDS * share))
-    margin = max(0, n_times - labelled)
-    return layers.Cropping2D(((0, 0), (margin // 2, margin - margin // 2)))(x)
+def _cut_centre(x: Any, n_kept: int) -> Any:
+    """Keep so many time steps in the middle, or all where there are fewer."""
+    first = max(0, x.shape[2] - n_kept) // 2
+    return x[:, :, first : first + n_kept]
 
 
-def _row(x: Any, index: int) -> Any:
-    rows = x.shape[1]
-    return layers.Cropping2D(((index, rows - 1 - index), (0, 0)))(x)
-
-
-def _convolve(x: Any, filters: int, size: int, stride: int = 1, kernel_initializer: str = "he_normal") -> Any:
+def _convolve(x: Any, filters: int, size: int, stride: int = 1, initializer: str = "he_normal") -> Any:
     """Convolve along time."""
-    convolution = layers.Conv2D(
-        filters, (1, size), strides=(1, stride), padding="same", kernel_initializer=kernel_initializer
-    )
-    return convolution(x)
+    return layers.Conv2D(filters, (1, size), (1, stride), padding="same", kernel_initializer=initializer)(x)
 
 
 def _residual(x: Any, filters: int, size: int, stride: int = 1) -> Any:
@@ -118,7 +103,7 @@ def _residual(x: Any, filters: int, size: int, stride: int = 1) -> Any:
     gives the same result as on one.
     """
     y = layers.ReLU()(_convolve(x, filters, size, stride))
-    y = _convolve(y, filters, size, kernel_initializer="zeros")
+    y = _convolve(y, filters, size, initializer="zeros")
     if stride > 1:
         x = layers.AveragePooling2D((1, stride), padding="same")(x)
     if x.shape[-1] != filters:

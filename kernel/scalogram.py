@@ -130,19 +130,12 @@ def build_magnitude(channels: np.ndarray, config: ScalogramConfig) -> np.ndarray
     ----------
     channels : ndarray, shape (n_channels, n_times)
         Finite microvolts at 200 Hz, any number of channels and samples; computed in float32.
-    config : ScalogramConfig
-        Wavelet, frequencies, frames and clip.
 
     Returns
     -------
     magnitude : ndarray, shape (n_channels, n_freqs, n_frames), float32
-        Microvolts. Within 1e-5 of each row's maximum of the float64 closed form, edges included, outside of which the
-        signal counts as zero.
-
-    Raises
-    ------
-    ValueError
-        If `channels` is not a two-dimensional array with samples, or holds NaN or infinities.
+        Microvolts. Within 1e-5 of each row's maximum of the float64 closed form, in which the signal is zero before the
+        first sample and after the last.
     """
     if channels.ndim != 2 or channels.shape[1] == 0:
         raise ValueError(f"expected channels of shape (n_channels, n_times), found {channels.shape}")

@@ -49,6 +49,18 @@ TINY = ModelConfig(
 )
 
 
+SLOWEST = (
+    *("test_training", "test_training_session", "test_walkthrough", "test_publish_kill", "test_publish_faults"),
+    *("test_training_ship", "test_rehearse_jobs", "test_eda_page", "test_rehearse", "test_tour", "test_turns"),
+    *("test_cache_training", "test_backbone", "test_simulator_generate", "test_predict", "test_networks", "test_eda"),
+)
+"""The files that take longest, which begin: a process keeps to a file, and none is left with a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: SLOWEST.index(item.path.stem) if item.path.stem in SLOWEST else len(SLOWEST))
+
+
 def make_eeg(n_times: int = WINDOW_SAMPLES, seed: int = 0) -> np.ndarray:
     """A 1/f signal of some 30 microvolts with a 10 Hz rhythm at the back, (20, n_times) float32, another each seed."""
     rng = np.random.default_rng(seed)
