@@ -88,6 +88,7 @@ class KernelPublisher:
 
     def write(self, folder: Path) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
+        self.folder = folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / self.metadata["code_file"]).write_text(self.text, encoding="utf-8", newline="\n")
@@ -146,7 +147,7 @@ class KernelPublisher:
         rules = f"the competition's rules are at https://www.kaggle.com/competitions/{self.target.competition}/rules"
         doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
         try:
-            saved = self.kaggle.save_kernel(self.metadata, self.text)
+            saved = self.kaggle.save_kernel(self.folder)
         except ServiceError as error:
             if error.status != 403:
                 raise

@@ -17,11 +17,17 @@ from dataset_builder.metadata import (
     make_slug,
     make_title,
 )
-from publisher.service.client import KERNEL_FIELDS
 from rehearsal.job import Job
 
 RETIRED = frozenset({"nvidiateslap100", "tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"})
 """Machines that Kaggle no longer has and replaces without a word, in lower case."""
+
+TAKEN = frozenset(
+    "id id_no title code_file language kernel_type is_private enable_gpu enable_tpu enable_internet machine_shape "
+    "dataset_sources competition_sources kernel_sources model_sources keywords docker_image "
+    "docker_image_pinning_type".split()
+)
+"""The keys of `kernel-metadata.json` that the official client sends on."""
 
 SOURCES = {"dataset_sources": 2, "competition_sources": 1, "kernel_sources": 2, "model_sources": 5}
 """What a kernel is given, and of how many parts each name is made: `owner/slug`, `slug`, or a model's
@@ -136,6 +142,6 @@ def find_kernel_faults(metadata: dict[str, Any], name: str = "kernel-metadata.js
     check(shape.lower() in RETIRED, found, f"{fix}: NvidiaTeslaT4 is two T4")
     for key, known in KNOWN.items():
         check(metadata.get(key) not in known, f"{key} is {metadata.get(key)!r}, expected {known[0]!r}")
-    unknown = sorted(metadata.keys() - KERNEL_FIELDS.keys() - {"code_file"})
+    unknown = sorted(metadata.keys() - TAKEN)
     check(bool(unknown), f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {name}")
     return faults

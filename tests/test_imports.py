@@ -25,8 +25,8 @@ ONLY_IN = {
     "keras": ("kernel/model.py", *NETWORKS, "training/", "benchmarks/"),
     "keras_cv": ("kernel/efficientnet.py", "benchmarks/"),
     "tensorflow": ("training/", "benchmarks/"),
-    "kaggle": ("publisher/service/sign_in.py",),
-    "kagglesdk": ("publisher/service/sign_in.py",),
+    "kaggle": ("publisher/service/official.py",),
+    "kagglesdk": ("publisher/service/official.py",),
     "pickle": (),
 }
 

@@ -429,7 +429,7 @@ def test_help_answers_without_credentials_or_network_and_loads_neither() -> None
 for command in sys.argv[1:]:
     with contextlib.suppress(SystemExit):
         build.main([command, "--help"])
-print("loaded", *{"requests", "kagglesdk", "numpy"} & sys.modules.keys())"""
+print("loaded", *{"requests", "kaggle", "kagglesdk", "numpy"} & sys.modules.keys())"""
     commands = ("push", "status", "submit", "output", "doctor", "pull-weights")
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     result = subprocess.run(

@@ -34,6 +34,8 @@ import io
 import itertools
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from publisher.service.answers import (
@@ -56,32 +58,19 @@ T = TypeVar("T")
 Fields = dict[str, Any]
 BLOBS, DATASETS = "blobs.BlobApiService", "datasets.DatasetApiService"
 KERNELS, COMPETITIONS = "kernels.KernelsApiService", "competitions.CompetitionApiService"
-KERNEL_FIELDS = {
-    "id": "slug",
-    "id_no": "id",
-    "title": "newTitle",
-    "language": "language",
-    "kernel_type": "kernelType",
-    "is_private": "isPrivate",
-    "enable_gpu": "enableGpu",
-    "enable_tpu": "enableTpu",
-    "enable_internet": "enableInternet",
-    "machine_shape": "machineShape",
+SOURCE_FIELDS = {
     "dataset_sources": "datasetDataSources",
     "competition_sources": "competitionDataSources",
     "kernel_sources": "kernelDataSources",
     "model_sources": "modelDataSources",
-    "keywords": "categoryIds",
-    "docker_image": "dockerImage",
-    "docker_image_pinning_type": "dockerImagePinningType",
 }
 """Key of `kernel-metadata.json` -> its name on the wire."""
 INVALID = {
-    "invalidDatasetSources": "data set",
-    "invalidCompetitionSources": "competition",
-    "invalidKernelSources": "kernel",
-    "invalidModelSources": "model",
-    "invalidTags": "keyword",
+    "dataset_sources": "data set",
+    "competition_sources": "competition",
+    "kernel_sources": "kernel",
+    "model_sources": "model",
+    "tags": "keyword",
 }
 """Field of the answer to a push -> the kind of what was refused, for people."""
 
@@ -191,23 +180,23 @@ class Kaggle(Session):
         about = found.get("metadata") or {}
         sources = {
             kind: tuple(str(item).lower() for item in about[name])
-            for kind, name in KERNEL_FIELDS.items()
-            if kind.endswith("_sources") and isinstance(about.get(name), list)
+            for kind, name in SOURCE_FIELDS.items()
+            if isinstance(about.get(name), list)
         }
         source = str((found.get("blob") or {}).get("source") or "")
         return KernelState(_number(about.get("currentVersionNumber")), source, sources)
 
-    def save_kernel(self, metadata: Fields, text: str) -> SavedKernel:
-        """Push a kernel, as `kernel-metadata.json` describes it: saves a version and starts its run."""
-        asked = {KERNEL_FIELDS[key]: value for key, value in metadata.items() if key in KERNEL_FIELDS}
-        asked = {"enableGpu": False, "enableTpu": False, **asked, "text": text}
-        answer = self.ask("pushing the kernel", f"{KERNELS}/SaveKernel", asked, repeatable=False)
+    def save_kernel(self, folder: Path) -> SavedKernel:
+        """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run."""
+        push = partial(self.official.push_kernel, str(folder), self.credential.auth)
+        answer = self.call("pushing the kernel", push, repeatable=False, to=self.credential)
+        invalid = {kind: getattr(answer, f"invalid_{name}", None) for name, kind in INVALID.items()}
         return SavedKernel(
-            str(answer.get("ref") or ""),
-            str(answer.get("url") or ""),
-            _number(answer.get("versionNumber")),
-            self.redact(str(answer.get("error") or "")),
-            {kind: [str(item) for item in answer[name]] for name, kind in INVALID.items() if answer.get(name)},
+            str(answer.ref or ""),
+            str(answer.url or ""),
+            _number(answer.version_number),
+            self.redact(str(answer.error or "")),
+            {kind: [str(item) for item in items] for kind, items in invalid.items() if items},
         )
 
     def run(self, ref: str, version: int) -> Run:

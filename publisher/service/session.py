@@ -6,7 +6,6 @@ for one word that they do not know.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import requests
 
 from publisher.service.faults import ServiceError, explain
+from publisher.service.official import OfficialClient
 from publisher.service.sign_in import ANONYMOUS, Credential, sign_in
 
 T = TypeVar("T")
@@ -55,10 +55,9 @@ class Session:
 
     def __init__(self, pace: Pace, say: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
         self.pace, self.say, self.wait = pace, say, wait
-        self.http = requests.Session()
+        self.http = requests.Session()  # for uploads and downloads, which carry their permission in the URL
         self.http.headers["User-Agent"] = "kaggle-api/v1.7.0"  # as the official client's library
-        local = os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST"
-        self._url = "http://localhost/api/v1" if local else "https://api.kaggle.com/v1"
+        self.official = OfficialClient(pace.timeout)
         self._secrets: set[str] = set()
         self.credential: Credential = ANONYMOUS
         self.credential, self.notes = sign_in(self.ask, self.hide)
@@ -90,7 +89,7 @@ class Session:
         for left in reversed(range(attempts or self.pace.attempts)):
             try:
                 return send()
-            except requests.RequestException as error:
+            except (requests.RequestException, KeyError, TypeError, AttributeError) as error:  # of the client's reading
                 # The cause is cut off: its text can carry URLs with permissions in them.
                 fault = explain(doing, error, to, self.redact)
             except ServiceError as error:
@@ -106,10 +105,7 @@ class Session:
     def post(self, method: str, asked: dict[str, Any], auth: Any = None) -> requests.Response:
         """Post to `service/Method` the fields that are not None or an empty list; raises for a refusal."""
         fields = {key: value for key, value in asked.items() if value is not None and value != []}
-        auth = auth or self.credential.auth
-        answer = self.http.post(f"{self._url}/{method}", json=fields, auth=auth, timeout=self.pace.timeout)
-        answer.raise_for_status()
-        return answer
+        return self.official.post(method, fields, auth or self.credential.auth)
 
     def ask(
         self, doing: str, method: str, asked: dict[str, Any], *, auth: Any = None, **options: Any
@@ -121,8 +117,6 @@ class Session:
             content = answer.json()
             if not isinstance(content, dict):
                 raise ServiceError(doing, "Kaggle's answer is not what was expected (no object)", "Try again later")
-            if isinstance(content.get("code"), int) and content["code"] >= 400:  # a refusal inside an answer of 200
-                raise requests.HTTPError(response=answer)
             return content
 
         return self.call(doing, send, to=self.credential, **options)

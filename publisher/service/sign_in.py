@@ -1,7 +1,7 @@
 """Signs in with the credential that is found first and that Kaggle takes, in the places where its client looks.
 
 First an access token, then the API key, then what `kaggle auth login` left. A stale token does not shadow a good key,
-and no credential is ever deleted. This is the only file that imports `kagglesdk`.
+and no credential is ever deleted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from kagglesdk.kaggle_env import get_access_token_from_env
 
 from publisher.service.faults import ServiceError
+from publisher.service.official import find_access_token
 
 SETTINGS_PAGE = "https://www.kaggle.com/settings"
 LIFETIME = timedelta(hours=12)
@@ -61,7 +61,7 @@ def sign_in(ask: Ask, hide: Callable[..., None]) -> tuple[Credential, list[Note]
     `ask` calls the service, as `Session.ask`; `hide` takes secrets that must never be shown.
     """
     notes: list[Note] = []
-    token, place = get_access_token_from_env()
+    token, place = find_access_token()
     if token and place:
         hide(token)
         username = _find_user(ask, token)

@@ -1,0 +1,104 @@
+"""The only file that imports `kaggle`, the official client: every call to the service goes through it.
+
+The package is left as it is. A subclass adds what it lacks: a time-out on every call, no debug output (which would
+print the Authorization header), and the credential that `publisher.service.sign_in` chose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+
+@contextlib.contextmanager
+def _without_signing_in() -> Iterator[None]:
+    """Hide credentials and debug switches while `kaggle` is imported: it would sign in at once, without a time-out."""
+    hidden = {"KAGGLE_API_TOKEN": os.devnull, "KAGGLE_USERNAME": "-", "KAGGLE_KEY": "-", "VERBOSE": ""}
+    before = {name: os.environ.get(name) for name in (*hidden, "VERBOSE_OUTPUT")}
+    os.environ.update(hidden, VERBOSE_OUTPUT="")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+with _without_signing_in(), contextlib.redirect_stdout(io.StringIO()):
+    from kaggle.api.kaggle_api_extended import KaggleApi
+    from kagglesdk.kaggle_env import get_access_token_from_env as find_access_token
+
+__all__ = ["OfficialClient", "find_access_token"]
+
+
+class _Fields(dict[str, Any]):
+    """A request in the words of the wire: the client's own types refuse a whole answer for one unknown word."""
+
+    @classmethod
+    def to_dict(cls, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the request as it is sent."""
+        return dict(request)
+
+
+class _Answer:
+    """An answer as it came."""
+
+    @staticmethod
+    def prepare_from(response: requests.Response) -> requests.Response:
+        """Return the answer."""
+        return response
+
+
+class _TimedAdapter(HTTPAdapter):
+    """An HTTP adapter whose requests cannot wait for ever."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        """Send with a time-out on connecting and on each read."""
+        options["timeout"] = options.get("timeout") or self.timeout
+        return super().send(request, *args, **options)
+
+
+class OfficialClient(KaggleApi):
+    """Kaggle's own client, with time-outs; `auth` is what goes into a request, as `requests` takes it."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self.auth: Any = None
+
+    def build_kaggle_client(self) -> Any:
+        """Build the client as the base class does, then put time-outs and the credential on its session."""
+        client = self.build_kaggle_client_with_params(
+            args=[argument for argument in self.args if argument not in ("--verbose", "-v")]
+        )
+        http = client.http_client()
+        http.__enter__()
+        http._session.mount("http://", _TimedAdapter(self.timeout))
+        http._session.mount("https://", _TimedAdapter(self.timeout))
+        http._session.auth = self.auth
+        return client
+
+    def post(self, method: str, fields: dict[str, Any], auth: Any) -> requests.Response:
+        """Call `service/Method`; a refusal is a `requests.HTTPError`."""
+        self.auth = auth
+        with self.build_kaggle_client() as client:
+            answer: requests.Response = client.http_client().call(*method.split("/"), _Fields(fields), _Answer)
+        return answer
+
+    def push_kernel(self, folder: str, auth: Any) -> Any:
+        """Push the kernel in a folder as `kaggle kernels push` does."""
+        self.auth = auth
+        with contextlib.redirect_stdout(io.StringIO()):  # remarks
+            return self.kernels_push(folder)
