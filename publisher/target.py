@@ -22,11 +22,11 @@ from rehearsal.job import Job
 RETIRED = frozenset({"nvidiateslap100", "tpuv38", "tpu1vmv38", "tpuv232", "tpuv2256"})
 """Machines that Kaggle no longer has and replaces without a word, in lower case."""
 
-TAKEN = frozenset(
-    "id id_no title code_file language kernel_type is_private enable_gpu enable_tpu enable_internet machine_shape "
-    "dataset_sources competition_sources kernel_sources model_sources keywords docker_image "
-    "docker_image_pinning_type".split()
-)
+TAKEN = {
+    *("id", "id_no", "title", "code_file", "language", "kernel_type", "is_private", "enable_gpu", "enable_tpu"),
+    *("enable_internet", "machine_shape", "dataset_sources", "competition_sources", "kernel_sources", "model_sources"),
+    *("keywords", "docker_image", "docker_image_pinning_type"),
+}
 """The keys of `kernel-metadata.json` that the official client sends on."""
 
 SOURCES = {"dataset_sources": 2, "competition_sources": 1, "kernel_sources": 2, "model_sources": 5}

@@ -68,7 +68,7 @@ class ServiceError(OSError):
         return self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
 
 
-def explain(doing: str, error: requests.RequestException, to: object, redact: Callable[[str], str]) -> ServiceError:
+def explain(doing: str, error: Exception, to: object, redact: Callable[[str], str]) -> ServiceError:
     """Return what an exception of `requests` means; its own text, which can hold URLs, is not used."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return _explain_response(doing, error.response, to, redact)

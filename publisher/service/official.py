@@ -80,15 +80,20 @@ class OfficialClient(KaggleApi):
 
     def build_kaggle_client(self) -> Any:
         """Build the client as the base class does, then put time-outs and the credential on its session."""
-        client = self.build_kaggle_client_with_params(
-            args=[argument for argument in self.args if argument not in ("--verbose", "-v")]
-        )
+        # The base class reads this when it is imported, and adds --verbose.
+        local = os.environ.get("KAGGLE_API_ENVIRONMENT") == "LOCALHOST"
+        # Without a token it would look for a credential of its own.
+        client = self.build_kaggle_client_with_params(args=["--local"] if local else [], api_token="-")
         http = client.http_client()
         http.__enter__()
         http._session.mount("http://", _TimedAdapter(self.timeout))
         http._session.mount("https://", _TimedAdapter(self.timeout))
         http._session.auth = self.auth
         return client
+
+    def read_config_file(self, config_data: dict[str, str] | None = None, quiet: bool = False) -> dict[str, str]:
+        """Read no `kaggle.json`: the credential is chosen."""
+        return config_data or {}
 
     def post(self, method: str, fields: dict[str, Any], auth: Any) -> requests.Response:
         """Call `service/Method`; a refusal is a `requests.HTTPError`."""

@@ -6,6 +6,7 @@ for one word that they do not know.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Session:
         for left in reversed(range(attempts or self.pace.attempts)):
             try:
                 return send()
-            except (requests.RequestException, KeyError, TypeError, AttributeError) as error:  # of the client's reading
+            except (requests.RequestException, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 # The cause is cut off: its text can carry URLs with permissions in them.
                 fault = explain(doing, error, to, self.redact)
             except ServiceError as error:
