@@ -7,6 +7,7 @@ import pytest
 
 from build import main
 from kernel.constants import PRIOR
+from kernel.model import read_model_config
 from tests.test_training import RECIPE, SOURCES, STAGES, TINY, Interrupted, draw, folder, weights_of  # noqa: F401
 from training.batches import TrainingBatches
 from training.cross_validation import train_model
@@ -63,9 +64,11 @@ def test_an_interrupted_fit_on_mixed_windows_goes_on_to_the_same_weights(folder,
 
 
 def test_what_was_mixed_in_is_left_out_of_an_evaluation(folder, tmp_path, capsys):  # noqa: F811
-    recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4)
+    recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4, calibrated=False)
     data = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4)
     metrics = train_model(TINY, recipe, data, [0], tmp_path)
+    config = read_model_config(tmp_path / "config.json")
+    assert (config.temperature, config.prior_share) == (1, 0), "as asked, and not as 4 simulated rows would have it"
     assert metrics["data"] == f"8 windows an epoch, drawn from a test, with a share of 0.4 of {folder.name}"
     assert set(read_folds(tmp_path)["fold"]) == {-1}
     rows = read_folder(folder).patterns

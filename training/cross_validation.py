@@ -131,7 +131,7 @@ def _keep_fold(
     table = read_out_of_fold(out)
     table = table[table["fold"].astype(str).isin(metrics["folds"])]
     predicted = table[list(PREDICTED)].to_numpy()
-    calibrated = fit_calibration(table[list(VOTES)].to_numpy(), predicted, config)
+    calibrated = fit_calibration(table[list(VOTES)].to_numpy(), predicted, config) if recipe.calibrated else config
     write_config(calibrated, out / "config.json")
     table[list(PREDICTED)] = calibrate(predicted, calibrated)
     metrics["out_of_fold"] = describe_table(table)

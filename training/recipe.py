@@ -65,6 +65,8 @@ class Recipe:
     validation_windows: int | None = None
     """At most so many windows are validated after each epoch; None for all."""
     seed: int = 0
+    calibrated: bool = True
+    """Fit temperature and prior on the rows out of fold; not where these are simulated, whose doubt is not real."""
 
     def __post_init__(self) -> None:
         unknown = sorted(self.augmentation.keys() - AUGMENTATIONS.keys())
