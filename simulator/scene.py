@@ -180,7 +180,7 @@ def _draw_gain(rng: np.random.Generator, x: np.ndarray) -> np.float32:
     """
     level = float(np.median(build_montage(x).std(axis=1)))
     wanted = max(2.5, rng.lognormal(np.log(12), 0.7))
-    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.25, 0.85))
+    return np.float32((wanted / max(level, 1e-3)) ** rng.uniform(0.4, 0.95))
 
 
 def _measure_salience(

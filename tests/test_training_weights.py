@@ -1,14 +1,9 @@
-"""The weights that ship: readable, small, and as good on real recordings as their model card says."""
+"""The weights that ship: readable, small, and scored on nothing that they were trained on."""
 
-import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from kernel.constants import VOTES, WINDOW_SECONDS
-from training.evaluation import PREDICTED
-from training.metric import kl_per_row
 from training.scoring import find_models, predict_folders
 from training.trained import verify_model
 
@@ -30,15 +25,9 @@ def test_a_shipped_model_loads_and_says_where_it_comes_from(name):
     assert metrics["out_of_fold"]["kl"] < metrics["out_of_fold"]["uniform_kl"]
 
 
-def test_the_twelve_real_recordings_score_what_the_model_card_says():
+def test_what_the_shipped_networks_have_heard_they_are_not_scored_on():
+    """All of them were trained on these recordings, and say so: a score would prove nothing."""
     if not REAL.is_dir():
         pytest.skip(f"{REAL} is not here: no real recordings to score")
-    table = predict_folders([REAL], find_models("ensemble", [WEIGHTS]), min_votes=1)
-    table = table[table["seconds"] >= WINDOW_SECONDS]
-    kl = kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean()
-    assert len(table) == 12
-    # The shipped networks have heard these recordings: the figure shows that they answer as they did, not how well.
-    assert kl < 0.80
-    card = " ".join((WEIGHTS / "README.md").read_text().split())
-    (claimed,) = re.findall(r"mean KL on the twelve real 50 s recordings: \*\*([0-9.]+)\*\*", card)
-    assert np.isclose(kl, float(claimed), atol=0.006)
+    with pytest.raises(ValueError, match=r"iiic/train\.csv: every trained fold has seen the patients of all 22 rows"):
+        predict_folders([REAL], find_models("ensemble", [WEIGHTS]), min_votes=1)
