@@ -103,7 +103,7 @@ def writing_h5(path: Path) -> Iterator[h5py.File]:
     with h5py.File(content, "w", track_order=True) as file:
         yield file
     with replacing(path) as part:
-        part.write_bytes(content.getbuffer())
+        part.write_bytes(content.getvalue())  # some Pythons 3.12 crash on a buffer that a failed write leaves behind
 
 
 def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:

@@ -239,7 +239,7 @@ def test_full_disks_cost_what_they_must_and_no_more(recipe, data):
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", full, "sh"]
     command += [sys.executable, "-c", FULL, str(recipe), str(data.parent)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "END" in done.stdout, done.stdout + done.stderr
+    assert "END" in done.stdout, f"exit status {done.returncode}: {done.stdout}{done.stderr}"
     assert "the cache is not whole" in done.stdout
     assert "no space left to write /mnt/working" in done.stdout
     assert "'complete': False" in done.stdout
