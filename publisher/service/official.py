@@ -77,6 +77,7 @@ class OfficialClient(KaggleApi):
         super().__init__()
         self.timeout = timeout
         self.auth: Any = None
+        self._open: Any = None
 
     def build_kaggle_client(self) -> Any:
         """Build the client as the base class does, then put time-outs and the credential on its session."""
@@ -97,9 +98,10 @@ class OfficialClient(KaggleApi):
 
     def post(self, method: str, fields: dict[str, Any], auth: Any) -> requests.Response:
         """Call `service/Method`; a refusal is a `requests.HTTPError`."""
-        self.auth = auth
-        with self.build_kaggle_client() as client:
-            answer: requests.Response = client.http_client().call(*method.split("/"), _Fields(fields), _Answer)
+        self._open = self._open or self.build_kaggle_client()  # one connection for all calls
+        http = self._open.http_client()
+        http._session.auth = auth
+        answer: requests.Response = http.call(*method.split("/"), _Fields(fields), _Answer)
         return answer
 
     def push_kernel(self, folder: str, auth: Any) -> Any:
