@@ -74,10 +74,11 @@ def compose(
     x = render_background(rng, brain, n_times)
     played = [_play(rng, segment, family, n_times) for segment in segments]
     clean, loud = build_montage(x), x.copy()
+    silent = np.zeros_like(clean)
     for one in played:
         if one.plan.seizure:
             x[:, one.place] *= _postictal(rng, one.played.on)
-        loud[:, one.place] += one.signal * one.find_size(clean, 0 * clean)
+        loud[:, one.place] += one.signal * one.find_size(clean, silent)
     if family != "suppressed":
         gain = _draw_gain(rng, loud)
         x *= gain
@@ -88,9 +89,9 @@ def compose(
     body = build_montage(x - brain_alone)
     parts = {}
     for one in played:
-        size = min(one.find_size(clean, body), MOST_RAISED * one.find_size(clean, 0 * clean))
+        size = min(one.find_size(clean, body), MOST_RAISED * one.find_size(clean, silent))
         x[:, one.place] += one.signal * size
-        parts[one.segment.start] = (one.plan, one.played, build_montage(one.signal) * size)
+        parts[one.segment.start] = (one.plan, one.played, one.channels * size)
     add_family(rng, x, family, heart)
     onsets = [find_onsets(one.played.on) + one.segment.start for one in played]
     for one, begins in zip(played, onsets, strict=True):
@@ -110,12 +111,13 @@ def compose(
 
 @dataclass(frozen=True)
 class _Part:
-    """The pattern of a segment, as played: signal (19, n) before it is scaled."""
+    """The pattern of a segment, as played: signal (19, n) and channels (18, n) before they are scaled."""
 
     segment: Segment
     plan: Plan
     played: Played
     signal: np.ndarray
+    channels: np.ndarray
 
     @property
     def place(self) -> slice:
@@ -123,8 +125,8 @@ class _Part:
 
     def find_size(self, background: np.ndarray, body: np.ndarray) -> np.float32:
         """Return by what to multiply the signal so that it stands out of these channels as planned."""
-        channels = background[:, self.place], body[:, self.place], build_montage(self.signal)
-        found = _measure_salience(*channels, self.played.on, self.segment.inside)
+        around = background[:, self.place], body[:, self.place]
+        found = _measure_salience(*around, self.channels, self.played.on, self.segment.inside)
         return np.float32(self.plan.properties.salience / max(found, 1e-9))
 
 
@@ -139,7 +141,8 @@ def _play(rng: np.random.Generator, segment: Segment, family: Family, n_times: i
         edge = np.minimum(edge, np.arange(length) / fade)
     if segment.stop < n_times:
         edge = np.minimum(edge, np.arange(length)[::-1] / fade)
-    return _Part(segment, plan, played, played.signal * edge.astype(np.float32))
+    signal = played.signal * edge.astype(np.float32)
+    return _Part(segment, plan, played, signal, build_montage(signal))
 
 
 def measure_unrendered(rng: np.random.Generator, segments: list[Segment]) -> Properties:
