@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,15 @@ class MixedWindows:
         if index < len(self.main):
             return self.main.read(index, epoch)
         rng = np.random.default_rng([self.others.seed, epoch, index, 2])
-        leading = self.others.patterns[list(VOTES)].to_numpy().argmax(axis=1)
-        drawn = rng.choice(np.flatnonzero(leading == rng.choice(np.unique(leading))))
+        drawn = rng.choice(self._by_class[rng.choice(list(self._by_class))])
         channels, votes = self.others.read(int(drawn), int(rng.integers(1 << 32)))
         return channels, (1 - PRIOR_SHARE) * votes + PRIOR_SHARE * votes.sum() * np.array(PRIOR)
+
+    @cached_property
+    def _by_class(self) -> dict[int, np.ndarray]:
+        """The rows of the others by their leading class."""
+        leading = self.others.patterns[list(VOTES)].to_numpy().argmax(axis=1)
+        return {int(one): np.flatnonzero(leading == one) for one in np.unique(leading)}
 
     def choose(self, stage: Stage) -> MixedWindows:
         """Choose among the source's windows; the others belong to every stage."""
