@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 
 from dataset_builder.bundle import build_bundle
-from kernel.constants import VOTES
 from rehearsal import rehearse as inference
 from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
 from rehearsal.memory import describe_rehearsal, rehearse_once
 from rehearsal.run import LAYOUTS, Findings, mount, run_kernel
-from tests.conftest import ROOT, make_eeg, write_recording
+from tests.conftest import ROOT
 
 WHY_NOT = find_isolation()
 needs_namespaces = pytest.mark.skipif(WHY_NOT is not None, reason=f"no namespaces here: {WHY_NOT}")
@@ -40,20 +39,6 @@ def rehearse(source: Path, out: Path, bundle: Path, code_file: Path = ROOT / "ke
     return inference.rehearse(
         source, out, bundle, dist=out.parent, code_file=code_file, **{"log": lambda _: None, **options}
     )
-
-
-@pytest.fixture(scope="module")
-def hidden_test(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("hidden")
-    (folder / "test_eegs").mkdir()
-    ids = [101, 102, 103]
-    for eeg_id in ids[:2]:
-        write_recording(folder / "test_eegs" / f"{eeg_id}.parquet", make_eeg(seed=eeg_id))
-    pd.DataFrame({"spectrogram_id": ids, "eeg_id": ids, "patient_id": 1}).to_csv(folder / "test.csv", index=False)
-    votes = pd.DataFrame(np.eye(6, dtype=int)[[0, 3, 5]] * 12, columns=list(VOTES))
-    votes.insert(0, "eeg_id", ids[::-1])
-    votes.to_csv(folder / "test_votes.csv", index=False)
-    return folder
 
 
 ISOLATIONS = [pytest.param("flat", "namespace", marks=needs_namespaces), ("nested", "guard")]
