@@ -47,8 +47,8 @@ show: setup  ## draw one recording  EEG_ID=N DATA=DIR [OFFSET=SECONDS WEIGHTS=DI
 cache: setup  ## read and prepare every labelled window once, for training  DATA=DIR [OUT=DIR JOBS=N SCHEDULER=tcp://...]
 	$(BUILD) cache --data "$(FOLDER)" $(if $(JOBS),--jobs "$(JOBS)") $(if $(OUT),--out "$(OUT)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
-train: setup  ## train a model's folds, or go on with them  DATA=DIR [MODEL=NAME FOLD=K OUT=DIR SET="recipe.batch_size=64 ..." CACHE=DIR BACKBONE=FILE.h5 START_FROM="FILE ..." MIX="DIR ..." MIX_SHARE=X MIX_HALF=even]
-	$(BUILD) train --model "$(or $(MODEL),raw_1d)" --data "$(FOLDER)" $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)") $(foreach change,$(SET),--set '$(change)') $(if $(CACHE),--cache "$(CACHE)") $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(START_FROM),--start-from $(START_FROM)) $(if $(MIX),--mix $(MIX)) $(if $(MIX_SHARE),--mix-share "$(MIX_SHARE)") $(if $(MIX_HALF),--mix-half "$(MIX_HALF)")
+train: setup  ## train a model's folds, or go on with them  DATA=DIR [MODEL=NAME FOLD=K OUT=DIR SET="recipe.batch_size=64 ..." CACHE=DIR BACKBONE=FILE.h5 START_FROM="FILE ..." MIX="DIR ..." MIX_SHARE=X]
+	$(BUILD) train --model "$(or $(MODEL),raw_1d)" --data "$(FOLDER)" $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)") $(foreach change,$(SET),--set '$(change)') $(if $(CACHE),--cache "$(CACHE)") $(if $(BACKBONE),--backbone "$(BACKBONE)") $(if $(START_FROM),--start-from $(START_FROM)) $(if $(MIX),--mix $(MIX)) $(if $(MIX_SHARE),--mix-share "$(MIX_SHARE)")
 
 evaluate: setup  ## score a model on recordings with votes  DATA="DIR ..." [MODEL=NAME MIN_VOTES=N WEIGHTS=DIR HALVES=1]
 	$(BUILD) evaluate --model "$(or $(MODEL),ensemble)" --data $(FOLDER) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(HALVES),--halves)

@@ -1,5 +1,6 @@
 """Windows of two sources: a share of recordings among others, equally often by class, the same whenever it is asked."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,6 @@ from training.drawn import DrawnWindows
 from training.fitting import fit_fold
 from training.mixed import mix_windows
 from training.scoring import find_allowed_folds
-from training.trained import read_folds
 from training.windows import read_folder
 
 
@@ -63,18 +63,31 @@ def test_an_interrupted_fit_on_mixed_windows_goes_on_to_the_same_weights(folder,
         np.testing.assert_array_equal(a, b)
 
 
-def test_what_was_mixed_in_is_left_out_of_an_evaluation(folder, tmp_path, capsys):  # noqa: F811
+def test_each_fold_leaves_its_part_of_what_is_mixed_in_out_and_answers_it(folder, tmp_path, capsys):  # noqa: F811
     recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4, calibrated=False)
     data = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4)
-    metrics = train_model(TINY, recipe, data, [0], tmp_path)
+    rows = read_folder(folder).patterns
+    heard = [set(data.split(fold, recipe)[0].others.patterns["eeg_id"]) for fold in range(recipe.folds)]
+    assert all(heard)
+    assert sum(len(rows) - len(rows[rows["eeg_id"].isin(fold)]) for fold in heard) == len(rows)
+    metrics = train_model(TINY, recipe, data, list(range(recipe.folds)), tmp_path)
     config = read_model_config(tmp_path / "config.json")
     assert (config.temperature, config.prior_share) == (1, 0), "as asked, and not as 4 simulated rows would have it"
     assert metrics["data"] == f"8 windows an epoch, drawn from a test, with a share of 0.4 of {folder.name}"
-    assert set(read_folds(tmp_path)["fold"]) == {-1}
-    rows = read_folder(folder).patterns
-    assert not find_allowed_folds(tmp_path, rows).any()
-    assert f"LEFT OUT: {len(rows)} rows" in capsys.readouterr().out
+    allowed = find_allowed_folds(tmp_path, rows)
+    assert (allowed.sum(axis=1) == 1).all()
+    assert "out of fold" in capsys.readouterr().out
+    for fold, answers in enumerate(allowed.T):
+        assert not set(rows.loc[answers, "eeg_id"]) & heard[fold]
     assert find_allowed_folds(tmp_path, rows.assign(eeg_id=rows["eeg_id"] + 1000)).all()
+
+
+def test_two_folders_that_number_patients_alike_are_of_different_patients(folder, tmp_path):  # noqa: F811
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    mixed = mix_windows(DrawnWindows(draw, 8, "a test"), [folder, other], 0.4)
+    patients = mixed.others.patterns["patient_id"].nunique()
+    assert set(mixed._assign_others(replace(RECIPE, folds=patients + 1))) == set(range(patients + 1))
 
 
 def test_a_training_starts_from_the_mean_of_several_files(tmp_path):

@@ -42,7 +42,6 @@ def add_commands(commands: Any) -> None:
         help="of simulated windows, drawn or in --data: the raters' votes, or the mean of all raters",
     )
     add("--mix", type=Path, nargs="+", metavar="DIR", help="folders to draw more windows from, classes equally often")
-    add("--mix-half", choices=("even", "odd"), help="only that half of them, as `evaluate --halves` cuts it [all]")
     add("--mix-share", type=float, default=0.33, help="of the windows of --mix in an epoch")
     add("--fold", default="all", help="a fold's number, several with commas, or all")
     add("--out", type=Path, help="folder to write [dist/trained/MODEL]")
@@ -113,7 +112,7 @@ def run_train(args: argparse.Namespace) -> int:
     else:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
     if args.mix:
-        data = mix_windows(data, args.mix, args.mix_share, args.mix_half)
+        data = mix_windows(data, args.mix, args.mix_share)
     folds = choose_folds(args.fold, recipe.folds)
     name = Path(args.model).stem
     out = args.out or TRAINED / name

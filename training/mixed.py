@@ -11,7 +11,7 @@ import pandas as pd
 
 from kernel.constants import PRIOR, VOTES
 from kernel.table import read_patterns
-from training.folds import assign_halves
+from training.folds import assign_folds
 from training.recipe import Recipe, Stage
 from training.windows import FolderWindows, WindowSource
 
@@ -24,7 +24,8 @@ heart."""
 class MixedWindows:
     """A source's windows, and others drawn among them, every class equally often; a `training.windows.WindowSource`.
 
-    Validation is on the source's windows alone. Every fold is trained on all the others.
+    Validation is on the source's windows alone. The others have folds too, and none is trained on its own: what all
+    folds together have heard is scored out of fold.
     """
 
     main: WindowSource
@@ -68,24 +69,30 @@ class MixedWindows:
         return replace(self, main=self.main.choose(stage))
 
     def assign_folds(self, recipe: Recipe) -> pd.DataFrame:
-        """Return the source's folds; the others have fold -1, which no fold leaves out."""
-        everywhere = self.others.patterns[["eeg_id", "patient_id"]].assign(fold=-1)
-        return pd.concat([self.main.assign_folds(recipe), everywhere])
+        """Return the source's folds, and those of the others."""
+        others = self.others.patterns[["eeg_id", "patient_id"]].assign(fold=self._assign_others(recipe))
+        return pd.concat([self.main.assign_folds(recipe), others])
+
+    def _assign_others(self, recipe: Recipe) -> np.ndarray:
+        """Return the fold of each pattern of the others, whose folders may number their patients alike."""
+        patterns = self.others.patterns
+        folder = patterns["path"].map(lambda path: path.parent)
+        patient = patterns.groupby([folder, "patient_id"]).ngroup()
+        return assign_folds(patterns.assign(patient_id=patient), recipe.folds, recipe.seed)
 
     def split(self, fold: int, recipe: Recipe) -> tuple[MixedWindows, WindowSource, pd.DataFrame]:
-        """Split the source; mix the others into what is trained on."""
+        """Split the source; mix the others of other folds into what is trained on."""
         training, validation, rows = self.main.split(fold, recipe)
-        others = replace(self.others, seed=recipe.seed, shift_seconds=recipe.shift_seconds)
+        patterns = self.others.patterns[self._assign_others(recipe) != fold]
+        others = replace(self.others, patterns=patterns, seed=recipe.seed, shift_seconds=recipe.shift_seconds)
         return replace(self, main=training, others=others), validation, rows
 
 
-def mix_windows(main: WindowSource, folders: list[Path], share: float, half: str | None = None) -> MixedWindows:
-    """Mix a share of windows of some folders in the competition's layout, or of one half of them, into a source."""
+def mix_windows(main: WindowSource, folders: list[Path], share: float) -> MixedWindows:
+    """Mix a share of windows of some folders in the competition's layout into a source."""
     if not 0 < share < 1:
         raise ValueError(f"--mix-share {share:g}: expected a share between 0 and 1")
     if isinstance(main, FolderWindows) and main.folder.resolve() in [folder.resolve() for folder in folders]:
         raise ValueError(f"--mix {main.folder}: is --data too, and would be validated on what it was trained on")
-    patterns = pd.concat([read_patterns(folder).assign(data=folder.resolve().name) for folder in folders])
-    if half:
-        patterns = patterns[assign_halves(patterns) == half]
-    return MixedWindows(main, FolderWindows(patterns.reset_index(drop=True)), share)
+    patterns = pd.concat([read_patterns(folder) for folder in folders], ignore_index=True)
+    return MixedWindows(main, FolderWindows(patterns), share)
