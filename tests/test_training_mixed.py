@@ -16,6 +16,7 @@ from training.drawn import DrawnWindows
 from training.fitting import fit_fold
 from training.mixed import mix_windows
 from training.scoring import find_allowed_folds
+from training.trained import read_folds
 from training.windows import read_folder
 
 
@@ -80,6 +81,24 @@ def test_each_fold_leaves_its_part_of_what_is_mixed_in_out_and_answers_it(folder
     for fold, answers in enumerate(allowed.T):
         assert not set(rows.loc[answers, "eeg_id"]) & heard[fold]
     assert find_allowed_folds(tmp_path, rows.assign(eeg_id=rows["eeg_id"] + 1000)).all()
+
+
+def test_what_the_weights_that_a_training_starts_from_have_heard_is_left_out_too(folder, tmp_path):  # noqa: F811
+    recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4)
+    data, folds = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4), list(range(RECIPE.folds))
+    train_model(TINY, recipe, data, folds, tmp_path / "first")
+    rows, first = read_folder(folder).patterns, read_folds(tmp_path / "first").set_index("eeg_id")["fold"]
+    train_model(TINY, recipe, data, folds, tmp_path / "by_fold", start_from=[tmp_path / "first"])
+    assert find_allowed_folds(tmp_path / "by_fold", rows).any(axis=1).all()
+    file = tmp_path / "first" / "fold_1.weights.h5"
+    train_model(TINY, recipe, data, [0], tmp_path / "from_one", start_from=[file])
+    assert not find_allowed_folds(tmp_path / "from_one", rows).any(), "fold 1 has heard what fold 0 leaves out"
+    train_model(TINY, recipe, data, [1], tmp_path / "same", start_from=[file])
+    allowed = find_allowed_folds(tmp_path / "same", rows)[:, 0]
+    np.testing.assert_array_equal(allowed, rows["eeg_id"].map(first) == 1)
+    train_model(TINY, recipe, data.main, [0], tmp_path / "without", start_from=[file])
+    allowed = find_allowed_folds(tmp_path / "without", rows)[:, 0]
+    np.testing.assert_array_equal(allowed, rows["eeg_id"].map(first) == 1)
 
 
 def test_two_folders_that_number_patients_alike_are_of_different_patients(folder, tmp_path):  # noqa: F811

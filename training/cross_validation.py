@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from kernel.constants import VOTES
 from kernel.model import ModelConfig, calibrate, load_model, read_model_config, write_config, write_weights
 from training.batches import predict_windows
@@ -25,7 +27,9 @@ from training.state import BEST, Progress, read_progress
 from training.trained import (
     METRICS,
     UNFINISHED,
+    fold_number,
     hash_file,
+    read_folds,
     read_metrics,
     read_out_of_fold,
     write_folds,
@@ -57,7 +61,7 @@ def train_model(
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    write_folds(data.assign_folds(recipe), out)
+    write_folds(_add_heard_before(data.assign_folds(recipe), start_from), out)
     for fold in folds:
         weights, state = out / f"fold_{fold}.weights.h5", out / UNFINISHED / f"fold_{fold}"
         if weights.is_file() and count_done(metrics, fold) == count_epochs(recipe):
@@ -80,6 +84,17 @@ def train_model(
     with suppress(OSError):  # the states of other folds may be there
         (out / UNFINISHED).rmdir()
     return metrics
+
+
+def _add_heard_before(folds: pd.DataFrame, start_from: Sequence[Path]) -> pd.DataFrame:
+    """Return which fold leaves out each recording, -1 for none: the weights a fold starts from have heard some too."""
+    tables = [folds]
+    for path in start_from:
+        known = read_folds(path if path.is_dir() else path.parent)
+        if known is not None:
+            tables.append(known if path.is_dir() else known[known["fold"] != fold_number(path)].assign(fold=-1))
+    each = pd.concat(tables).groupby(["eeg_id", "patient_id"], sort=False)["fold"]
+    return each.min().where(each.nunique() == 1, -1).reset_index()
 
 
 def keep_unfinished(config: ModelConfig, recipe: Recipe, data: WindowSource, out: Path) -> None:
