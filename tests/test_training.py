@@ -167,6 +167,9 @@ def test_folds_keep_patients_whole_and_classes_even():
     assert (folds != assign_folds(rows, 5, seed=2)).any()
     with pytest.raises(ValueError, match="at least as many patients, found 3"):
         assign_folds(rows[rows.patient_id < 3], 5)
+    fewest = rows.groupby(rows[list(VOTES)].to_numpy().argmax(axis=1)).head(4)
+    with pytest.raises(ValueError, match=r"9 folds need at least as many rows of one class, found 4"):
+        assign_folds(fewest.assign(patient_id=range(len(fewest))), 9)
 
 
 def test_smoothing_adds_the_priors_votes():

@@ -18,9 +18,10 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     assignments.
     """
     patients = rows["patient_id"].nunique()
-    if patients < n_folds:
-        raise ValueError(f"{n_folds} folds need at least as many patients, found {patients}; set recipe.folds lower")
     classes = rows[list(VOTES)].to_numpy().argmax(axis=1)
+    for what, most in (("patients", patients), ("rows of one class", np.bincount(classes).max())):
+        if most < n_folds:
+            raise ValueError(f"{n_folds} folds need at least as many {what}, found {most}; set recipe.folds lower")
     folds = np.full(len(rows), -1)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():  # it warns where a class has fewer rows than there are folds
