@@ -22,7 +22,7 @@ from kernel.recording import cut_window, read_electrodes
 from kernel.table import MANY_VOTES, find_recordings, read_rows
 from simulator.features import measure_features, read_channels
 from simulator.generate import Window, peek_class, simulate_window
-from simulator.population import Population
+from simulator.voters import Population
 
 LABELLED = slice(LABEL_SECONDS[0] * SFREQ, LABEL_SECONDS[1] * SFREQ)
 

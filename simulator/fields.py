@@ -5,14 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from kernel.montage import MONTAGE, build_montage
-from simulator.head import build_topography, place
+from simulator.head import build_topography, find_side, place
 
-
-def _of_side(odd: int) -> np.ndarray:
-    return np.array([name[0][-1].isdigit() and int(name[0][-1]) % 2 == odd for name in MONTAGE])
-
-
-LEFT, RIGHT = _of_side(1), _of_side(0)
+LEFT, RIGHT = ([k for k, (anode, _) in enumerate(MONTAGE) if find_side(anode) == side] for side in (-1, 1))
 """Which of the 18 channels are on the left and on the right."""
 
 
@@ -24,7 +19,7 @@ def compute_laterality(channels: np.ndarray) -> float:
 
 
 def draw_fields(
-    rng: np.random.Generator, laterality: float, side: int, rhythmic: float, weights: np.ndarray, recruits: bool = False
+    rng: np.random.Generator, laterality: float, side: int, rhythmic: float, weights: np.ndarray, recruits: bool
 ) -> np.ndarray:
     """Return fields (n_components, 19) whose weighted energy has about the `laterality`, larger on `side`.
 
@@ -42,16 +37,17 @@ def draw_fields(
     if polar or recruits:
         spread = max(spread, rng.uniform(0.2, 0.7) if recruits or not wide else rng.uniform(0.3, 1.0))
     wander = 0.7 if wide and (recruits or rng.random() < 0.5) else 0.1 if polar else 0.3
+    stray = 0.5 if wander > 0.5 else 0.2
+    most_folding = 0.9 if recruits else 0.9 - 0.6 * rhythmic
     gains = np.linspace(0.0, 1.0, 11)
     for _ in range(5):
-        places = [
-            (
-                float(np.clip(lateral + (rng.normal(0, 0.2 + 0.3 * (wander > 0.5)) if k else 0), 0.08, 0.95)),
-                float(np.clip(frontal + (rng.normal(0, wander) if k else 0), -0.98, 1.0)),
-            )
-            for k in range(len(weights))
+        places = [(lateral, frontal)]
+        places += [(lateral + rng.normal(0, stray), frontal + rng.normal(0, wander)) for _ in weights[1:]]
+        pairs = [
+            _draw_patches(rng, np.clip(x, 0.08, 0.95), np.clip(y, -0.98, 1.0), side, spread, most_folding, wide)
+            for x, y in places
         ]
-        near, far = _draw_patches(rng, places, side, spread, 0.9 if recruits else 0.9 - 0.6 * rhythmic, wide)
+        near, far = (np.stack(fields) for fields in zip(*pairs, strict=True))
         # falls from about 1 towards 0
         found = [side * compute_laterality(build_montage(((near + g * far) * weights[:, None]).T)) for g in gains]
         misses = np.abs(np.array(found) - laterality)
@@ -64,23 +60,15 @@ def draw_fields(
 
 
 def _draw_patches(
-    rng: np.random.Generator,
-    places: list[tuple[float, float]],
-    side: int,
-    spread: float,
-    most_folding: float,
-    midline: bool,
+    rng: np.random.Generator, x: float, y: float, side: int, spread: float, most_folding: float, midline: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return fields (n, 19) of patches at `places` (lateral, frontal) on `side`, and of the homologous ones."""
-    near, far = [], []
-    for x, y in places:
-        s = spread * rng.uniform(0.8, 1.5)
-        folding = rng.uniform(0, most_folding)
-        near.append(build_topography(place(side * x, y), s, rng, folding))
-        # the homologous patch folds its own way
-        far.append(build_topography(place(-side * x, y), s * rng.uniform(0.85, 1.2), rng, folding))
-        if midline and rng.random() < 0.5:
-            middle = build_topography(place(0, y), s, rng, folding * 0.5) * rng.uniform(0.3, 2)
-            near[-1] = near[-1] + middle / 2
-            far[-1] = far[-1] + middle / 2
-    return np.stack(near), np.stack(far)
+    """Return the field (19,) of a patch at the lateral `x` and frontal `y` on `side`, and of the homologous one."""
+    spread *= rng.uniform(0.8, 1.5)
+    folding = rng.uniform(0, most_folding)
+    near = build_topography(place(side * x, y), spread, rng, folding)
+    # the homologous patch folds its own way
+    far = build_topography(place(-side * x, y), spread * rng.uniform(0.85, 1.2), rng, folding)
+    if midline and rng.random() < 0.5:
+        middle = build_topography(place(0, y), spread, rng, folding * 0.5) * rng.uniform(0.3, 2)
+        near, far = near + middle / 2, far + middle / 2
+    return near, far

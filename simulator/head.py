@@ -23,11 +23,15 @@ SKULL_SHRINK = 0.6
 N_SOURCES = 240
 
 
+def find_side(electrode: str) -> int:
+    """Return -1 for an electrode of the left side (odd numbers), 1 for the right one, 0 for the middle (z)."""
+    return 0 if electrode[-1] == "z" else -1 if int(electrode[-1]) % 2 else 1
+
+
 @cache
 def electrode_positions() -> np.ndarray:
     """Return unit vectors (19, 3) in the order of EEG_ELECTRODES: x to the right ear, y to the nose, z up."""
-    angles = dict(_ANGLES)
-    angles.update({right: (_ANGLES[left][0], -_ANGLES[left][1]) for left, right in _MIRROR.items()})
+    angles = _ANGLES | {right: (_ANGLES[left][0], -_ANGLES[left][1]) for left, right in _MIRROR.items()}
     polar, azimuth = np.deg2rad([angles[name] for name in EEG_ELECTRODES]).T
     return np.stack([np.sin(polar) * np.sin(azimuth), np.sin(polar) * np.cos(azimuth), np.cos(polar)], axis=1)
 

@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from kernel.constants import SFREQ
-from simulator.artefacts import add_blinks, add_heart, add_muscle, draw_hiss, draw_pink
-from simulator.background import Brain, draw_slow_noise
+from simulator.artefacts import add_blinks, add_heart, add_muscle
+from simulator.background import Brain
 from simulator.electrodes import add_mains
+from simulator.signals import draw_hiss, draw_pink, draw_slow_noise
 
 Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
 SHARES: dict[Family, float] = {

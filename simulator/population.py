@@ -10,30 +10,19 @@ panel then vote is drawn afresh for every event.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from simulator.voters import Raters, draw_raters
+from simulator.voters import Population, Raters, draw_raters
 
-Population = Literal["many", "few"]
 LIBRARY = Path(__file__).with_name("population.npz")
 MANY_SHARE = 39946 / 106800
 """Share of the competition's training rows with at least 10 votes."""
 
 JITTER = 0.02
 """Deviation of the scores of events that come from the same place of the library."""
-
-
-@dataclass(frozen=True)
-class Events:
-    """Label events: decision scores (n, 4) that the pattern is made for, and the raters who are asked about it."""
-
-    scores: np.ndarray
-    raters: Raters
 
 
 @cache
@@ -48,8 +37,8 @@ def draw_population(rng: np.random.Generator) -> Population:
     return "many" if rng.random() < MANY_SHARE else "few"
 
 
-def draw_events(rng: np.random.Generator, population: Population, size: int) -> Events:
-    """Return `size` label events of a population, their scores never twice quite the same."""
+def draw_events(rng: np.random.Generator, population: Population, size: int) -> tuple[np.ndarray, Raters]:
+    """Return the scores (size, 4) of label events, never twice quite the same, and the raters asked about each."""
     scores, panels = load_library(population)
     chosen = rng.integers(len(scores), size=size)
-    return Events(scores[chosen] + rng.normal(0, JITTER, (size, 4)), draw_raters(rng, panels[chosen]))
+    return scores[chosen] + rng.normal(0, JITTER, (size, 4)), draw_raters(rng, panels[chosen])

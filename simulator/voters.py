@@ -13,12 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import expit
 
+from kernel.table import MANY_VOTES
+
 RATERS = Path(__file__).with_name("raters.npz")
+Population = Literal["many", "few"]
+"""Rows that ten or more raters voted on, or fewer."""
 
 ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
@@ -63,9 +67,8 @@ def score(p: Properties) -> np.ndarray:
     half = HALF_SEEN * (1 + CHANGE_HIDES * min(1.0, p.evolution))
     visible = p.salience**2 / (p.salience**2 + half**2) * (p.regularity * p.prevalence) ** WEAK
     faster = np.log(p.rate / ictal_rate(p.sharpness))
-    ictal = (
-        faster / (0.12 if faster > 0 else 0.2) + 7 * p.evolution - 0.5
-    )  # raters disagree below the rate more than above
+    # raters disagree below the rate more than above
+    ictal = faster / (0.12 if faster > 0 else 0.2) + 7 * p.evolution - 0.5
     return SPLIT + np.array([13 * visible - 6.5, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)])
 
 
@@ -86,19 +89,12 @@ class Pool:
     """The fitted raters and the panels of them that vote together.
 
     weights (n_raters, 4, 6): of each decision on what `look` returns; members (n_panels, n_asked): raters, -1 after
-    the last; few, many (n_panels,): how often a panel is asked about a row with fewer than ten votes, with ten or more.
+    the last; rows: of each population the share of its rows (n_panels,) that a panel is asked about.
     """
 
     weights: np.ndarray
     members: np.ndarray
-    few: np.ndarray
-    many: np.ndarray
-
-    def shares(self, few: bool) -> np.ndarray:
-        """Return the share of the votes that each rater casts, (n_raters,)."""
-        times = np.broadcast_to((self.few if few else self.many)[:, None], self.members.shape)
-        asked = self.members >= 0
-        return np.bincount(self.members[asked], times[asked], len(self.weights)) / times[asked].sum()
+    rows: dict[Population, np.ndarray]
 
 
 @cache
@@ -111,8 +107,8 @@ def load_pool() -> Pool:
     rows = np.pad(VOTES_PER_ROW, (1, 8))[size] * segments / np.bincount(size, segments)[size]
     order = np.argsort(~asked, axis=1, kind="stable")[:, : size.max()]
     members = np.where(np.take_along_axis(asked, order, axis=1), order, -1)
-    few, many = rows * (size < 10), rows * (size >= 10)
-    return Pool(weights, members, few / few.sum(), many / many.sum())
+    few, many = rows * (size < MANY_VOTES), rows * (size >= MANY_VOTES)
+    return Pool(weights, members, {"few": few / few.sum(), "many": many / many.sum()})
 
 
 def look(scores: np.ndarray) -> np.ndarray:
@@ -136,9 +132,12 @@ def rater_distributions(scores: np.ndarray, raters: np.ndarray) -> np.ndarray:
     return combine(expit(np.einsum("...jf,...mjf->...mj", look(scores), load_pool().weights[raters], optimize=True)))
 
 
-def expected_votes(scores: np.ndarray, panel: bool) -> np.ndarray:
+def expected_votes(scores: np.ndarray, population: Population) -> np.ndarray:
     """Return the distribution (..., 6) that votes about `scores` tend to, whichever raters of the population see it."""
-    shares = load_pool().shares(panel)
+    pool = load_pool()
+    asked = pool.members >= 0
+    rows = np.broadcast_to(pool.rows[population][:, None], asked.shape)[asked]
+    shares = np.bincount(pool.members[asked], rows, len(pool.weights)) / rows.sum()
     usual = np.flatnonzero(shares > 1e-4)
     return np.einsum("...mc,m->...c", rater_distributions(scores, usual), shares[usual] / shares[usual].sum())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernel.constants import SFREQ
+from simulator.signals import bell, draw_size
 
 CYCLE_POINTS = 128
 
@@ -59,7 +60,7 @@ def draw_discharge(
         w = width * rng.lognormal(0, 0.05 + 0.3 * unrest, len(size))
         a = at + rng.normal(0, 0.01 + 0.05 * unrest, len(size))
         rise = np.where(t[:, None] < a, 0.85, 1.2)  # waves rise faster than they fall
-        waves.append((s * np.exp(-0.5 * ((t[:, None] - a) / (w * rise)) ** 2)).sum(axis=1))
+        waves.append((s * bell(t[:, None], a, w * rise)).sum(axis=1))
     made = np.stack(waves) + _draw_detail(rng, t * seconds, at[main] * seconds, variants, unrest)
     made -= made[:, :1]
     fade = np.minimum(1, np.arange(made.shape[1])[::-1] / (0.15 / seconds * SFREQ * seconds))
@@ -81,12 +82,12 @@ def _draw_detail(rng: np.random.Generator, t: np.ndarray, peak: float, variants:
         for variant in detail:
             a = at + rng.normal(0, 0.004 + 0.03 * unrest, count)
             s = size * rng.lognormal(0, 0.2 + 0.6 * unrest, count)
-            variant += (s * np.exp(-0.5 * ((t[:, None] - a) / width) ** 2)).sum(axis=1)
+            variant += (s * bell(t[:, None], a, width)).sum(axis=1)
     if rng.random() < 0.4:
         width = rng.uniform(0.06, 0.16)
         a = peak + rng.uniform(1.2, 2.2) * width + rng.normal(0, 0.01 + 0.05 * unrest, (variants, 1))
         s = rng.uniform(0.2, 0.8) * rng.choice([-1, 1]) * rng.lognormal(0, 0.1 + 0.5 * unrest, (variants, 1))
-        detail += s * np.exp(-0.5 * ((t - a) / width) ** 2)
+        detail += s * bell(t, a, width)
     return detail
 
 
@@ -98,7 +99,7 @@ def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unres
     """
     part = np.arange(CYCLE_POINTS) / CYCLE_POINTS
     order = np.arange(1, 6)
-    size = rng.lognormal(np.log(0.14 + 0.3 * sharpness), 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
+    size = draw_size(rng, 0.14 + 0.3 * sharpness, 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
     size = np.minimum(size, 0.7)
     size[0] = 1
     angle = rng.uniform(0, 2 * np.pi, 5)
@@ -111,7 +112,7 @@ def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unres
         turned = 2 * np.pi * (part + lean * np.sin(2 * np.pi * part))
         from_notch = (part - notch - rng.normal(0, 0.02 + 0.1 * unrest) + 0.5) % 1 - 0.5
         wave = (s * np.cos(order * turned[:, None] + turn)).sum(axis=1)
-        made.append(wave - deep * rng.uniform(0.3, 1.2) * np.exp(-0.5 * (from_notch / narrow) ** 2))
+        made.append(wave - deep * rng.uniform(0.3, 1.2) * bell(from_notch, 0, narrow))
     cycles = np.stack(made)
     cycles -= cycles.mean(axis=1, keepdims=True)
     return cycles / np.abs(cycles).max()
