@@ -22,8 +22,7 @@ from tqdm import tqdm
 from kernel.constants import VOTES
 from kernel.table import MANY_VOTES
 from simulator.generate import measure_window, simulate_window
-from simulator.population import LIBRARY, draw_events
-from simulator.voters import RATERS, VOTES_PER_ROW, Population, cast_votes, draw_raters, load_pool
+from simulator.voters import LIBRARY, RATERS, VOTES_PER_ROW, Population, cast_votes, draw_events, draw_raters, load_pool
 
 POPULATIONS: tuple[Population, ...] = ("few", "many")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, WINDOW_SAMPLES, WINDOW_SECONDS
-from simulator.population import draw_events, draw_population
-from simulator.scene import Part, Scene, Segment, compose, measure_unrendered
-from simulator.voters import Population, Raters, cast_votes, expected_votes, score
+from simulator.scene import Part, Segment, compose, measure_unrendered
+from simulator.voters import Population, Raters, cast_votes, draw_events, draw_population, expected_votes, score
 
 STREAMS = {"window": 0, "recording": 1, "test": 2}
 _FIRST, _LAST = (seconds * SFREQ for seconds in LABEL_SECONDS)
@@ -49,8 +48,8 @@ def simulate_window(seed: int, index: int, population: Population | None = None,
     rng = np.random.default_rng([seed, STREAMS[stream], index])
     chosen = population or draw_population(rng)
     scores, raters = draw_events(rng, chosen, 3)
-    samples, scene = compose(rng, rng, WINDOW_SAMPLES, _lay_out(rng, scores))
-    return Window(samples, *_label(scene, scene.parts[0], 0, raters[0], chosen))
+    samples, parts = compose(rng, rng, WINDOW_SAMPLES, _lay_out(rng, scores))
+    return Window(samples, *_label(parts[0], 0, raters[0], chosen))
 
 
 def peek_class(seed: int, index: int, population: Population | None = None) -> int:
@@ -98,7 +97,7 @@ def simulate_recording(seed: int, index: int) -> Recording:
             asked.append(raters[k])
     if not segments:
         segments, asked = [Segment(0, n_times, (_FIRST, last), scores[0])], [raters[0]]
-    samples, scene = compose(np.random.default_rng([seed, 9, patient]), rng, n_times, segments)
+    samples, parts = compose(np.random.default_rng([seed, 9, patient]), rng, n_times, segments)
     places = [
         (offset, k)
         for k, segment in enumerate(segments)
@@ -108,16 +107,13 @@ def simulate_recording(seed: int, index: int) -> Recording:
     labels = []
     for i in np.sort(rng.choice(len(places), min(n_rows, len(places)), replace=False)):
         offset, k = places[i]
-        labels.append((offset, *_label(scene, scene.parts[k], offset * SFREQ, asked[k], population)))
+        labels.append((offset, *_label(parts[k], offset * SFREQ, asked[k], population)))
     return Recording(samples, patient, labels)
 
 
-def _label(
-    scene: Scene, part: Part, start: int, raters: Raters, population: Population
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _label(part: Part, start: int, raters: Raters, population: Population) -> tuple[np.ndarray, dict[str, Any]]:
     """Measure a pattern in the central 10 s of the window that starts at `start`, and let the raters vote on it."""
-    shift = start - part.segment.start
-    found = scene.measure(part, _FIRST + shift, _LAST + shift)
+    found = part.measure(start + _FIRST, start + _LAST)
     scores = score(found)
     expected = expected_votes(scores, population)
     truth = {
@@ -128,7 +124,7 @@ def _label(
         "seizure": part.plan.seizure,
         "kind": part.plan.kind,
         "bilateral_independent": part.plan.bilateral,
-        "family": scene.family,
+        "family": part.family,
         **{name: float(value) for name, value in asdict(found).items()},
         **{f"score_{n}": float(s) for n, s in zip(("pattern", "ictal", "periodic", "lateral"), scores, strict=True)},
         "expected": expected,

@@ -29,12 +29,12 @@ class Course:
     rate: np.ndarray
 
 
-def draw_course(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> Course:
+def draw_course(rng: np.random.Generator, plan: Plan, n_times: int, centre: slice) -> Course:
     """Draw `n_times` samples of a pattern that has the properties of `plan` between the samples of `centre`."""
     on = _draw_runs(rng, plan, n_times, centre)
     half = rng.uniform(10, 45) * SFREQ
     # 1 at its beginning, -1 at its end, near 0 amid the centre
-    progress = np.clip(((centre[0] + centre[1]) / 2 - np.arange(n_times)) / half, -1, 1)
+    progress = np.clip(((centre.start + centre.stop) / 2 - np.arange(n_times)) / half, -1, 1)
     if rng.random() >= 0.8:
         progress = -progress
     p = plan.properties
@@ -166,9 +166,9 @@ def _draw_widths(rng: np.random.Generator, plan: Plan, rate: float) -> tuple[flo
     return float(np.clip(draw_size(rng, middle, 0.4), 0.03, 0.35)), float(np.clip(share / rate, 0.15, 1.0))
 
 
-def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> np.ndarray:
+def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: slice) -> np.ndarray:
     """Return where the pattern is on (n_times,), `prevalence` of the centre."""
-    start, stop = centre
+    start, stop = centre.start, centre.stop
     share = plan.properties.prevalence
     on = np.zeros(n_times, dtype=np.float32)
     length = stop - start

@@ -44,75 +44,87 @@ class Segment:
         return slice(self.start, self.stop)
 
     @property
-    def inside(self) -> tuple[int, int]:
-        """Return `centre` counted from the segment's start."""
-        return self.centre[0] - self.start, self.centre[1] - self.start
+    def inside(self) -> slice:
+        """The samples of `centre`, counted from the segment's start."""
+        return slice(self.centre[0] - self.start, self.centre[1] - self.start)
 
 
 @dataclass(frozen=True)
 class Part:
-    """The pattern of a segment, as played: signal (19, n) and its channels (18, n) before their size is set."""
+    """A segment as played, all that labels are read from: the pattern, and what it must stand out of.
+
+    signal (19, n) and channels (18, n) of the pattern; background, body: channels (18, n) of the brain and of artefact.
+    """
 
     segment: Segment
+    family: Family
     plan: Plan
     course: Course
     signal: np.ndarray
     channels: np.ndarray
+    background: np.ndarray
+    body: np.ndarray
 
     @property
     def onsets(self) -> np.ndarray:
-        """The samples of the recording at which it begins."""
+        """The samples of the recording at which the pattern begins."""
         return np.flatnonzero(np.diff(self.course.on) > 0) + self.segment.start
 
-    def find_size(self, background: np.ndarray, body: np.ndarray) -> np.float32:
-        """Return by what to multiply the signal so that it stands out of these channels (18, n_times) as planned."""
-        found = _measure_salience(self, background, body, *self.segment.inside)
-        return np.float32(self.plan.properties.salience / max(found, 1e-9))
+    def measure(self, first: int, last: int) -> Properties:
+        """Return what raters find from the sample `first` to `last` of the recording."""
+        inside = slice(first - self.segment.start, last - self.segment.start)
+        return _measure(self.plan, self.course, inside, self.measure_salience(inside), self.family)
 
+    def measure_salience(self, inside: slice) -> float:
+        """Return how far the pattern stands out of background and artefact, mean of the four strongest channels.
 
-@dataclass(frozen=True)
-class Scene:
-    """What labels are read from: channels (18, n) of the background and the body, and each segment's pattern."""
+        Readers see it by its peaks or by its energy: half of its 98th percentile or 1.3 times its root mean square,
+        over that of the background, whichever is more. The former finds sparse discharges, the latter low but steady
+        rhythms. They read between blinks, yet not through muscle that goes on: of the body's artefact its median second
+        counts.
+        """
+        active = self.course.on[inside] > 0.5
+        if active.sum() < 40:
+            return 0.0
+        seen = self.channels[:, inside][:, active][:, ::4]
+        size = np.maximum(0.5 * np.percentile(np.abs(seen), 98, axis=1), 1.3 * np.sqrt((seen**2).mean(axis=1)))
+        level = (self.background[:, inside] ** 2).mean(axis=1)
+        seconds = self.body[:, inside][:, : len(active) // SFREQ * SFREQ].reshape(len(self.body), -1, SFREQ)
+        lasting = np.median(seconds.var(axis=2), axis=1)
+        strongest = np.argsort(size)[-4:]
+        return float((size / (np.sqrt(level + LASTING * lasting) + 1e-3))[strongest].mean())
 
-    background: np.ndarray
-    body: np.ndarray
-    parts: list[Part]
-    family: Family
-
-    def measure(self, part: Part, first: int, last: int) -> Properties:
-        """Return what raters find of a pattern from the sample `first` to `last`, counted from its segment's start."""
-        salience = _measure_salience(part, self.background, self.body, first, last)
-        return _measure(part.plan, part.course, slice(first, last), salience, self.family)
+    def find_size(self) -> np.float32:
+        """Return by what to multiply the signal so that it stands out as planned."""
+        return np.float32(self.plan.properties.salience / max(self.measure_salience(self.segment.inside), 1e-9))
 
 
 def compose(
     patient: np.random.Generator, rng: np.random.Generator, n_times: int, segments: list[Segment]
-) -> tuple[np.ndarray, Scene]:
-    """Return samples (20, n_times) and what labels are read from; `patient` draws what recordings of one share."""
+) -> tuple[np.ndarray, list[Part]]:
+    """Return samples (20, n_times) and the segments as played; `patient` draws what recordings of one share."""
     family = _draw_family(rng, segments)
     brain = change_brain(rng, draw_brain(patient), family)
     x = render_background(rng, brain, n_times)
-    parts = [_play(rng, segment, family, n_times) for segment in segments]
     clean, loud = build_montage(x), x.copy()
-    silent = np.zeros_like(clean)
+    parts = [_play(rng, segment, family, clean) for segment in segments]
     for part in parts:
-        place = part.segment.place
         if part.plan.seizure:
-            x[:, place] *= _postictal(rng, part.course.on)
-        loud[:, place] += part.signal * part.find_size(clean, silent)
+            x[:, part.segment.place] *= _postictal(rng, part.course.on)
+        loud[:, part.segment.place] += part.signal * part.find_size()
     if family != "suppressed":
         gain = _draw_gain(rng, loud)
         x *= gain
-        clean *= gain
+        clean *= gain  # the background of every part, too
     brain_alone = x.copy()
     heart = draw_heart(rng, n_times)
     add_body(rng, x, heart)
     body = build_montage(x - brain_alone)
-    seen = []
-    for part in parts:
-        size = min(part.find_size(clean, body), MOST_RAISED * part.find_size(clean, silent))
+    for k, part in enumerate(parts):
+        under = replace(part, body=body[:, part.segment.place])
+        size = min(under.find_size(), MOST_RAISED * part.find_size())
         x[:, part.segment.place] += part.signal * size
-        seen.append(replace(part, channels=part.channels * size))
+        parts[k] = replace(under, channels=part.channels * size)
     add_family(rng, x, family, heart)
     for part in parts:
         if part.plan.seizure and rng.random() < 0.35:
@@ -122,7 +134,7 @@ def compose(
     add_electrodes(rng, x)
     samples = amplify(rng, np.concatenate([x, _draw_ekg(rng, heart)[None]]))
     add_gaps(rng, samples)
-    return samples, Scene(clean, body, seen, family)
+    return samples, parts
 
 
 def measure_unrendered(rng: np.random.Generator, segments: list[Segment]) -> Properties:
@@ -131,7 +143,7 @@ def measure_unrendered(rng: np.random.Generator, segments: list[Segment]) -> Pro
     first = segments[0]
     plan = _draw_plan(rng, first.scores, family)
     course = draw_course(rng, plan, first.stop - first.start, first.inside)
-    return _measure(plan, course, slice(*first.inside), plan.properties.salience, family)
+    return _measure(plan, course, first.inside, plan.properties.salience, family)
 
 
 def _draw_family(rng: np.random.Generator, segments: list[Segment]) -> Family:
@@ -148,20 +160,21 @@ def _draw_plan(rng: np.random.Generator, scores: np.ndarray, family: Family) -> 
     return plan
 
 
-def _play(rng: np.random.Generator, segment: Segment, family: Family, n_times: int) -> Part:
-    """Play a segment's pattern; inside a recording it fades in and out."""
+def _play(rng: np.random.Generator, segment: Segment, family: Family, clean: np.ndarray) -> Part:
+    """Play a segment's pattern over the channels `clean`; inside a recording it fades in and out."""
     plan = _draw_plan(rng, segment.scores, family)
     length = segment.stop - segment.start
     course = draw_course(rng, plan, length, segment.inside)
     signal = play_pattern(rng, plan, course).astype(np.float32)
-    fade = rng.uniform(0.2, 2) * SFREQ
-    edge = np.ones(length)
+    fade = np.minimum(1, np.arange(length) / (rng.uniform(0.2, 2) * SFREQ)).astype(np.float32)
     if segment.start > 0:
-        edge = np.minimum(edge, np.arange(length) / fade)
-    if segment.stop < n_times:
-        edge = np.minimum(edge, np.arange(length)[::-1] / fade)
-    signal *= edge.astype(np.float32)
-    return Part(segment, plan, course, signal, build_montage(signal))
+        signal *= fade
+    if segment.stop < clean.shape[1]:
+        signal *= fade[::-1]
+    background = clean[:, segment.place]
+    return Part(
+        segment, family, plan, course, signal, build_montage(signal), background, body=np.zeros_like(background)
+    )
 
 
 def _postictal(rng: np.random.Generator, on: np.ndarray) -> np.ndarray:
@@ -199,24 +212,3 @@ def _measure(plan: Plan, course: Course, inside: slice, salience: float, family:
     on, rate = course.on[inside], course.rate[inside]
     found = float(rate[on > 0.5].mean()) if on.any() else plan.properties.rate
     return replace(plan.properties, salience=salience, prevalence=float(on.mean()), rate=found)
-
-
-def _measure_salience(part: Part, background: np.ndarray, body: np.ndarray, first: int, last: int) -> float:
-    """Return how far the pattern stands out of background and artefact, mean of the four strongest channels.
-
-    Readers see it by its peaks or by its energy: half of its 98th percentile or 1.3 times its root mean square, over
-    that of the background, whichever is more. The former finds sparse discharges, the latter low but steady rhythms.
-    They read between blinks, yet not through muscle that goes on: of the body's artefact its median second counts.
-    `first` and `last` are samples of the part, `background` and `body` channels (18, n_times) of the whole recording.
-    """
-    active = part.course.on[first:last] > 0.5
-    if active.sum() < 40:
-        return 0.0
-    seen = part.channels[:, first:last][:, active][:, ::4]
-    size = np.maximum(0.5 * np.percentile(np.abs(seen), 98, axis=1), 1.3 * np.sqrt((seen**2).mean(axis=1)))
-    start = part.segment.start + first
-    level = (background[:, start : start + last - first] ** 2).mean(axis=1)
-    seconds = body[:, start : start + (last - first) // SFREQ * SFREQ].reshape(len(body), -1, SFREQ)
-    lasting = np.median(seconds.var(axis=2), axis=1)
-    strongest = np.argsort(size)[-4:]
-    return float((size / (np.sqrt(level + LASTING * lasting) + 1e-3))[strongest].mean())

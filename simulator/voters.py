@@ -6,6 +6,13 @@ has it discharges with an interval between them; is it lateralised. Each decisio
 rater's own on the signal's four scores: a threshold, a noise scale, and leanings (such as to call rhythmic delta
 Other). `raters.npz` holds what `simulator.fit_raters` found for 124 real raters, and which panels of them vote
 together. Nothing is added to a label: the votes are these decisions.
+
+What is voted on is a label event. There are two populations of them, as in the competition's labels: windows that few
+raters saw and mostly agree on, and windows that ten or more saw and do not. An event is voted on once, and its votes
+stand for all overlapping windows of it. It starts from its four scores; `simulator.plan` then makes a signal whose
+measurable properties have these scores. `population.npz` holds the scores of 16,384 events of each population and the
+panel asked about each, chosen by `simulator.calibrate` so that rows have the published statistics. How the raters of a
+panel then vote is drawn afresh for every event.
 """
 
 from __future__ import annotations
@@ -20,9 +27,15 @@ from scipy.special import expit
 
 from kernel.table import MANY_VOTES
 
-RATERS = Path(__file__).with_name("raters.npz")
+RATERS, LIBRARY = (Path(__file__).with_name(name) for name in ("raters.npz", "population.npz"))
 Population = Literal["many", "few"]
 """Rows that ten or more raters voted on, or fewer."""
+
+MANY_SHARE = 39946 / 106800
+"""Share of the competition's training rows with at least 10 votes."""
+
+JITTER = 0.02
+"""Deviation of the scores of events that come from the same place of the library."""
 
 ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
@@ -169,3 +182,22 @@ def cast_votes(scores: np.ndarray, raters: Raters) -> np.ndarray:
     below = np.cumsum(rater_distributions(scores, raters.asked), axis=-1)[..., :5]
     choice = (raters.draws[..., None] > below).sum(axis=-1)
     return np.stack([((choice == c) & (raters.asked >= 0)).sum(axis=-1) for c in range(6)], axis=-1)
+
+
+@cache
+def load_library(population: Population) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (16384, 4) of a population's events and the panel (16384,) of each."""
+    with np.load(LIBRARY, allow_pickle=False) as found:
+        return found[f"{population}_scores"].astype(np.float64), found[f"{population}_panels"].astype(np.intp)
+
+
+def draw_population(rng: np.random.Generator) -> Population:
+    """Return which of the two populations the next window is from."""
+    return "many" if rng.random() < MANY_SHARE else "few"
+
+
+def draw_events(rng: np.random.Generator, population: Population, size: int) -> tuple[np.ndarray, Raters]:
+    """Return the scores (size, 4) of label events, never twice quite the same, and the raters asked about each."""
+    scores, panels = load_library(population)
+    chosen = rng.integers(len(scores), size=size)
+    return scores[chosen] + rng.normal(0, JITTER, (size, 4)), draw_raters(rng, panels[chosen])

@@ -11,11 +11,20 @@ from scipy.stats import ks_2samp
 from kernel.constants import PRIOR
 from simulator import fit_raters
 from simulator.calibrate import count_held, read_figures, vote_unrendered
-from simulator.fit_raters import Decisions, fit, locate, own_confusions, read_votes
+from simulator.fit_raters import Confusions, Decisions, fit, locate, read_votes
 from simulator.generate import measure_window, simulate_window
 from simulator.plan import SEIZURES, SURE_SEIZURE, draw_plan
-from simulator.population import LIBRARY, draw_events
-from simulator.voters import VOTES_PER_ROW, Properties, cast_votes, draw_raters, expected_votes, load_pool, score
+from simulator.voters import (
+    LIBRARY,
+    VOTES_PER_ROW,
+    Properties,
+    cast_votes,
+    draw_events,
+    draw_raters,
+    expected_votes,
+    load_pool,
+    score,
+)
 
 FIGURES = Path(__file__).resolve().parents[2] / "shared" / "facts" / "votes.json"
 
@@ -135,9 +144,11 @@ def test_the_fit_finds_raters_again(tmp_path, monkeypatch):
     pd.concat(rows).to_parquet(tmp_path / "votes.parquet")
     votes = read_votes(tmp_path / "votes.parquet")
     train, left = votes[votes.patient % 5 < 4], votes[votes.patient % 5 == 4]
-    model = Decisions(len(panel))
-    ours = locate(left, *fit(train, model.log_p(), model.update, "decisions"))[0]
-    simple = locate(left, *fit(train, *own_confusions(len(panel), 6, alike=True), "confusion"))[0]
+    likelihoods = []
+    for model in (Confusions(len(panel), 6, alike=True), Decisions(len(panel))):
+        prior = fit(train, model, type(model).__name__)
+        likelihoods.append(locate(left, model.log_p, prior)[0])
+    simple, ours = likelihoods
     assert ours - simple > 0.05 * left.size.sum()
     for j in range(4):
         true = pool.weights[panel, j, 0] / pool.weights[panel, j, 1]
