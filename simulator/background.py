@@ -1,13 +1,11 @@
 """The ongoing EEG of a patient: 1/f activity, rhythms, slowing, attenuation, bursts, sleep, asymmetry, sensor noise.
 
-`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow
+`Brain` draws what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow
 Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology (background section);
 spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
@@ -15,72 +13,47 @@ from scipy import fft
 from kernel.constants import EEG_ELECTRODES, SFREQ
 from kernel.montage import build_montage
 from simulator.head import build_topography, cortex, find_side, place
-from simulator.signals import add_wave, bell, draw_size, draw_slow_noise
+from simulator.signals import add_wave, bell, draw_clipped, draw_size, draw_slow_noise
 
 N_SLOW, N_FAST = 12, 10
 
 
-@dataclass(frozen=True)
 class Brain:
-    """What a patient's ongoing EEG is like; amplitudes relative to the power-law activity unless said otherwise."""
+    """A patient's ongoing EEG, drawn wider than what is met in intensive care, so that what is met lies inside.
 
-    microvolts: float  # median root mean square of the bipolar channels
-    exponent: float  # of power over frequency
-    knee: float  # hertz
-    slow_hz: float
-    slow_width: float
-    slow: float  # diffuse delta and theta
-    fast_share: float
-    alpha_hz: float
-    alpha: float
-    beta_hz: float
-    beta: float
-    spindles: float  # per minute, with vertex waves
-    burst_share: float  # share of time that is not suppressed; 1: continuous
-    suppression: float  # what is left of the amplitude while suppressed
-    unrest: float  # how much amplitudes wander
-    transients: float  # per second, benign sharp transients
-    weak_side: float  # amplitude of the weaker hemisphere
-    side: int  # -1 the left is injured, 1 the right
-    lesion: tuple[float, float]  # place of focal slowing or breach
-    lesion_slow: float
-    breach: float
-    sensor: float  # microvolts of each electrode's own noise
+    Amplitudes are relative to the power-law activity unless said otherwise.
+    """
 
+    def __init__(self, rng: np.random.Generator) -> None:
+        def chance(p: float, low: float, high: float) -> float:
+            value = rng.uniform(low, high)
+            return value if rng.random() < p else 0.0
 
-def draw_brain(rng: np.random.Generator) -> Brain:
-    """Draw a patient: wider than what is met in intensive care, so that what is met lies inside."""
-
-    def chance(p: float, low: float, high: float) -> float:
-        value = rng.uniform(low, high)
-        return value if rng.random() < p else 0.0
-
-    bursting = rng.random() < 0.09
-    side = 1 if rng.random() < 0.5 else -1
-    return Brain(
-        microvolts=float(np.clip(draw_size(rng, 9.5, 0.6), 1.5, 60)),
-        exponent=rng.uniform(1.6, 3.4),
-        knee=float(np.clip(draw_size(rng, 1.1, 0.7), 0.2, 4)),
-        slow_hz=draw_size(rng, 1.0, 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
-        slow_width=rng.uniform(0.4, 2.5),
-        slow=chance(0.6, 0.2, 2.0),
-        fast_share=rng.lognormal(-1.1, 0.85),
-        alpha_hz=rng.uniform(6.5, 11),
-        alpha=chance(0.16, 0.2, 1.3),
-        beta_hz=rng.uniform(14, 26),
-        beta=chance(0.3, 0.05, 0.7),
-        spindles=chance(0.12, 2, 10),
-        burst_share=rng.uniform(0.15, 0.75) if bursting else 1.0,
-        suppression=rng.uniform(0.05, 0.35),
-        unrest=rng.uniform(0.15, 0.7),
-        transients=chance(0.35, 0.05, 1.2),
-        weak_side=rng.uniform(0.3, 0.95) if rng.random() < 0.35 else rng.uniform(0.9, 1.0),
-        side=side,
-        lesion=(side * rng.uniform(0.25, 0.95), rng.uniform(-0.8, 0.9)),
-        lesion_slow=chance(0.3, 0.5, 2.5),
-        breach=chance(0.06, 0.5, 2.0),
-        sensor=float(rng.lognormal(-0.4, 0.8)),
-    )
+        bursting = rng.random() < 0.09
+        self.side = 1 if rng.random() < 0.5 else -1  # -1 the left is injured, 1 the right
+        self.microvolts = float(
+            np.clip(draw_size(rng, 9.5, 0.6), 1.5, 60)
+        )  # median of the bipolar channels' deviations
+        self.exponent = rng.uniform(1.6, 3.4)  # of power over frequency
+        self.knee = draw_clipped(rng, 1.1, 0.7, 0.2, 4)  # hertz
+        self.slow_hz = draw_size(rng, 1.0, 0.45) if rng.random() < 0.8 else rng.uniform(2, 7)
+        self.slow_width = rng.uniform(0.4, 2.5)
+        self.slow = chance(0.6, 0.2, 2.0)  # diffuse delta and theta
+        self.fast_share = rng.lognormal(-1.1, 0.85)
+        self.alpha_hz = rng.uniform(6.5, 11)
+        self.alpha = chance(0.16, 0.2, 1.3)
+        self.beta_hz = rng.uniform(14, 26)
+        self.beta = chance(0.3, 0.05, 0.7)
+        self.spindles = chance(0.12, 2, 10)  # per minute, with vertex waves
+        self.burst_share = rng.uniform(0.15, 0.75) if bursting else 1.0  # of time that is not suppressed
+        self.suppression = rng.uniform(0.05, 0.35)  # what is left of the amplitude while suppressed
+        self.unrest = rng.uniform(0.15, 0.7)  # how much amplitudes wander
+        self.transients = chance(0.35, 0.05, 1.2)  # per second, benign sharp transients
+        self.weak_side = rng.uniform(0.3, 0.95) if rng.random() < 0.35 else rng.uniform(0.9, 1.0)  # its amplitude
+        self.lesion = (self.side * rng.uniform(0.25, 0.95), rng.uniform(-0.8, 0.9))  # place of slowing or breach
+        self.lesion_slow = chance(0.3, 0.5, 2.5)
+        self.breach = chance(0.06, 0.5, 2.0)
+        self.sensor = float(rng.lognormal(-0.4, 0.8))  # microvolts of each electrode's own noise
 
 
 def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from kernel.constants import SFREQ
 from simulator.fields import draw_fields
 from simulator.plan import Plan
-from simulator.signals import add_at, draw_drift, draw_size
+from simulator.signals import add_at, draw_clipped, draw_drift, draw_size
 from simulator.waves import CYCLE_POINTS, draw_cycles, draw_discharge
 
 
@@ -101,10 +101,10 @@ def _play_train(rng: np.random.Generator, plan: Plan, course: Course) -> np.ndar
         shift = lag * k + (rng.normal(0, 0.015) if k else 0)
         if np.any(rhythmic > 0):
             turns = rng.normal(0, stray) + 0.7 * stray * draw_drift(rng, n_times, 0.25) if k else 0.0
-            cycles = draw_cycles(rng, p.sharpness, 4, unrest)
+            cycles = draw_cycles(rng, p.sharpness, unrest)
             wave += rhythmic * _play_cycles(rng, cycles, phase - shift * rate + turns, each)
         if np.any(rhythmic < 1):
-            made = draw_discharge(rng, kinds[min(k, 1)], half_width * rng.uniform(0.8, 1.25), longest, 6, unrest)
+            made = draw_discharge(rng, kinds[min(k, 1)], half_width * rng.uniform(0.8, 1.25), longest, unrest)
             wave += (1 - rhythmic) * _play_discharges(rng, made, events + shift * SFREQ, each, n_times)
         gain = 1 - spread * (k > 0) * progress  # the other places join as it evolves
         if k or plan.apart > 0.1:
@@ -163,32 +163,29 @@ def _draw_widths(rng: np.random.Generator, plan: Plan, rate: float) -> tuple[flo
     """Return the width of a discharge's main wave at half height and the longest that it may last, in seconds."""
     share = float(np.interp(plan.properties.sharpness, [0.4, 0.62, 1.0], [1.0, 0.85, 0.5])) * rng.uniform(0.7, 1.05)
     middle = 0.07 if plan.kind in ("spike_wave", "polyspikes") else 0.17
-    return float(np.clip(draw_size(rng, middle, 0.4), 0.03, 0.35)), float(np.clip(share / rate, 0.15, 1.0))
+    return draw_clipped(rng, middle, 0.4, 0.03, 0.35), float(np.clip(share / rate, 0.15, 1.0))
 
 
 def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: slice) -> np.ndarray:
     """Return where the pattern is on (n_times,), `prevalence` of the centre."""
-    start, stop = centre.start, centre.stop
-    share = plan.properties.prevalence
     on = np.zeros(n_times, dtype=np.float32)
-    length = stop - start
+    share, inside = plan.properties.prevalence, on[centre]
     if share >= 1:
-        on[start:stop] = 1
+        inside[:] = 1
     elif plan.seizure or rng.random() < 0.5:  # begins or ends inside
-        part = int(length * share)
-        if rng.random() < 0.5:
-            on[start : start + part] = 1
-        else:
-            on[stop - part : stop] = 1
+        part = int(len(inside) * share)
+        some = slice(part) if rng.random() < 0.5 else slice(len(inside) - part, None)
+        inside[some] = 1
     else:  # runs of it
         count = int(rng.integers(1, 4))
         cuts = np.sort(rng.uniform(0, 1 - share, count))
         parts = rng.dirichlet(np.full(count, 3.0)) * share
-        for at, before, part in zip(cuts, np.concatenate([[0], np.cumsum(parts)[:-1]]), parts, strict=True):
-            a = start + int((at + before) * length)
-            on[a : a + max(1, int(part * length))] = 1
-    on[:start] = _draw_runs_outwards(rng, plan, on[start], start)[::-1]
-    on[stop:] = _draw_runs_outwards(rng, plan, on[stop - 1], n_times - stop)
+        before = np.cumsum([0, *parts[:-1]])
+        for at, part in zip(cuts + before, parts, strict=True):
+            a = int(at * len(inside))
+            inside[a : a + max(1, int(part * len(inside)))] = 1
+    on[: centre.start] = _draw_runs_outwards(rng, plan, inside[0], centre.start)[::-1]
+    on[centre.stop :] = _draw_runs_outwards(rng, plan, inside[-1], n_times - centre.stop)
     return on
 
 

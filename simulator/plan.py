@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from simulator.signals import draw_clipped, draw_size
 from simulator.voters import Properties, score
 
 SURE = 3.0
@@ -130,8 +131,7 @@ def _draw_kind(rng: np.random.Generator, ictal: float, sharpness: float) -> Kind
 def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float) -> Properties:
     """Return `p` with a rate and an evolution at the score `ictal`."""
     calm = CALM_DISCHARGES if p.sharpness > 0.5 else CALM_RHYTHM
-    middle, spread, low, high = calm if kind == "calm" else SEIZURES[kind].rate
-    p = replace(p, rate=float(np.clip(rng.lognormal(np.log(middle), spread), low, high)))
+    p = replace(p, rate=draw_clipped(rng, *(calm if kind == "calm" else SEIZURES[kind].rate)))
     if ictal < -SURE:
         p = replace(p, evolution=rng.uniform(0, 0.08))
         highest = _find_property(p, "rate", 1, -SURE, 0.2, 20)
@@ -162,6 +162,6 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
     p = shape(_find(lambda power: float(score(replace(shape(power), salience=most))[0]), target, 0.0, 1.0))
     salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
     if visible > SURE_VISIBLE:
-        middle, spread = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
-        salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
+        usual = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
+        salience = max(salience, min(MOST_SALIENT, draw_size(rng, *usual)))
     return replace(p, salience=salience)

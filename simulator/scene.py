@@ -12,7 +12,7 @@ import numpy as np
 from kernel.constants import SFREQ
 from kernel.montage import build_montage
 from simulator.artefacts import add_arousal, add_body, add_stimulus, draw_heart
-from simulator.background import draw_brain, render_background
+from simulator.background import Brain, render_background
 from simulator.electrodes import add_electrodes, add_gaps, amplify
 from simulator.other import Family, add_family, change_brain, draw_family
 from simulator.patterns import Course, draw_course, play_pattern
@@ -104,7 +104,8 @@ def compose(
 ) -> tuple[np.ndarray, list[Part]]:
     """Return samples (20, n_times) and the segments as played; `patient` draws what recordings of one share."""
     family = _draw_family(rng, segments)
-    brain = change_brain(rng, draw_brain(patient), family)
+    brain = Brain(patient)
+    change_brain(rng, brain, family)
     x = render_background(rng, brain, n_times)
     clean, loud = build_montage(x), x.copy()
     parts = [_play(rng, segment, family, clean) for segment in segments]

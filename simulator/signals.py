@@ -14,6 +14,11 @@ def draw_size(rng: np.random.Generator, middle: float, spread: float, shape: Any
     return rng.lognormal(np.log(middle), spread, shape)
 
 
+def draw_clipped(rng: np.random.Generator, middle: float, spread: float, low: float, high: float) -> float:
+    """Draw one such size, not below `low` nor above `high`."""
+    return float(np.clip(draw_size(rng, middle, spread), low, high))
+
+
 def draw_times(rng: np.random.Generator, n_times: int, per_second: float) -> np.ndarray:
     """Return the samples at which something happens, at least once."""
     return rng.integers(0, n_times, max(1, rng.poisson(per_second * n_times / SFREQ)))
