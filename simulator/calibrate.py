@@ -29,8 +29,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CANDIDATES, SIZE, MEASURED, VOTINGS, ROUNDS = 26_000, 16_384, 5, 60, 3
 WITHIN, SLACK = 0.015, 1e-3
 """How near the expected figures shall be to the published ones, and the cost of multipliers, lest they follow noise."""
-REPORTED = 10_000
-"""Windows of each population that --report renders."""
+REPORTED = 10_000  # windows of each population that --report renders
 Figures = dict[str, np.ndarray]
 
 

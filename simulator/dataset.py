@@ -62,7 +62,7 @@ def write_data_set(
     with tqdm(desc="simulate", total=len(jobs), initial=finished, unit="rec", disable=hidden) as bar:
         for _ in _run(partial(_write_recording, folder, seed), waiting, workers):
             bar.update()
-    rows = [row for job in jobs for row in json.loads((unfinished / _name_rows(job)).read_text())]
+    rows = [{"split": job[0]} | row for job in jobs for row in json.loads((unfinished / _name_rows(job)).read_text())]
     _write_tables(folder, pd.DataFrame(rows))
     shutil.rmtree(unfinished)
 
@@ -101,7 +101,6 @@ def _write_recording(folder: Path, seed: int, job: tuple[str, int]) -> None:
     for sub, (offset, votes, truth) in enumerate(recording.labels):
         expected = dict(zip(EXPECTED, truth.pop("expected").tolist(), strict=True))
         row = {
-            "split": split,
             "eeg_id": eeg_id,
             "eeg_sub_id": sub,
             "eeg_label_offset_seconds": float(offset),

@@ -37,10 +37,8 @@ GRID = np.array(list(product(*LEVELS)))
 ROUNDS, CHUNK, CASES = 40, 4000, 11_000
 SLOPE = 4.0
 """How steep decisions are at first, and the fixed noise scale (1/4) of the model that knows thresholds alone."""
-SPREAD = (4.4, 2.0, 2.0, 2.0, 2.0, 2.0)
-"""Deviation of the raters' weights at first."""
-FIXED = 2e-6
-"""That of weights in which raters do not differ."""
+SPREAD = (4.4, 2.0, 2.0, 2.0, 2.0, 2.0)  # deviation of the raters' weights at first
+FIXED = 2e-6  # that of weights in which raters do not differ
 YES_OR_NO = (((0, 1, 2, 3, 4), (5,)), ((0,), (1, 2, 3, 4)), ((1, 2), (3, 4)), ((1, 3), (2, 4)))
 """The votes that say yes to each decision, and those that say no."""
 LEANINGS = np.array([[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 0]], dtype=bool)

@@ -19,14 +19,19 @@ from simulator.background import Brain
 from simulator.electrodes import add_mains
 from simulator.signals import add_wave, draw_clipped, draw_hiss, draw_pink, draw_size, draw_slow_noise
 
+NOTHING_SEEN = -1.5
+"""Below this score of "is there a pattern" hardly any rater finds one, and a window may be of a family of Other."""
+
 Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
 SHARES: dict[Family, float] = {
     "usual": 0.27, "unreadable": 0.14, "suppressed": 0.13, "slow": 0.19, "awake": 0.20, "asleep": 0.07,
 }  # fmt: skip
 
 
-def draw_family(rng: np.random.Generator) -> Family:
-    """Return which kind of Other a window without a pattern is; usual: whatever the patient's EEG is like."""
+def draw_family(rng: np.random.Generator, scores: list[np.ndarray]) -> Family:
+    """Return which kind of Other it is where no pattern is seen by any of `scores`; usual: the patient's own EEG."""
+    if max(float(one[0]) for one in scores) >= NOTHING_SEEN:
+        return "usual"
     return list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
 
 

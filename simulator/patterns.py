@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernel.constants import SFREQ
-from simulator.fields import draw_fields
+from simulator.head import draw_fields
 from simulator.plan import Plan
 from simulator.signals import add_at, draw_clipped, draw_drift, draw_size
 from simulator.waves import CYCLE_POINTS, draw_cycles, draw_discharge

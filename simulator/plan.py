@@ -16,8 +16,7 @@ import numpy as np
 from simulator.signals import draw_clipped, draw_size
 from simulator.voters import Properties, score
 
-SURE = 3.0
-"""Beyond this score no rater's threshold lies."""
+SURE = 3.0  # beyond this score no rater's threshold lies
 SURE_VISIBLE = 2.2
 """Beyond this score of "is there a pattern" hardly any rater doubts it, and it stands out as far as it may."""
 SURE_SEIZURE = 1.0
@@ -47,8 +46,7 @@ SEIZURES: dict[Kind, Habit] = {
     "fast": Habit(0.09, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
 }
 """Niedermeyer, 7th ed., ch. 30; Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021."""
-CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (0.9, 0.45, 0.3, 3.0)
-"""Their rates, as `Habit.rate`."""
+CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (0.9, 0.45, 0.3, 3.0)  # their rates, as `Habit.rate`
 
 
 @dataclass(frozen=True)

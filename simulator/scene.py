@@ -23,10 +23,7 @@ from simulator.voters import Properties
 UNREADABLE = Properties(0.0, 1.0, 1.0, 1.0, 0.0, 0.5, 0.5)
 MOST_RAISED = 3.0
 """How much higher a pattern may lie under artefact than without, to be seen as planned; under more it is missed."""
-LASTING = 0.5
-"""What of the power of lasting artefact hides a pattern: readers filter out the fast half of it."""
-NOTHING_SEEN = -1.5
-"""Below this score of "is there a pattern" hardly any rater finds one, and a window may be of a family of Other."""
+LASTING = 0.5  # what of the power of lasting artefact hides a pattern: readers filter out the fast half of it
 
 
 @dataclass(frozen=True)
@@ -51,19 +48,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Part:
-    """A segment as played, all that labels are read from: the pattern, and what it must stand out of.
-
-    signal (19, n) and channels (18, n) of the pattern; background, body: channels (18, n) of the brain and of artefact.
-    """
+    """A segment as played, from which its labels are read: a pattern, and what it must stand out of."""
 
     segment: Segment
     family: Family
     plan: Plan
     course: Course
-    signal: np.ndarray
-    channels: np.ndarray
-    background: np.ndarray
-    body: np.ndarray
+    signal: np.ndarray  # (19, n) the pattern before it is scaled
+    channels: np.ndarray  # (18, n) its channels
+    background: np.ndarray  # (18, n) those of the brain
+    body: np.ndarray  # (18, n) those of the artefact
 
     @property
     def onsets(self) -> np.ndarray:
@@ -103,7 +97,7 @@ def compose(
     patient: np.random.Generator, rng: np.random.Generator, n_times: int, segments: list[Segment]
 ) -> tuple[np.ndarray, list[Part]]:
     """Return samples (20, n_times) and the segments as played; `patient` draws what recordings of one share."""
-    family = _draw_family(rng, segments)
+    family = draw_family(rng, [segment.scores for segment in segments])
     brain = Brain(patient)
     change_brain(rng, brain, family)
     x = render_background(rng, brain, n_times)
@@ -140,16 +134,11 @@ def compose(
 
 def measure_unrendered(rng: np.random.Generator, segments: list[Segment]) -> Properties:
     """Return what raters would find in the first segment of a window, without rendering it."""
-    family = _draw_family(rng, segments)
+    family = draw_family(rng, [segment.scores for segment in segments])
     first = segments[0]
     plan = _draw_plan(rng, first.scores, family)
     course = draw_course(rng, plan, first.stop - first.start, first.inside)
     return _measure(plan, course, first.inside, plan.properties.salience, family)
-
-
-def _draw_family(rng: np.random.Generator, segments: list[Segment]) -> Family:
-    """Return a family of Other where nothing is seen in any segment."""
-    return draw_family(rng) if max(float(s.scores[0]) for s in segments) < NOTHING_SEEN else "usual"
 
 
 def _draw_plan(rng: np.random.Generator, scores: np.ndarray, family: Family) -> Plan:

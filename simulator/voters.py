@@ -31,11 +31,9 @@ RATERS, LIBRARY = (Path(__file__).with_name(name) for name in ("raters.npz", "po
 Population = Literal["many", "few"]
 """Rows that ten or more raters voted on, or fewer."""
 
-MANY_SHARE = 39946 / 106800
-"""Share of the competition's training rows with at least 10 votes."""
+MANY_SHARE = 39946 / 106800  # share of the competition's training rows with at least 10 votes
 
-JITTER = 0.02
-"""Deviation of the scores of events that come from the same place of the library."""
+JITTER = 0.02  # deviation of the scores of events that come from the same place of the library
 
 ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
@@ -56,38 +54,26 @@ SPLIT = np.array([0.3, 0.8, -0.3, -0.3])
 
 @dataclass(frozen=True)
 class Properties:
-    """What can be measured of a pattern in the labelled 10 s.
+    """What can be measured of a pattern in the labelled 10 s."""
 
-    salience: half of its 98th percentile or 1.5 times its root mean square, whichever is more, over the background's
-    root mean square, strongest channels;
-    regularity: 1 for a clock with equal waves, 0 for waves that share neither interval nor shape;
-    prevalence: share of the 10 s that it fills; rate: in hertz; evolution: 0 static, 1 unmistakable change of rate,
-    shape and place; sharpness: 0 a sinusoid, 1 short sharp discharges with a flat interval between them;
-    laterality: (E - e) / (E + e) of the energy over the two hemispheres, double banana.
-    """
-
-    salience: float
-    regularity: float
-    prevalence: float
-    rate: float
-    evolution: float
-    sharpness: float
-    laterality: float
+    salience: float  # how far it stands out of the background's root mean square, strongest channels
+    regularity: float  # 1 for a clock with equal waves, 0 for waves that share neither interval nor shape
+    prevalence: float  # share of the 10 s that it fills
+    rate: float  # in hertz
+    evolution: float  # 0 static, 1 unmistakable change of rate, shape and place
+    sharpness: float  # 0 a sinusoid, 1 short sharp discharges with a flat interval between them
+    laterality: float  # (E - e) / (E + e) of the energy over the two hemispheres, double banana
 
 
 def score(p: Properties) -> np.ndarray:
     """Return the four decision scores (pattern, ictal, periodic, lateralised) of a pattern."""
     half = HALF_SEEN * (1 + CHANGE_HIDES * min(1.0, p.evolution))
     visible = p.salience**2 / (p.salience**2 + half**2) * (p.regularity * p.prevalence) ** WEAK
-    faster = np.log(p.rate / ictal_rate(p.sharpness))
+    discharges = min(1.0, max(0.0, p.sharpness * 1.5 - 0.25))
+    faster = np.log(p.rate / (ICTAL_HZ_RHYTHMIC + (ICTAL_HZ_PERIODIC - ICTAL_HZ_RHYTHMIC) * discharges))
     # raters disagree below the rate more than above
     ictal = faster / (0.12 if faster > 0 else 0.2) + 7 * p.evolution - 0.5
     return SPLIT + np.array([13 * visible - 6.5, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)])
-
-
-def ictal_rate(sharpness: float) -> float:
-    """Return the rate in hertz at which a static pattern of this sharpness splits the raters."""
-    return ICTAL_HZ_RHYTHMIC + (ICTAL_HZ_PERIODIC - ICTAL_HZ_RHYTHMIC) * min(1.0, max(0.0, sharpness * 1.5 - 0.25))
 
 
 VOTES_PER_ROW = (
@@ -99,15 +85,11 @@ VOTES_PER_ROW = (
 
 @dataclass(frozen=True)
 class Pool:
-    """The fitted raters and the panels of them that vote together.
+    """The fitted raters and the panels of them that vote together."""
 
-    weights (n_raters, 4, 6): of each decision on what `look` returns; members (n_panels, n_asked): raters, -1 after
-    the last; rows: of each population the share of its rows (n_panels,) that a panel is asked about.
-    """
-
-    weights: np.ndarray
-    members: np.ndarray
-    rows: dict[Population, np.ndarray]
+    weights: np.ndarray  # (n_raters, 4, 6) of each decision on what `look` returns
+    members: np.ndarray  # (n_panels, n_asked) raters, -1 after the last
+    rows: dict[Population, np.ndarray]  # share of a population's rows (n_panels,) that a panel is asked about
 
 
 @cache
@@ -157,13 +139,10 @@ def expected_votes(scores: np.ndarray, population: Population) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Raters:
-    """Who is asked about each of n label events, and what chance does to them: the same for all windows of an event.
+    """Who is asked about each of n label events, and what chance does to them: the same for all windows of an event."""
 
-    asked (n, m): raters, -1 where fewer are asked; draws (n, m): uniform numbers, one for each one's vote.
-    """
-
-    asked: np.ndarray
-    draws: np.ndarray
+    asked: np.ndarray  # (n, m) raters, -1 where fewer are asked
+    draws: np.ndarray  # (n, m) uniform numbers, one for each one's vote
 
     def __getitem__(self, at: Any) -> Raters:
         """Return the raters of the events `at`."""
