@@ -87,7 +87,8 @@ def add_heart(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray, microv
     field = electrode_positions() @ direction + rng.normal(0, rng.uniform(0.1, 0.6), 19)
     add_wave(x, field * microvolts, heart)
     if rng.random() < 0.3:
-        late, length = (int(rng.uniform(low, high) * SFREQ) for low, high in ((0.15, 0.3), (0.2, 0.5)))
+        late = int(rng.uniform(0.15, 0.3) * SFREQ)
+        length = int(rng.uniform(0.2, 0.5) * SFREQ)
         pulse = np.convolve(np.roll(heart, late), np.hanning(length) / length * 10)[: len(heart)]
         some = rng.choice(19, rng.integers(1, 5), replace=False)
         x[some] += np.outer(rng.normal(0, 1.5, len(some)) * microvolts, pulse).astype(np.float32)

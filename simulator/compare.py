@@ -9,7 +9,7 @@ the gallery has simulated windows of every class.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -86,13 +86,13 @@ def draw_classes(seed: int, each: int = 3) -> list[list[Voted]]:
 
 def draw_like(real: list[Voted], each: int, seed: int) -> list[list[Voted]]:
     """Return for each real recording `each` simulated ones with the same leading class and as few or many votes."""
-    wanted = [(r.top, bool(r.votes.sum() >= MANY_VOTES)) for r in real]
+    wanted = [(r.top, "many" if r.votes.sum() >= MANY_VOTES else "few") for r in real]
     missing = Counter(wanted * each)
-    drawn: dict[tuple[int, bool], list[Voted]] = {key: [] for key in missing}
+    drawn = defaultdict(list)
     index = 0
     while missing.total():
         population: Population = "few" if index % 2 else "many"
-        key = (peek_class(seed, index, population), population == "many")
+        key = (peek_class(seed, index, population), population)
         if missing[key]:
             voted = draw_voted(seed, index, population)
             if voted.top == key[0]:
@@ -110,8 +110,9 @@ def compare_recordings(real: list[Voted], each: int = 12, seed: int = 11) -> tup
     print("quantiles (5, 50, 95 %), and the AUC of each figure alone:")
     print(tabulate(a, b).to_string(float_format="{:.3g}".format))
     classes = np.array([r.top for r in real])
-    medians = (x.groupby(of).median().T.map("{:.3g}".format) for x, of in ((a, classes), (b, classes.repeat(each))))
-    table = next(medians) + "/" + next(medians)
+    groups = ((a, classes), (b, classes.repeat(each)))
+    of_real, of_simulated = (figures.groupby(top).median().T.map("{:.3g}".format) for figures, top in groups)
+    table = of_real + "/" + of_simulated
     print("\nmedians by class, real/simulated:")
     print(table.rename(columns=lambda c: f"{CLASS_NAMES[c]} ({(classes == c).sum()})").to_string())
     by_recording, by_class = discriminate(a.to_numpy(), b.to_numpy(), classes)

@@ -18,7 +18,7 @@ from simulator.scene import Part, Segment, compose, measure_unrendered
 from simulator.voters import Population, Raters, cast_votes, draw_events, draw_population, expected_votes, score
 
 STREAMS = {"window": 0, "recording": 1, "test": 2}
-_FIRST, _LAST = (seconds * SFREQ for seconds in LABEL_SECONDS)
+_FIRST, _LAST = (seconds * SFREQ for seconds in LABEL_SECONDS)  # samples of a window that are labelled
 QUANTILES = (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 SECONDS_AT = (50, 50, 50, 58, 84, 130, 318, 900)
 ROWS_AT = (1, 1, 1, 3, 6, 13, 51, 80)
