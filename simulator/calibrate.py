@@ -22,7 +22,7 @@ from tqdm import tqdm
 from kernel.constants import VOTES
 from kernel.table import MANY_VOTES
 from simulator.generate import measure_window, simulate_window
-from simulator.voters import LIBRARY, RATERS, VOTES_PER_ROW, Population, cast_votes, draw_events, draw_raters, load_pool
+from simulator.voters import LIBRARY, VOTES_PER_ROW, Population, cast_votes, draw_events, draw_raters, load_pool
 
 POPULATIONS: tuple[Population, ...] = ("few", "many")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -70,23 +70,17 @@ def count_held(target: Figures, votes: np.ndarray) -> tuple[int, list[tuple[str,
     return held, far
 
 
-def read_cases() -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores (n, 4) of cases that real raters saw, and their panels (n,)."""
-    with np.load(RATERS) as found:
-        return found["case_scores"].astype(np.float64), found["case_panels"].astype(np.intp)
-
-
 def propose_scores(rng: np.random.Generator, size: int) -> np.ndarray:
     """Return scores (size, 4) to plan windows for: around those of real cases, some of them far around."""
-    cases, _ = read_cases()
+    cases = load_pool().case_scores
     reach = rng.choice([0.7, 2.0], (size, 1), p=[0.7, 0.3])
     return np.clip(cases[rng.integers(len(cases), size=size)] + rng.uniform(-reach, reach, (size, 4)), -6.9, 6.9)
 
 
 def propose_panels(rng: np.random.Generator, scores: np.ndarray, population: Population) -> np.ndarray:
     """Return for each of `scores` (n, 4) a panel of a real case near it; who is asked depends on the case."""
-    cases, panels = read_cases()
-    rows = load_pool().rows[population]
+    pool = load_pool()
+    cases, panels, rows = pool.case_scores, pool.case_panels, pool.rows[population]
     mine = rows[panels] > 0
     _, near = KDTree(cases[mine] + rng.normal(0, 0.01, (mine.sum(), 4))).query(scores, k=12)
     offered = panels[mine][near]

@@ -88,7 +88,7 @@ def draw_like(real: list[Voted], each: int, seed: int) -> list[list[Voted]]:
     """Return for each real recording `each` simulated ones with the same leading class and as few or many votes."""
     wanted = [(r.top, "many" if r.votes.sum() >= MANY_VOTES else "few") for r in real]
     missing = Counter(wanted * each)
-    drawn = defaultdict(list)
+    drawn: defaultdict[tuple[int, str], list[Voted]] = defaultdict(list)
     index = 0
     while missing.total():
         population: Population = "few" if index % 2 else "many"

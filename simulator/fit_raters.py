@@ -53,7 +53,7 @@ class Votes:
     size: np.ndarray
     patient: np.ndarray
 
-    def __getitem__(self, at: np.ndarray) -> Votes:
+    def __getitem__(self, at: np.ndarray | slice) -> Votes:
         """Return the segments `at`."""
         return Votes(self.counts[at], self.size[at], self.patient[at])
 
@@ -156,17 +156,17 @@ def _weigh(votes: Votes, log_p: np.ndarray, prior: np.ndarray, dtype: type) -> I
     """Yield some segments at a time with the log probability of each and each point, (n, n_points)."""
     log_p, log_prior = log_p.astype(dtype), np.log(prior + 1e-12).astype(dtype)
     for start in range(0, len(votes.size), CHUNK):
-        part = votes[np.arange(start, min(start + CHUNK, len(votes.size)))]
+        part = votes[start : start + CHUNK]
         yield part, part.counts @ log_p + log_prior[(part.size >= MANY_VOTES).astype(int)]
 
 
 def fit(votes: Votes, model: Confusions | Decisions, name: str) -> np.ndarray:
     """Fit the model in ROUNDS rounds, and return the prior of the points (see `locate`)."""
-    log_p = model.log_p
-    prior = np.full((2, log_p.shape[1]), 1 / log_p.shape[1])
+    n_points = model.log_p.shape[1]
+    prior = np.full((2, n_points), 1 / n_points)
     for step in tqdm(range(ROUNDS), desc=name, leave=False):
         _, found, segments = locate(votes, model.log_p, prior)
-        prior = (segments + 1e-2 / prior.shape[1]) / (segments.sum(axis=1, keepdims=True) + 1e-2)
+        prior = (segments + 1e-2 / n_points) / (segments.sum(axis=1, keepdims=True) + 1e-2)
         model.update(found, step)
     return prior
 
@@ -190,8 +190,8 @@ def compare(votes: Votes) -> None:
     }
     groups = (left, left[left.size < MANY_VOTES], left[left.size >= MANY_VOTES], train)
     for name, model in models.items():
-        prior = fit(train, model, name)
-        each = (locate(group, model.log_p, prior)[0] / group.size.sum() for group in groups)
+        prior, log_p = fit(train, model, name), model.log_p
+        each = (locate(group, log_p, prior)[0] / group.size.sum() for group in groups)
         print(f"{name:44}", *(f"{likelihood:8.4f}" for likelihood in each), flush=True)
 
 

@@ -90,6 +90,8 @@ class Pool:
     weights: np.ndarray  # (n_raters, 4, 6) of each decision on what `look` returns
     members: np.ndarray  # (n_panels, n_asked) raters, -1 after the last
     rows: dict[Population, np.ndarray]  # share of a population's rows (n_panels,) that a panel is asked about
+    case_scores: np.ndarray  # (n, 4) scores of cases that real raters saw
+    case_panels: np.ndarray  # (n,) the panel asked about each
 
 
 @cache
@@ -98,12 +100,13 @@ def load_pool() -> Pool:
     with np.load(RATERS, allow_pickle=False) as found:
         weights, segments = found["weights"].astype(np.float64), found["segments"]
         asked = np.unpackbits(found["panels"], axis=1, count=len(weights)).astype(bool)
+        cases = found["case_scores"].astype(np.float64), found["case_panels"].astype(np.intp)
     size = asked.sum(axis=1)
     rows = np.pad(VOTES_PER_ROW, (1, 8))[size] * segments / np.bincount(size, segments)[size]
     order = np.argsort(~asked, axis=1, kind="stable")[:, : size.max()]
     members = np.where(np.take_along_axis(asked, order, axis=1), order, -1)
     few, many = rows * (size < MANY_VOTES), rows * (size >= MANY_VOTES)
-    return Pool(weights, members, {"few": few / few.sum(), "many": many / many.sum()})
+    return Pool(weights, members, {"few": few / few.sum(), "many": many / many.sum()}, *cases)
 
 
 def look(scores: np.ndarray) -> np.ndarray:
