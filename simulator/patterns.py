@@ -1,9 +1,9 @@
 """Plays a planned pattern: discharges or a rhythm, their timing, where they lie and how they change.
 
-Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic
-discharges have a quantifiable interval between them, rhythmic delta has none; +F is superimposed fast activity;
-intervals of a regular pattern vary by less than half. Seizures slow down or speed up, spread and grow, then stop
-(Niedermeyer, 7th ed., ch. 30).
+Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic discharges have a quantifiable
+interval between them, rhythmic delta has none; +F is superimposed fast activity, +R rhythmic delta; intervals of a
+regular pattern vary by less than half. Seizures slow down or speed up, spread and grow, then stop (Niedermeyer, 7th
+ed., ch. 30).
 """
 
 from __future__ import annotations
