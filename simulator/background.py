@@ -1,99 +1,93 @@
 """The ongoing EEG of a patient: 1/f activity, rhythms, slowing, attenuation, bursts, sleep, asymmetry, sensor noise.
 
-`draw_brain` chooses what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow
+`Brain` draws what a patient's EEG is like, `render_background` plays some minutes of it. Ranges follow
 Niedermeyer's Electroencephalography (7th ed., ch. 8, 9, 35) and the ACNS 2021 terminology (background section);
 spectra are power laws with a knee plus bumps (Donoghue et al., Nat Neurosci 2020;23:1655).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-
 import numpy as np
 from scipy import fft
 
 from kernel.constants import EEG_ELECTRODES, SFREQ
 from kernel.montage import build_montage
-from simulator.head import build_topography, cortex, place
+from simulator.head import build_topography, cortex, find_side, place
+from simulator.signals import add_wave, bell, draw_clipped, draw_size, draw_slow_noise
 
 N_SLOW, N_FAST = 12, 10
 
 
-@dataclass(frozen=True)
 class Brain:
-    """What a patient's ongoing EEG is like; amplitudes relative to the power-law activity unless said otherwise."""
+    """A patient's ongoing EEG, drawn wider than what is met in intensive care, so that what is met lies inside.
 
-    microvolts: float  # median root mean square of the bipolar channels
-    exponent: float  # of power over frequency
-    knee: float  # hertz
-    slow_hz: float
-    slow_width: float
-    slow: float  # diffuse delta and theta
-    fast_share: float
-    alpha_hz: float
-    alpha: float
-    beta_hz: float
-    beta: float
-    spindles: float  # per minute, with vertex waves
-    burst_share: float  # share of time that is not suppressed; 1: continuous
-    suppression: float  # what is left of the amplitude while suppressed
-    unrest: float  # how much amplitudes wander
-    transients: float  # per second, benign sharp transients
-    weak_side: float  # amplitude of the weaker hemisphere
-    side: int  # -1 the left is injured, 1 the right
-    lesion: tuple[float, float]  # place of focal slowing or breach
-    lesion_slow: float
-    breach: float
-    sensor: float  # microvolts of each electrode's own noise
+    Amplitudes are relative to the power-law activity unless said otherwise.
+    """
 
+    def __init__(self, rng: np.random.Generator) -> None:
+        def chance(p: float, low: float, high: float) -> float:
+            value = rng.uniform(low, high)
+            return value if rng.random() < p else 0.0
 
-def draw_brain(rng: np.random.Generator) -> Brain:
-    """Draw a patient: wider than what is met in intensive care, so that what is met lies inside."""
-
-    def chance(p: float, low: float, high: float) -> float:
-        value = rng.uniform(low, high)
-        return value if rng.random() < p else 0.0
-
-    bursting = rng.random() < 0.09
-    side = 1 if rng.random() < 0.5 else -1
-    return Brain(
-        microvolts=float(np.clip(rng.lognormal(np.log(9.5), 0.6), 1.5, 60)),
-        exponent=rng.uniform(1.6, 3.4),
-        knee=float(np.clip(rng.lognormal(np.log(1.1), 0.7), 0.2, 4)),
-        slow_hz=rng.lognormal(np.log(1.0), 0.45) if rng.random() < 0.8 else rng.uniform(2, 7),
-        slow_width=rng.uniform(0.4, 2.5),
-        slow=chance(0.6, 0.2, 2.0),
-        fast_share=rng.lognormal(-1.1, 0.85),
-        alpha_hz=rng.uniform(6.5, 11),
-        alpha=chance(0.16, 0.2, 1.3),
-        beta_hz=rng.uniform(14, 26),
-        beta=chance(0.3, 0.05, 0.7),
-        spindles=chance(0.12, 2, 10),
-        burst_share=rng.uniform(0.15, 0.75) if bursting else 1.0,
-        suppression=rng.uniform(0.05, 0.35),
-        unrest=rng.uniform(0.15, 0.7),
-        transients=chance(0.35, 0.05, 1.2),
-        weak_side=rng.uniform(0.3, 0.95) if rng.random() < 0.35 else rng.uniform(0.9, 1.0),
-        side=side,
-        lesion=(side * rng.uniform(0.25, 0.95), rng.uniform(-0.8, 0.9)),
-        lesion_slow=chance(0.3, 0.5, 2.5),
-        breach=chance(0.06, 0.5, 2.0),
-        sensor=float(rng.lognormal(-0.4, 0.8)),
-    )
+        bursting = rng.random() < 0.09
+        self.side = 1 if rng.random() < 0.5 else -1  # -1 the left is injured, 1 the right
+        self.microvolts = float(
+            np.clip(draw_size(rng, 9.5, 0.6), 1.5, 60)
+        )  # median of the bipolar channels' deviations
+        self.exponent = rng.uniform(1.6, 3.4)  # of power over frequency
+        self.knee = draw_clipped(rng, 1.1, 0.7, 0.2, 4)  # hertz
+        self.slow_hz = draw_size(rng, 1.0, 0.45) if rng.random() < 0.8 else rng.uniform(2, 7)
+        self.slow_width = rng.uniform(0.4, 2.5)
+        self.slow = chance(0.6, 0.2, 2.0)  # diffuse delta and theta
+        self.fast_share = rng.lognormal(-1.1, 0.85)
+        self.alpha_hz = rng.uniform(6.5, 11)
+        self.alpha = chance(0.16, 0.2, 1.3)
+        self.beta_hz = rng.uniform(14, 26)
+        self.beta = chance(0.3, 0.05, 0.7)
+        self.spindles = chance(0.12, 2, 10)  # per minute, with vertex waves
+        self.burst_share = rng.uniform(0.15, 0.75) if bursting else 1.0  # of time that is not suppressed
+        self.suppression = rng.uniform(0.05, 0.35)  # what is left of the amplitude while suppressed
+        self.unrest = rng.uniform(0.15, 0.7)  # how much amplitudes wander
+        self.transients = chance(0.35, 0.05, 1.2)  # per second, benign sharp transients
+        self.weak_side = rng.uniform(0.3, 0.95) if rng.random() < 0.35 else rng.uniform(0.9, 1.0)  # its amplitude
+        self.lesion = (self.side * rng.uniform(0.25, 0.95), rng.uniform(-0.8, 0.9))  # place of slowing or breach
+        self.lesion_slow = chance(0.3, 0.5, 2.5)
+        self.breach = chance(0.06, 0.5, 2.0)
+        self.sensor = float(rng.lognormal(-0.4, 0.8))  # microvolts of each electrode's own noise
 
 
 def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:
     """Return microvolts (19, n_times) float32 of the patient's ongoing EEG."""
+    sources = _draw_sources(rng, brain, n_times)
+    x = (_draw_fields(rng, brain) @ sources).astype(np.float32)
+    if brain.burst_share < 1:
+        x *= _burst_envelope(rng, brain, n_times)
+    weak = -brain.side if rng.random() < 0.2 else brain.side
+    x[[find_side(name) == weak for name in EEG_ELECTRODES]] *= np.float32(brain.weak_side)
+    _add_transients(rng, brain, x)
+    _add_spindles(rng, brain, x)
+    x *= np.float32(brain.microvolts / max(1e-6, float(np.median(build_montage(x).std(axis=1)))))
+    own = rng.standard_normal(x.shape, dtype=np.float32)
+    own[:, 1:] = own[:, 1:] * np.float32(0.6) + own[:, :-1] * np.float32(0.6)
+    x += own * (brain.sensor * rng.lognormal(0, 0.4, (len(x), 1))).astype(np.float32)
+    # Neighbours in a chain share an electrode, whose own slow noise turns their correlation down, even negative.
+    slow = draw_slow_noise(rng, len(x), n_times, rng.uniform(1, 5))
+    x += slow * (draw_size(rng, 1.8, 0.8) * rng.lognormal(0, 0.5, (len(x), 1))).astype(np.float32)
+    return x
+
+
+def _draw_sources(rng: np.random.Generator, brain: Brain, n_times: int) -> np.ndarray:
+    """Return what the patches of `_draw_fields` play, (n, n_times): N_SLOW slow rows, N_FAST fast ones, the rest."""
     n_fft = fft.next_fast_len(n_times + 400, real=True)
     freqs = fft.rfftfreq(n_fft, 1 / SFREQ).astype(np.float32)
     power = (freqs**2 + np.float32(brain.knee**2)) ** np.float32(-brain.exponent / 2)
     power *= _highpass(freqs, rng.uniform(0.1, 0.7))
-    low = freqs < 13
-    power /= power[low].sum()
+    power /= power[freqs < 13].sum()
     slowing = _bump(freqs, brain.slow_hz, brain.slow_width)
     later = _bump(freqs, brain.slow_hz * rng.uniform(0.6, 1.6), brain.slow_width)
-    flat = _flat(freqs, brain.exponent) * brain.fast_share**2
+    # The faster activity: a flatter power law above the theta range, which the slow one does not reach.
+    fast = (freqs**2 + 36) ** np.float32(-min(brain.exponent, 2.0) / 2) * _highpass(freqs, 3.0)
+    fast = 0.15 * fast / fast.sum() * brain.fast_share**2
     extra = [
         (3, _bump(freqs, brain.alpha_hz, 0.6), brain.alpha),
         (2, _bump(freqs, brain.beta_hz, 3.0), brain.beta),
@@ -101,7 +95,7 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
         (1, _bump(freqs, rng.uniform(12, 22), 5.0), brain.breach * 3),
     ]
     rows = [np.sqrt(power + bump * brain.slow**2) for bump in (slowing, later) for _ in range(N_SLOW // 2)]
-    rows += [np.sqrt(flat)] * N_FAST
+    rows += [np.sqrt(fast)] * N_FAST
     rows += [np.sqrt(bump) * size for count, bump, size in extra if size for _ in range(count)]
     sources = _shape_noise(rng, np.stack(rows).astype(np.float32), n_fft)[:, :n_times]
     sources *= _wander(rng, len(sources), n_times, brain.unrest)
@@ -112,39 +106,7 @@ def render_background(rng: np.random.Generator, brain: Brain, n_times: int) -> n
     sources[N_SLOW : N_SLOW + N_FAST] *= np.exp(0.7 * drift[1])
     if brain.alpha:
         sources[N_SLOW + N_FAST : N_SLOW + N_FAST + 3] *= _wander(rng, 3, n_times, 0.9, hertz=0.15)
-    fields = _draw_fields(rng, brain)
-    x = (fields @ sources).astype(np.float32)
-    if brain.burst_share < 1:
-        x *= _burst_envelope(rng, brain, n_times)
-    weak = electrodes_of_side(-brain.side if rng.random() < 0.2 else brain.side)
-    x[weak] *= np.float32(brain.weak_side)
-    _add_transients(rng, brain, x)
-    _add_spindles(rng, brain, x)
-    x *= np.float32(brain.microvolts / max(1e-6, float(np.median(build_montage(x).std(axis=1)))))
-    own = rng.standard_normal(x.shape, dtype=np.float32)
-    own[:, 1:] = own[:, 1:] * np.float32(0.6) + own[:, :-1] * np.float32(0.6)
-    x += own * (brain.sensor * rng.lognormal(0, 0.4, (len(x), 1))).astype(np.float32)
-    # Neighbours in a chain share an electrode, whose own slow noise turns their correlation down, even negative.
-    slow = draw_slow_noise(rng, len(x), n_times, rng.uniform(1, 5))
-    x += slow * (rng.lognormal(np.log(1.8), 0.8) * rng.lognormal(0, 0.5, (len(x), 1))).astype(np.float32)
-    return x
-
-
-@cache
-def electrodes_of_side(side: int) -> list[int]:
-    """Return rows of the left (-1, odd numbers) or right (1, even numbers) electrodes."""
-    return [i for i, name in enumerate(EEG_ELECTRODES) if name[-1].isdigit() and int(name[-1]) % 2 == (side < 0)]
-
-
-def draw_slow_noise(rng: np.random.Generator, n_rows: int, n_times: int, hertz: float) -> np.ndarray:
-    """Return (n_rows, n_times) float32 of smooth noise with deviation 1 that changes `hertz` times a second."""
-    n_knots = int(np.ceil(n_times / SFREQ * hertz)) + 3
-    knots = rng.standard_normal((n_rows, n_knots)).astype(np.float32)
-    at = (rng.random() + np.arange(n_times) * (hertz / SFREQ)).astype(np.float32)
-    left = at.astype(np.int32)
-    part = at - left
-    part = part * part * (3 - 2 * part)
-    return knots[:, left] * (1 - part) + knots[:, left + 1] * part
+    return sources
 
 
 def _wander(rng: np.random.Generator, n_rows: int, n_times: int, spread: float, hertz: float = 0.3) -> np.ndarray:
@@ -169,14 +131,8 @@ def _highpass(freqs: np.ndarray, corner: float) -> np.ndarray:
 
 
 def _bump(freqs: np.ndarray, centre: float, width: float) -> np.ndarray:
-    bump = np.exp(-0.5 * ((freqs - centre) / width) ** 2) * _highpass(freqs, 0.4)
+    bump = bell(freqs, centre, width) * _highpass(freqs, 0.4)
     return bump / bump.sum()
-
-
-def _flat(freqs: np.ndarray, exponent: float) -> np.ndarray:
-    """Return the faster activity: a flatter power law above the theta range, which the slow one does not reach."""
-    power = (freqs**2 + 36) ** np.float32(-min(exponent, 2.0) / 2) * _highpass(freqs, 3.0)
-    return 0.15 * power / power.sum()
 
 
 def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
@@ -190,11 +146,10 @@ def _draw_fields(rng: np.random.Generator, brain: Brain) -> np.ndarray:
         mirror = chosen[-1] * (-1, 1, 1) if k % 2 else directions[rng.choice(len(directions), p=chance / chance.sum())]
         chosen.append(mirror)
         sizes[k] = sizes[k - k % 2] * rng.lognormal(0, 0.15)
-    columns = [
-        build_topography(c, rng.uniform(0.1, 0.5) if i < N_SLOW else rng.uniform(0.1, 0.35), rng, rng.uniform(0, 1.0))
-        * sizes[i]
-        for i, c in enumerate(chosen)
-    ]
+    columns = []
+    for k, (direction, size) in enumerate(zip(chosen, sizes, strict=True)):
+        spread = rng.uniform(0.1, 0.5 if k < N_SLOW else 0.35)
+        columns.append(build_topography(direction, spread, rng, rng.uniform(0, 1.0)) * size)
     if brain.alpha:
         columns += [build_topography(place(x, -0.75), 0.4, rng, 0.3) for x in (-0.35, 0.0, 0.35)]
     if brain.beta:
@@ -229,22 +184,19 @@ def _add_transients(rng: np.random.Generator, brain: Brain, x: np.ndarray) -> No
     fields = [build_topography(directions[i], rng.uniform(0.2, 0.7)) for i in rng.integers(len(directions), size=4)]
     for at in rng.integers(0, n_times, count):
         width = rng.uniform(0.02, 0.25) * SFREQ
-        k = np.arange(max(0, int(at - 4 * width)), min(n_times, int(at + 4 * width)))
+        k = np.arange(int(at - 4 * width), int(at + 4 * width))
         u = (k - at) / width
-        wave = np.exp(-0.5 * u**2) * np.cos(u * rng.uniform(0.5, 2.5) + rng.uniform(0, 6.3))
-        field = fields[rng.integers(4)] * (level * rng.uniform(1, 4))
-        x[:, k] += np.outer(field, wave).astype(np.float32)
+        wave = bell(u) * np.cos(u * rng.uniform(0.5, 2.5) + rng.uniform(0, 6.3))
+        add_wave(x, fields[rng.integers(4)] * (level * rng.uniform(1, 4)), wave, k[0])
 
 
 def _add_spindles(rng: np.random.Generator, brain: Brain, x: np.ndarray) -> None:
-    n_times = x.shape[1]
     level = float(build_montage(x).std())
     hertz = rng.uniform(11.5, 14.5)
     spindle, vertex = build_topography(place(0, 0.3), 0.6), build_topography(place(0, 0.05), 0.35)
-    for at in rng.integers(0, n_times, rng.poisson(brain.spindles * n_times / SFREQ / 60)):
-        k = np.arange(max(0, at - 200), min(n_times, at + 200))
-        u = (k - at) / SFREQ
-        wave = np.exp(-0.5 * (u / rng.uniform(0.2, 0.5)) ** 2) * np.sin(2 * np.pi * hertz * u)
-        sharp = np.exp(-0.5 * ((u + 0.6) / 0.07) ** 2) - 0.6 * np.exp(-0.5 * ((u + 0.35) / 0.16) ** 2)
-        x[:, k] += np.outer(spindle * level * rng.uniform(0.5, 1.5), wave).astype(np.float32)
-        x[:, k] -= np.outer(vertex * level * rng.uniform(0, 4), sharp).astype(np.float32)
+    t = np.arange(-200, 200) / SFREQ
+    sharp = bell(t, -0.6, 0.07) - 0.6 * bell(t, -0.35, 0.16)
+    for at in rng.integers(0, x.shape[1], rng.poisson(brain.spindles * x.shape[1] / SFREQ / 60)):
+        wave = bell(t, 0, rng.uniform(0.2, 0.5)) * np.sin(2 * np.pi * hertz * t)
+        add_wave(x, spindle * level * rng.uniform(0.5, 1.5), wave, at - 200)
+        add_wave(x, -vertex * level * rng.uniform(0, 4), sharp, at - 200)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -21,17 +20,16 @@ from scipy.special import entr, logsumexp, rel_entr, softmax
 from tqdm import tqdm
 
 from kernel.constants import VOTES
+from kernel.table import MANY_VOTES
 from simulator.generate import measure_window, simulate_window
-from simulator.population import LIBRARY, Events, Population, draw_events
-from simulator.voters import RATERS, VOTES_PER_ROW, cast_votes, draw_raters, load_pool
+from simulator.voters import LIBRARY, VOTES_PER_ROW, Population, cast_votes, draw_events, draw_raters, load_pool
 
-POPULATIONS: tuple[Population, Population] = ("few", "many")
+POPULATIONS: tuple[Population, ...] = ("few", "many")
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 CANDIDATES, SIZE, MEASURED, VOTINGS, ROUNDS = 26_000, 16_384, 5, 60, 3
 WITHIN, SLACK = 0.015, 1e-3
 """How near the expected figures shall be to the published ones, and the cost of multipliers, lest they follow noise."""
-REPORTED = 10_000
-"""Windows of each population that --report renders."""
+REPORTED = 10_000  # windows of each population that --report renders
 Figures = dict[str, np.ndarray]
 
 
@@ -52,7 +50,7 @@ def describe_votes(votes: np.ndarray) -> Figures:
 
 def read_figures(path: Path, population: Population) -> Figures:
     """Return the published figures of one population under the names of `describe_votes`."""
-    found: dict[str, Any] = json.loads(path.read_text())["votes_lt_10" if population == "few" else "votes_ge_10"]
+    found = json.loads(path.read_text())["votes_lt_10" if population == "few" else "votes_ge_10"]
     quantiles = found["top_share_quantiles_by_class"]
     found["top_share_quantiles_by_class"] = [quantiles[vote] for vote in VOTES]
     return {key: np.asarray(value) for key, value in found.items() if key != "rows"}
@@ -62,25 +60,19 @@ def count_held(target: Figures, votes: np.ndarray) -> tuple[int, list[tuple[str,
     """Return how many published figures the votes (n, 6) have to a tenth, and of the others name, real, simulated."""
     simulated = describe_votes(votes)
     held, far = 0, []
-    for key, want in target.items():
-        for index in np.ndindex(want.shape):
-            real, found = float(want[index]), float(simulated[key][index])
+    for key, figures in target.items():
+        for index, real in np.ndenumerate(figures):
+            found = simulated[key][index]
             if abs(found - real) > 0.1 * real:
-                far.append((f"{key}{list(index) if index else ''}", real, found))
+                far.append((f"{key}{list(index) if index else ''}", float(real), float(found)))
             else:
                 held += 1
     return held, far
 
 
-def read_cases() -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores (n, 4) of cases that real raters saw, and their panels (n,)."""
-    with np.load(RATERS) as found:
-        return found["case_scores"].astype(np.float64), found["case_panels"].astype(np.intp)
-
-
 def propose_scores(rng: np.random.Generator, size: int) -> np.ndarray:
     """Return scores (size, 4) to plan windows for: around those of real cases, some of them far around."""
-    cases, _ = read_cases()
+    cases = load_pool().case_scores
     reach = rng.choice([0.7, 2.0], (size, 1), p=[0.7, 0.3])
     return np.clip(cases[rng.integers(len(cases), size=size)] + rng.uniform(-reach, reach, (size, 4)), -6.9, 6.9)
 
@@ -88,27 +80,25 @@ def propose_scores(rng: np.random.Generator, size: int) -> np.ndarray:
 def propose_panels(rng: np.random.Generator, scores: np.ndarray, population: Population) -> np.ndarray:
     """Return for each of `scores` (n, 4) a panel of a real case near it; who is asked depends on the case."""
     pool = load_pool()
-    cases, panels = read_cases()
-    times = pool.few if population == "few" else pool.many
-    mine = times[panels] > 0
+    cases, panels, rows = pool.case_scores, pool.case_panels, pool.rows[population]
+    mine = rows[panels] > 0
     _, near = KDTree(cases[mine] + rng.normal(0, 0.01, (mine.sum(), 4))).query(scores, k=12)
     offered = panels[mine][near]
-    real = np.bincount(panels[mine], minlength=len(times)) / mine.sum()
-    odds = np.log(times[offered] / real[offered]) + rng.gumbel(size=offered.shape)
+    real = np.bincount(panels[mine], minlength=len(rows)) / mine.sum()
+    odds = np.log(rows[offered] / real[offered]) + rng.gumbel(size=offered.shape)
     return np.take_along_axis(offered, odds.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
 def measure(rng: np.random.Generator, planned: np.ndarray) -> np.ndarray:
     """Return what raters find in a window planned for each of the scores `planned` (n, 4), the same shape."""
     others = rng.integers(len(planned), size=(len(planned), 2))
-    nobody = draw_raters(rng, np.zeros(3, dtype=np.intp))
-    events = (Events(planned[[k, *other]], nobody) for k, other in enumerate(tqdm(others, desc="windows", leave=False)))
-    return np.array([measure_window(rng, three) for three in events])
+    # Nobody is asked yet; without these raters the next numbers, so the library, would not be those of population.npz.
+    draw_raters(rng, np.zeros(3, dtype=np.intp))
+    windows = tqdm(others, desc="windows", leave=False)
+    return np.array([measure_window(rng, planned[[k, *other]]) for k, other in enumerate(windows)])
 
 
-def choose_library(
-    target: Figures, population: Population, planned: np.ndarray, measured: np.ndarray
-) -> dict[str, Any]:
+def choose_library(target: Figures, population: Population, planned: np.ndarray, measured: np.ndarray) -> Figures:
     """Return the planned scores (SIZE, 4) and the panels (SIZE,) of label events whose votes have the figures `target`.
 
     What counts is what a window's votes are like on average over VOTINGS of fresh raters, each time with one of the
@@ -118,11 +108,11 @@ def choose_library(
     panels = propose_panels(rng, measured[:, 0], population)
     weights = np.full(len(planned), 1 / len(planned))
     for _ in range(ROUNDS):  # what the first weights took for a window's own and was luck, the next ones set right
-        features, total = np.zeros(1, dtype=np.float32), np.zeros((len(planned), 6))
+        misses, total = np.zeros(1, dtype=np.float32), np.zeros((len(planned), 6))
         for k in tqdm(range(VOTINGS), desc=f"votes, {population}", leave=False):
             votes = cast_votes(measured[:, k % MEASURED], draw_raters(rng, panels))
-            features, total = features + _features(votes, target) / np.float32(VOTINGS), total + votes
-        weights = _balance(features, weights)
+            misses, total = misses + _compute_misses(votes, target) / np.float32(VOTINGS), total + votes
+        weights = _balance(misses, weights)
         print(f"{population}: {1 / (weights**2).sum():.0f} effective windows of {len(weights)}")
     order = np.lexsort((total.max(axis=1), total.argmax(axis=1)))  # evenly over classes and certainty
     places = (np.arange(SIZE) + rng.random()) / SIZE
@@ -133,25 +123,28 @@ def choose_library(
     }
 
 
-def _balance(features: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """Return weights (n,), the nearest to `base`, under which no feature (n, k) has a mean above WITHIN."""
+def _balance(misses: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Return weights (n,), the nearest to `base`, under which none of the `misses` (n, k) has a mean above WITHIN."""
 
     def dual(at: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = np.log(base) - features @ at
-        weights = softmax(logits)
+        logits = np.log(base) - misses @ at
         value = logsumexp(logits) + WITHIN * at.sum() + SLACK * at @ at / 2
-        return float(value), WITHIN - weights @ features + SLACK * at
+        return float(value), WITHIN - softmax(logits) @ misses + SLACK * at
 
-    start = np.zeros(features.shape[1])
+    start = np.zeros(misses.shape[1])
     options = {"maxiter": 2000, "maxfun": 4000}
     found = minimize(dual, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(start), options=options)
-    weights = softmax(np.log(base) - features @ found.x)
-    print(f"{found.message}; furthest {np.max(weights @ features):.3f}, {np.sum(weights @ features > 2 * WITHIN)} far")
+    weights = softmax(np.log(base) - misses @ found.x)
+    means = weights @ misses
+    print(f"{found.message}; furthest {np.max(means):.3f}, {np.sum(means > 2 * WITHIN)} far")
     return weights
 
 
-def _features(votes: np.ndarray, target: Figures) -> np.ndarray:
-    """Return (n, k) of which no mean is above 0 where the figures hold, scaled to shares of the figures."""
+def _compute_misses(votes: np.ndarray, target: Figures) -> np.ndarray:
+    """Return by what share of a figure each row of `votes` (n, 6) takes it off its target, (n, k) and both signs.
+
+    Where the figures hold, no column has a mean above 0.
+    """
     shares = votes / votes.sum(axis=1, keepdims=True)
     majority, top = shares.argmax(axis=1), shares.max(axis=1)
     columns, one_sided = [], []
@@ -165,10 +158,13 @@ def _features(votes: np.ndarray, target: Figures) -> np.ndarray:
             if value < 0.9:
                 one_sided.append(mine * (u + 0.01 + WITHIN - (top <= 1.09 * value)))
     columns.append(entr(shares).sum(axis=1) / target["mean_entropy_nats"] - 1)
-    columns.extend(shares[:, j] / target["mean_soft_label"][j] - 1 for j in range(6))
+    columns.extend((shares / target["mean_soft_label"] - 1).T)
     size, rows = votes.sum(axis=1), np.array(VOTES_PER_ROW)
-    rows = rows * (np.arange(1, len(rows) + 1) >= 10 if size[0] >= 10 else np.arange(1, len(rows) + 1) < 10)
-    columns.extend((size == k + 1) / (n / rows.sum()) - 1 for k, n in enumerate(rows) if n > 0.03 * rows.sum())
+    sizes = np.arange(1, len(rows) + 1)
+    rows = rows * ((sizes >= MANY_VOTES) == (size[0] >= MANY_VOTES))
+    columns.extend(
+        (size == k) / (n / rows.sum()) - 1 for k, n in zip(sizes, rows, strict=True) if n > 0.03 * rows.sum()
+    )
     both = np.stack(columns, axis=1)
     return np.concatenate([both, -both, np.stack(one_sided, axis=1)], axis=1).astype(np.float32)
 
@@ -178,8 +174,8 @@ def vote_unrendered(population: Population, size: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     votes = []
     for _ in tqdm(range(size), desc=population, leave=False):
-        events = draw_events(rng, population, 3)
-        votes.append(cast_votes(measure_window(rng, events), events.raters[0]))
+        scores, raters = draw_events(rng, population, 3)
+        votes.append(cast_votes(measure_window(rng, scores), raters[0]))
     return np.array(votes)
 
 
@@ -196,6 +192,19 @@ def report(path: Path, size: int) -> None:
             print(f"  {figure}: real {real:.4f}, simulated {simulated:.4f}")
 
 
+def write_library(path: Path) -> None:
+    """Choose the events of both populations by the figures of `path` and write them; print how many figures hold."""
+    targets = {name: read_figures(path, name) for name in POPULATIONS}
+    rng = np.random.default_rng(3)
+    planned = propose_scores(rng, CANDIDATES)
+    measured = np.stack([measure(rng, planned) for _ in range(MEASURED)], axis=1)
+    few, many = (choose_library(targets[name], name, planned, measured) for name in POPULATIONS)
+    np.savez_compressed(LIBRARY, **few, **many)
+    for name in POPULATIONS:
+        held, far = count_held(targets[name], vote_unrendered(name, REPORTED, seed=4))
+        print(f"{name}: {held} of {held + len(far)} figures hold on {REPORTED} windows planned anew, not rendered")
+
+
 def main() -> None:
     """Choose both libraries and write them, or --report the figures that hold on windows rendered anew."""
     parser = argparse.ArgumentParser(description="fit the population of events to published figures of real votes")
@@ -206,18 +215,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.report:
         report(options.figures, options.windows)
-        return
-    targets = {name: read_figures(options.figures, name) for name in POPULATIONS}
-    rng = np.random.default_rng(3)
-    planned = propose_scores(rng, CANDIDATES)
-    measured = np.stack([measure(rng, planned) for _ in range(MEASURED)], axis=1)
-    chosen: dict[str, Any] = {}
-    for name in POPULATIONS:
-        chosen |= choose_library(targets[name], name, planned, measured)
-    np.savez_compressed(LIBRARY, **chosen)
-    for name in POPULATIONS:
-        held, far = count_held(targets[name], vote_unrendered(name, REPORTED, seed=4))
-        print(f"{name}: {held} of {held + len(far)} figures hold on {REPORTED} windows planned anew, not rendered")
+    else:
+        write_library(options.figures)
 
 
 if __name__ == "__main__":

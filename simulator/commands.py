@@ -29,7 +29,7 @@ def run_simulate(args: argparse.Namespace) -> int:
     from simulator.dataset import write_data_set
 
     if args.gallery or args.compare:
-        from simulator.gallery import show_gallery
+        from simulator.compare import show_gallery
 
         show_gallery(args.gallery, args.compare, args.seed)
         return 0

@@ -1,44 +1,46 @@
-"""Simulated beside real recordings: figures of both, and how well they can be told apart by them.
+"""Simulated beside real recordings: figures of both, how well they can be told apart by them, and pages to look at.
 
 `build.py simulate --compare DIR` prints what `simulator/README.md` reports. For each real recording simulated windows
-with the same leading class and as few or many votes are drawn, cut to the same length.
+with the same leading class and as few or many votes are drawn, cut to the same length. With `--gallery FILE.png` pages
+are drawn as a reader sees them (18 channels of the double banana, 10 s, 0.5 to 40 Hz, gain in microvolts): one file a
+class, FILE_seizure.png and so on, where simulated windows stand beside each real recording. Without real recordings
+the gallery has simulated windows of every class.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from eda.page import draw_traces
+from eda.style import drawing
 from kernel.constants import CLASS_NAMES, LABEL_SECONDS, SFREQ, VOTES
+from kernel.files import replacing
 from kernel.recording import cut_window, read_electrodes
 from kernel.table import MANY_VOTES, find_recordings, read_rows
 from simulator.features import measure_features, read_channels
-from simulator.generate import Window, peek_class, simulate_window
-from simulator.population import Population
-
-LABELLED = slice(LABEL_SECONDS[0] * SFREQ, LABEL_SECONDS[1] * SFREQ)
+from simulator.generate import peek_class, simulate_window
+from simulator.voters import Population
 
 
 @dataclass(frozen=True)
 class Voted:
-    """A recording's labelled 10 s with its votes: channels (18, 2000) filtered, votes (6,)."""
+    """The labelled 10 s of a real or simulated recording with its votes: channels (18, 2000) filtered, votes (6,)."""
 
     name: str
     channels: np.ndarray
     votes: np.ndarray
-
-    @classmethod
-    def from_window(cls, name: str, window: Window) -> Voted:
-        """Take the labelled 10 s of a simulated window."""
-        return cls(name, read_channels(window.samples)[:, LABELLED], window.votes)
 
     @property
     def top(self) -> int:
@@ -49,32 +51,53 @@ class Voted:
 def read_voted(folders: list[Path]) -> list[Voted]:
     """Return the labelled 10 s of every recording of folders with train.csv and test_eegs/ or train_eegs/."""
     found = []
-    length = LABELLED.stop - LABELLED.start
     for folder in folders:
         for row in read_rows(folder).drop_duplicates("eeg_id").to_dict("records"):
             channels = read_channels(read_electrodes(find_recordings(folder) / f"{row['eeg_id']}.parquet"))
-            # A short recording's middle is what was labelled, as it is that of a whole window.
-            window = cut_window(channels, row["start"])
-            first = max(0, window.shape[1] - length) // 2
             votes = np.array([row[vote] for vote in VOTES])
-            found.append(Voted(str(row["eeg_id"]), window[:, first : first + length], votes))
+            found.append(Voted(f"real {row['eeg_id']}", _cut_labelled(cut_window(channels, row["start"])), votes))
     return found
+
+
+def draw_voted(seed: int, index: int, population: Population | None = None) -> Voted:
+    """Simulate the labelled 10 s of a window."""
+    window = simulate_window(seed, index, population)
+    return Voted(f"simulated {seed}/{index}", _cut_labelled(read_channels(window.samples)), window.votes)
+
+
+def _cut_labelled(window: np.ndarray) -> np.ndarray:
+    """Return the middle of a window: that is what was labelled, in a whole one and in a short recording."""
+    length = (LABEL_SECONDS[1] - LABEL_SECONDS[0]) * SFREQ
+    first = max(0, window.shape[1] - length) // 2
+    return window[:, first : first + length]
+
+
+def draw_classes(seed: int, each: int = 3) -> list[list[Voted]]:
+    """Return `each` simulated windows of every class, a row a class."""
+    rows: list[list[Voted]] = [[] for _ in CLASS_NAMES]
+    index = 0
+    while any(len(row) < each for row in rows):
+        row = rows[peek_class(seed, index)]
+        if len(row) < each:
+            row.append(draw_voted(seed, index))
+        index += 1
+    return rows
 
 
 def draw_like(real: list[Voted], each: int, seed: int) -> list[list[Voted]]:
     """Return for each real recording `each` simulated ones with the same leading class and as few or many votes."""
-    wanted = [(r.top, bool(r.votes.sum() >= MANY_VOTES)) for r in real]
-    waiting = {key: each * wanted.count(key) for key in set(wanted)}
-    drawn: dict[tuple[int, bool], list[Voted]] = {key: [] for key in waiting}
+    wanted = [(r.top, "many" if r.votes.sum() >= MANY_VOTES else "few") for r in real]
+    missing = Counter(wanted * each)
+    drawn: defaultdict[tuple[int, str], list[Voted]] = defaultdict(list)
     index = 0
-    while any(len(drawn[key]) < count for key, count in waiting.items()):
-        many = index % 2 == 0
-        population: Population = "many" if many else "few"
-        key = (peek_class(seed, index, population), many)
-        if len(drawn.get(key, ())) < waiting.get(key, 0):
-            voted = Voted.from_window(f"{seed}/{index}", simulate_window(seed, index, population))
+    while missing.total():
+        population: Population = "few" if index % 2 else "many"
+        key = (peek_class(seed, index, population), population)
+        if missing[key]:
+            voted = draw_voted(seed, index, population)
             if voted.top == key[0]:
                 drawn[key].append(voted)
+                missing[key] -= 1
         index += 1
     return [[drawn[key].pop() for _ in range(each)] for key in wanted]
 
@@ -85,12 +108,11 @@ def compare_recordings(real: list[Voted], each: int = 12, seed: int = 11) -> tup
     a, b = (pd.DataFrame([measure_features(voted.channels) for voted in group]) for group in (real, simulated))
     print(f"{len(real)} real, {len(simulated)} simulated recordings of the same classes; labelled 10 s, 0.5 to 40 Hz")
     print("quantiles (5, 50, 95 %), and the AUC of each figure alone:")
-    table = pd.concat({"real": a, "simulated": b}).groupby(level=0).quantile(np.array([0.05, 0.5, 0.95])).T
-    table["AUC"] = [compute_auc(b[name], a[name]) for name in a]
-    print(table.to_string(float_format="{:.3g}".format))
+    print(tabulate(a, b).to_string(float_format="{:.3g}".format))
     classes = np.array([r.top for r in real])
-    medians = (x.groupby(of).median().T.map("{:.3g}".format) for x, of in ((a, classes), (b, classes.repeat(each))))
-    table = next(medians) + "/" + next(medians)
+    groups = ((a, classes), (b, classes.repeat(each)))
+    of_real, of_simulated = (figures.groupby(top).median().T.map("{:.3g}".format) for figures, top in groups)
+    table = of_real + "/" + of_simulated
     print("\nmedians by class, real/simulated:")
     print(table.rename(columns=lambda c: f"{CLASS_NAMES[c]} ({(classes == c).sum()})").to_string())
     by_recording, by_class = discriminate(a.to_numpy(), b.to_numpy(), classes)
@@ -99,9 +121,13 @@ def compare_recordings(real: list[Voted], each: int = 12, seed: int = 11) -> tup
     return by_recording, by_class
 
 
-def compute_auc(negative: np.ndarray | pd.Series, positive: np.ndarray | pd.Series) -> float:
-    """Return the chance that a positive's score exceeds a negative's."""
-    return float(roc_auc_score(np.repeat([0, 1], [len(negative), len(positive)]), np.concatenate([negative, positive])))
+def tabulate(real: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
+    """Return quantiles of every figure, and its AUC: the chance that it is larger in a real recording."""
+    both = pd.concat({"real": real, "simulated": simulated})
+    table = both.groupby(level=0).quantile(np.array([0.05, 0.5, 0.95])).T
+    is_real = both.index.get_level_values(0) == "real"
+    table["AUC"] = [roc_auc_score(is_real, both[name]) for name in both]
+    return table
 
 
 def discriminate(real: np.ndarray, simulated: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
@@ -114,7 +140,8 @@ def discriminate(real: np.ndarray, simulated: np.ndarray, classes: np.ndarray) -
         raise ValueError("the real recordings are all of one class: give --compare folders with two classes at least")
     x = np.concatenate([real, simulated])
     y = np.repeat([1, 0], [len(real), len(simulated)])
-    recording = np.concatenate([np.arange(len(real)), np.arange(len(real)).repeat(len(simulated) // len(real))])
+    recording = np.arange(len(real))
+    recording = np.concatenate([recording, recording.repeat(len(simulated) // len(real))])
     model = make_pipeline(
         FunctionTransformer(lambda v: np.sign(v) * np.log1p(np.abs(v) * 10)),
         StandardScaler(),
@@ -124,3 +151,31 @@ def discriminate(real: np.ndarray, simulated: np.ndarray, classes: np.ndarray) -
     scores = cross_val_predict(model, x, y, groups=mixed, cv=LeaveOneGroupOut(), method="decision_function")
     by_class = cross_val_score(model, x, y, groups=classes[recording], cv=LeaveOneGroupOut(), scoring="roc_auc")
     return float(roc_auc_score(y, scores)), float(by_class.mean())
+
+
+def show_gallery(picture: Path | None, real_folders: list[Path] | None, seed: int) -> None:
+    """Draw simulated pages, or real ones with two simulated ones of the same class beside each, figures printed."""
+    if not real_folders:
+        if picture is not None:
+            draw_pages(picture, draw_classes(seed))
+        return
+    real = read_voted(real_folders)
+    if picture is not None:
+        rows = [[one, *same] for one, same in zip(real, draw_like(real, 2, seed), strict=True)]
+        for c in sorted({one.top for one in real}):
+            path = picture.with_stem(f"{picture.stem}_{CLASS_NAMES[c].lower()}")
+            draw_pages(path, [row for row in rows if row[0].top == c])
+    compare_recordings(real)
+
+
+def draw_pages(path: Path, rows: list[list[Voted]]) -> None:
+    """Draw rows of pages to the PNG file `path`, all rows of the same length."""
+    with drawing(), replacing(path) as part:
+        figure = Figure(figsize=(8 * len(rows[0]), 5.5 * len(rows)), layout="constrained")
+        places = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+        for voted, axes in zip(chain.from_iterable(rows), places.flat, strict=True):
+            draw_traces(axes, voted.channels, LABEL_SECONDS[0])
+            counts = ", ".join(f"{c} {v}" for c, v in zip(CLASS_NAMES, voted.votes, strict=True) if v)
+            axes.set_title(f"{voted.name}: {counts}", fontweight="normal")
+        figure.savefig(part, dpi=60, format="png")
+    print(f"{path}: pages drawn")

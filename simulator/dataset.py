@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,9 @@ from tqdm import tqdm
 
 from kernel.constants import CLASS_NAMES, ELECTRODES, VOTES
 from kernel.files import replacing
-from simulator.generate import STREAMS, simulate_recording, simulate_window
+from simulator.generate import STREAMS, Recording, simulate_recording, simulate_window
 
+EXPECTED = [f"expected_{vote}" for vote in VOTES]
 TEST_COLUMNS = ("spectrogram_id", "eeg_id", "patient_id")
 CONFIG, UNFINISHED = "simulator.json", ".unfinished"
 
@@ -57,15 +57,13 @@ def write_data_set(
     with replacing(folder / CONFIG) as path:
         path.write_text(json.dumps(config, indent=1) + "\n")
     jobs = [("train", i) for i in range(recordings)] + [("test", i) for i in range(test_recordings)]
-    waiting = [job for job in jobs if not (unfinished / f"{job[0]}-{job[1]}.json").exists()]
-    done = _run(partial(_write_recording, folder, seed), waiting, workers)
+    waiting = [job for job in jobs if not (unfinished / _name_rows(job)).exists()]
     finished, hidden = len(jobs) - len(waiting), None if progress else True
-    for _ in tqdm(done, "simulate", total=len(jobs), initial=finished, unit="rec", disable=hidden):
-        pass
-    rows: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
-    for split, index in jobs:
-        rows[split].extend(json.loads((unfinished / f"{split}-{index}.json").read_text()))
-    _write_tables(folder, rows["train"], rows["test"])
+    with tqdm(desc="simulate", total=len(jobs), initial=finished, unit="rec", disable=hidden) as bar:
+        for _ in _run(partial(_write_recording, folder, seed), waiting, workers):
+            bar.update()
+    rows = [{"split": job[0]} | row for job in jobs for row in json.loads((unfinished / _name_rows(job)).read_text())]
+    _write_tables(folder, pd.DataFrame(rows))
     shutil.rmtree(unfinished)
 
 
@@ -85,20 +83,24 @@ def _run(write: Callable[[tuple[str, int]], None], jobs: list[tuple[str, int]], 
         pool.shutdown(cancel_futures=True)
 
 
+def _name_rows(job: tuple[str, int]) -> str:
+    return "{}-{}.json".format(*job)
+
+
 def _write_recording(folder: Path, seed: int, job: tuple[str, int]) -> None:
     split, index = job
     eeg_id = _identifier(seed, STREAMS["test" if split == "test" else "recording"], index)
     if split == "test":
         window = simulate_window(seed, index, population="many", stream="test")
-        samples, patient, labels = window.samples, index, [(0, window.votes, window.truth)]
+        recording = Recording(window.samples, index, [(0, window.votes, window.truth)])
     else:
         recording = simulate_recording(seed, index)
-        samples, patient, labels = recording.samples, recording.patient, recording.labels
-    table = pa.table({name: pa.array(row) for name, row in zip(ELECTRODES, samples.astype(np.float32), strict=True)})
     with replacing(folder / f"{split}_eegs" / f"{eeg_id}.parquet") as path:
-        pq.write_table(table, path)
-    rows = [
-        {
+        pq.write_table(pa.table(list(recording.samples), names=list(ELECTRODES)), path)
+    rows = []
+    for sub, (offset, votes, truth) in enumerate(recording.labels):
+        expected = dict(zip(EXPECTED, truth.pop("expected").tolist(), strict=True))
+        row = {
             "eeg_id": eeg_id,
             "eeg_sub_id": sub,
             "eeg_label_offset_seconds": float(offset),
@@ -106,34 +108,24 @@ def _write_recording(folder: Path, seed: int, job: tuple[str, int]) -> None:
             "spectrogram_sub_id": sub,
             "spectrogram_label_offset_seconds": float(offset),
             "label_id": _identifier(seed, 3, index * 1009 + sub),
-            "patient_id": patient,
+            "patient_id": recording.patient,
             "expert_consensus": CLASS_NAMES[int(np.argmax(votes))],
-            **{name: int(v) for name, v in zip(VOTES, votes, strict=True)},
-            "truth": {
-                **{k: v for k, v in truth.items() if k != "expected"},
-                **{f"expected_{name}": float(p) for name, p in zip(VOTES, truth["expected"], strict=True)},
-            },
+            **dict(zip(VOTES, votes.tolist(), strict=True)),
         }
-        for sub, (offset, votes, truth) in enumerate(labels)
-    ]
-    with replacing(folder / UNFINISHED / f"{split}-{index}.json") as path:
+        rows.append(row | {"truth": truth | expected})
+    with replacing(folder / UNFINISHED / _name_rows(job)) as path:
         path.write_text(json.dumps(rows))
 
 
-def _write_tables(folder: Path, train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:
+def _write_tables(folder: Path, rows: pd.DataFrame) -> None:
     """Write the tables, `train.csv` or else `test_votes.csv` last: it says that all is there."""
-    tables = {
-        "test.csv": pd.DataFrame(test)[list(TEST_COLUMNS)],
-        "test_votes.csv": pd.DataFrame(test)[["eeg_id", *VOTES]],
-    }
-    if train:
-        rows = [{"split": "train", **row} for row in train] + [{"split": "test", **row} for row in test]
-        truth = pd.DataFrame(
-            {name: row[name] for name in ("split", "eeg_id", "eeg_sub_id")} | row["truth"] for row in rows
-        )
+    test, train = rows[rows["split"] == "test"], rows[rows["split"] == "train"]
+    tables = {"test.csv": test[list(TEST_COLUMNS)], "test_votes.csv": test[["eeg_id", *VOTES]]}
+    if len(train):
+        truth = rows[["split", "eeg_id", "eeg_sub_id"]].join(pd.DataFrame(list(rows["truth"])))
         with replacing(folder / "truth.parquet") as path:
             truth.to_parquet(path, index=False)
-        tables["train.csv"] = pd.DataFrame(train).drop(columns="truth")
+        tables["train.csv"] = train.drop(columns=["split", "truth"])
     for name, table in tables.items():
         with replacing(folder / name) as path:
             table.to_csv(path, index=False)

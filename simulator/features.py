@@ -13,7 +13,7 @@ from scipy import signal
 from eda.page import filter_for_display
 from kernel.constants import SFREQ
 from kernel.montage import MONTAGE, build_montage
-from simulator.fields import compute_laterality
+from simulator.head import compute_laterality
 
 FRONTO_POLAR = [i for i, (anode, cathode) in enumerate(MONTAGE) if anode[:2] == "Fp" and cathode in ("F7", "F8")]
 FRONTAL = [i for i, (anode, _) in enumerate(MONTAGE) if anode[:2] == "Fp"]
@@ -24,8 +24,7 @@ NEIGHBOURS = [
 ]
 """Channels that follow one another in a chain: they share an electrode, so a wave under it flips between them."""
 
-BANDS = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30)}
-"""In hertz."""
+BANDS = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30)}  # in hertz
 
 
 def read_channels(samples: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ Jing et al., Neurology 2023;100:e1737.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -27,6 +27,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 from tqdm import tqdm
 
+from kernel.table import MANY_VOTES
 from simulator.voters import RATERS, combine, look
 
 LEVELS = [
@@ -36,15 +37,12 @@ GRID = np.array(list(product(*LEVELS)))
 ROUNDS, CHUNK, CASES = 40, 4000, 11_000
 SLOPE = 4.0
 """How steep decisions are at first, and the fixed noise scale (1/4) of the model that knows thresholds alone."""
-SPREAD = np.array([4.4, 2.0, 2.0, 2.0, 2.0, 2.0])
-"""Deviation of the raters' weights at first."""
+SPREAD = (4.4, 2.0, 2.0, 2.0, 2.0, 2.0)  # deviation of the raters' weights at first
+FIXED = 2e-6  # that of weights in which raters do not differ
 YES_OR_NO = (((0, 1, 2, 3, 4), (5,)), ((0,), (1, 2, 3, 4)), ((1, 2), (3, 4)), ((1, 3), (2, 4)))
 """The votes that say yes to each decision, and those that say no."""
-LEANINGS = np.zeros((4, 6), dtype=bool)
-for _decision, _scores in enumerate(((1, 2, 3), (2, 3), (3,), (2,))):
-    LEANINGS[_decision, [2 + s for s in _scores]] = True
-"""Which other scores a decision may lean on: those of the decisions after it, and lateralised on periodic."""
-Update = Callable[[np.ndarray, int], np.ndarray]
+LEANINGS = np.array([[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 0]], dtype=bool)
+"""On which scores each decision may lean: those of the decisions after it, and lateralised on periodic."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Votes:
     size: np.ndarray
     patient: np.ndarray
 
-    def __getitem__(self, at: np.ndarray) -> Votes:
+    def __getitem__(self, at: np.ndarray | slice) -> Votes:
         """Return the segments `at`."""
         return Votes(self.counts[at], self.size[at], self.patient[at])
 
@@ -66,46 +64,32 @@ def read_votes(path: Path) -> Votes:
     missing = {"segment", "patient", "rater", "vote"} - set(frame.columns)
     if missing:
         raise ValueError(f"{path}: no column {', '.join(sorted(missing))}; it must have one vote a row")
-    segment, first = np.unique(frame["segment"], return_index=True)
-    at = np.searchsorted(segment, frame["segment"])
+    segment, first, at = np.unique(frame["segment"], return_index=True, return_inverse=True)
     column = frame["rater"].to_numpy(dtype=np.int64) * 6 + frame["vote"]
     shape = (len(segment), 6 * (int(frame["rater"].max()) + 1))
     counts = csr_matrix((np.ones(len(frame), dtype=np.float32), (at, column)), shape=shape)
     return Votes(counts, np.asarray(counts.sum(axis=1)).ravel(), frame["patient"].to_numpy()[first])
 
 
-def locate(votes: Votes, log_p: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Find out where segments lie, by `log_p` of each vote of each rater at each point, (6 n_raters, n_points).
+class Confusions:
+    """The simpler and freer models: confusion matrices, of each rater drawn to the common one, or all `alike`.
 
-    `prior` (2, n_points) is the probability of the points for segments with fewer than ten votes and with ten or more.
-    Returns the log likelihood; how many of the votes (6 n_raters, n_points), and how many segments (2, n_points), are
-    expected to lie at each point.
+    Six points are the six classes; more are mixtures of them, found anew by the fit.
     """
-    likelihood, found, segments = 0.0, np.zeros(log_p.shape), np.zeros(prior.shape)
-    many = (votes.size >= 10).astype(int)
-    for start in range(0, len(votes.size), CHUNK):
-        at = slice(start, start + CHUNK)
-        x = votes.counts[at]
-        log_joint = x @ log_p.astype(np.float32) + np.log(prior + 1e-12).astype(np.float32)[many[at]]
-        top = log_joint.max(axis=1, keepdims=True)
-        joint = np.exp(log_joint - top)
-        total = joint.sum(axis=1, keepdims=True)
-        likelihood += float((np.log(total) + top).sum())
-        joint /= total
-        found += x.T @ joint
-        for group in (0, 1):
-            segments[group] += joint[many[at] == group].sum(axis=0)
-    return likelihood, found, segments
 
+    def __init__(self, n_raters: int, points: int, alike: bool) -> None:
+        self.alike = alike
+        start = np.full((6, 6), 0.06) + np.eye(6) * 0.64
+        if points != 6:
+            start = np.random.default_rng(1).dirichlet(np.full(6, 0.5), points).T + 1e-3
+        self.log_p = np.tile(np.log(start), (n_raters, 1))
 
-def fit(votes: Votes, log_p: np.ndarray, update: Update, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return log_p and prior (see `locate`) after ROUNDS rounds; `update` makes the next log_p from expected counts."""
-    prior = np.full((2, log_p.shape[1]), 1 / log_p.shape[1])
-    for step in tqdm(range(ROUNDS), desc=name, leave=False):
-        _, found, segments = locate(votes, log_p, prior)
-        prior = (segments + 1e-2 / prior.shape[1]) / (segments.sum(axis=1, keepdims=True) + 1e-2)
-        log_p = update(found, step)
-    return log_p, prior
+    def update(self, found: np.ndarray, step: int) -> None:
+        """Take the shares of the votes in `found`, after a few more that are as those of all raters."""
+        n = found.reshape(-1, 6, found.shape[1])
+        common = n.sum(axis=0) + 0.5
+        n = 5 * common / common.sum(axis=0) + (np.broadcast_to(common, n.shape) if self.alike else n)
+        self.log_p = np.log(n / n.sum(axis=1, keepdims=True)).reshape(found.shape)
 
 
 class Decisions:
@@ -116,23 +100,21 @@ class Decisions:
 
     def __init__(self, n_raters: int, noise: bool = True, leanings: bool = True) -> None:
         self.x = np.moveaxis(look(GRID), 0, -1)
+        self.free = np.column_stack([[True] * 4, [noise] * 4, LEANINGS & leanings])
+        self.spread = np.where(self.free, SPREAD, FIXED)
         self.mean = np.zeros((4, 6))
         self.mean[:, 1] = SLOPE
-        self.spread = np.tile(SPREAD, (4, 1)) * np.where(LEANINGS | (np.arange(6) < 2), 1, 1e-6)
-        self.spread[:, 1:] *= [[noise, *[leanings] * 4]]
-        self.spread = np.maximum(self.spread, 1e-6)
-        self.free = self.spread > 1e-5
-        start = np.random.default_rng(0).normal(0, 0.3 * SLOPE, (n_raters, 4))
         self.weights = np.tile(self.mean, (n_raters, 1, 1))
-        self.weights[:, :, 0] += start
+        self.weights[:, :, 0] += np.random.default_rng(0).normal(0, 0.3 * SLOPE, (n_raters, 4))
 
+    @property
     def log_p(self) -> np.ndarray:
-        """Return the log probability of each vote of each rater at each point of the grid, (6 n_raters, n_points)."""
+        """The log probability of each vote of each rater at each point of the grid, (6 n_raters, n_points)."""
         yes = expit(np.einsum("rjf,jfk->rkj", self.weights, self.x, optimize=True))
         p = np.maximum(np.moveaxis(combine(yes), -1, 1), 1e-9)
         return np.log(p).reshape(-1, len(GRID))
 
-    def update(self, found: np.ndarray, step: int) -> np.ndarray:
+    def update(self, found: np.ndarray, step: int) -> None:
         """Take two Newton steps of every regression towards `found`; learn how much raters differ."""
         n = found.reshape(len(self.weights), 6, -1)
         for j, (votes_yes, votes_no) in enumerate(YES_OR_NO):
@@ -144,58 +126,73 @@ class Decisions:
                 slope = (yes - total * p) @ x.T - (w - self.mean[j]) * precision
                 curvature = np.einsum("rk,ak,bk->rab", total * p * (1 - p), x, x, optimize=True) + np.diag(precision)
                 w += np.clip(np.linalg.solve(curvature, slope[..., None])[..., 0], -1, 1)
-        often = n.sum(axis=(1, 2)) > 500
-        if step > 3 and often.any():
-            known, self_only = self.weights[often], np.arange(6) == 1
-            self.mean = np.where(self.free & self_only, known.mean(axis=0), self.mean)
+        known = self.weights[n.sum(axis=(1, 2)) > 500]
+        if step > 3 and len(known):
+            self.mean[:, 1] = np.where(self.free[:, 1], known[:, :, 1].mean(axis=0), self.mean[:, 1])
             self.spread = np.where(self.free, np.sqrt(known.var(axis=0) + 0.05), self.spread)
-        return self.log_p()
 
 
-def own_confusions(n_raters: int, points: int, alike: bool) -> tuple[np.ndarray, Update]:
-    """Return start and update of free confusion matrices, of each rater drawn to the common one, or all alike.
+def locate(votes: Votes, log_p: np.ndarray, prior: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Find out where segments lie, by `log_p` of each vote of each rater at each point, (6 n_raters, n_points).
 
-    Six points are the six classes; more are mixtures of them, found anew by the fit.
+    `prior` (2, n_points) is the probability of the points for segments with fewer than ten votes and with ten or more.
+    Returns the log likelihood; how many of the votes (6 n_raters, n_points), and how many segments (2, n_points), are
+    expected to lie at each point.
     """
-    rng = np.random.default_rng(1)
-    start = np.full((6, 6), 0.06) + np.eye(6) * 0.64 if points == 6 else rng.dirichlet(np.full(6, 0.5), points).T + 1e-3
+    likelihood, found, segments = 0.0, np.zeros(log_p.shape), np.zeros(prior.shape)
+    for part, log_joint in _weigh(votes, log_p, prior, np.float32):
+        top = log_joint.max(axis=1, keepdims=True)
+        joint = np.exp(log_joint - top)
+        total = joint.sum(axis=1, keepdims=True)
+        likelihood += float((np.log(total) + top).sum())
+        joint /= total
+        found += part.counts.T @ joint
+        many = part.size >= MANY_VOTES
+        segments += [joint[~many].sum(axis=0), joint[many].sum(axis=0)]
+    return likelihood, found, segments
 
-    def update(found: np.ndarray, step: int) -> np.ndarray:
-        n = found.reshape(n_raters, 6, points)
-        common = n.sum(axis=0) + 0.5
-        n = 5 * common / common.sum(axis=0) + (np.broadcast_to(common, n.shape) if alike else n)
-        return np.log(n / n.sum(axis=1, keepdims=True)).reshape(-1, points)
 
-    return np.tile(np.log(start), (n_raters, 1)), update
+def _weigh(votes: Votes, log_p: np.ndarray, prior: np.ndarray, dtype: type) -> Iterator[tuple[Votes, np.ndarray]]:
+    """Yield some segments at a time with the log probability of each and each point, (n, n_points)."""
+    log_p, log_prior = log_p.astype(dtype), np.log(prior + 1e-12).astype(dtype)
+    for start in range(0, len(votes.size), CHUNK):
+        part = votes[start : start + CHUNK]
+        yield part, part.counts @ log_p + log_prior[(part.size >= MANY_VOTES).astype(int)]
+
+
+def fit(votes: Votes, model: Confusions | Decisions, name: str) -> np.ndarray:
+    """Fit the model in ROUNDS rounds, and return the prior of the points (see `locate`)."""
+    n_points = model.log_p.shape[1]
+    prior = np.full((2, n_points), 1 / n_points)
+    for step in tqdm(range(ROUNDS), desc=name, leave=False):
+        _, found, segments = locate(votes, model.log_p, prior)
+        prior = (segments + 1e-2 / n_points) / (segments.sum(axis=1, keepdims=True) + 1e-2)
+        model.update(found, step)
+    return prior
 
 
 def compare(votes: Votes) -> None:
     """Print the log likelihood per left-out vote of simpler models, of this one, and of freer ones."""
     out = votes.patient % 5 == 4
     train, left = votes[~out], votes[out]
-    n_raters = votes.counts.shape[1] // 6
+    n = votes.counts.shape[1] // 6
     print(f"left out: every fifth patient, {len(left.size)} segments, {int(left.size.sum())} votes")
     print(f"{'log likelihood per left-out vote':44} {'all':>8} {'1 to 9':>8} {'10 up':>8} {'fitted':>8}")
-
-    def show(name: str, log_p: np.ndarray, update: Update) -> None:
-        log_p, prior = fit(train, log_p, update, name)
-        parts = [(locate(v, log_p, prior)[0], v.size.sum()) for v in (left[left.size < 10], left[left.size >= 10])]
-        total = sum(p[0] for p in parts) / sum(p[1] for p in parts)
-        each = " ".join(f"{a / b:8.4f}" for a, b in parts)
-        print(f"{name:44} {total:8.4f} {each} {locate(train, log_p, prior)[0] / train.size.sum():8.4f}", flush=True)
-
-    show("independent raters, each with shares of its own", *own_confusions(n_raters, 1, False))
-    show("one confusion matrix for all, 6 classes", *own_confusions(n_raters, 6, True))
-    show("one for all, 200 mixtures of classes", *own_confusions(n_raters, 200, True))
-    show("a confusion matrix each, 6 classes", *own_confusions(n_raters, 6, False))
-    show("a confusion matrix each, 100 kinds of case", *own_confusions(n_raters, 100, False))
-    for name, noise, leanings in (
-        ("decisions: thresholds, one noise 1/4", False, False),
-        ("decisions: thresholds and noise", True, False),
-        ("decisions: thresholds, noise and leanings", True, True),
-    ):
-        model = Decisions(n_raters, noise, leanings)
-        show(name, model.log_p(), model.update)
+    models: dict[str, Confusions | Decisions] = {
+        "independent raters, each with shares of its own": Confusions(n, 1, alike=False),
+        "one confusion matrix for all, 6 classes": Confusions(n, 6, alike=True),
+        "one for all, 200 mixtures of classes": Confusions(n, 200, alike=True),
+        "a confusion matrix each, 6 classes": Confusions(n, 6, alike=False),
+        "a confusion matrix each, 100 kinds of case": Confusions(n, 100, alike=False),
+        "decisions: thresholds, one noise 1/4": Decisions(n, noise=False, leanings=False),
+        "decisions: thresholds and noise": Decisions(n, leanings=False),
+        "decisions: thresholds, noise and leanings": Decisions(n),
+    }
+    groups = (left, left[left.size < MANY_VOTES], left[left.size >= MANY_VOTES], train)
+    for name, model in models.items():
+        prior, log_p = fit(train, model, name), model.log_p
+        each = (locate(group, log_p, prior)[0] / group.size.sum() for group in groups)
+        print(f"{name:44}", *(f"{likelihood:8.4f}" for likelihood in each), flush=True)
 
 
 def write_raters(votes: Votes) -> None:
@@ -205,17 +202,14 @@ def write_raters(votes: Votes) -> None:
     scores from what a segment's votes say of it.
     """
     model = Decisions(votes.counts.shape[1] // 6)
-    log_p, prior = fit(votes, model.log_p(), model.update, "all votes")
+    prior = fit(votes, model, "all votes")
     voted = np.asarray(votes.counts.todense()).reshape(len(votes.size), -1, 6).any(axis=2)
     panels, panel, segments = np.unique(voted, axis=0, return_inverse=True, return_counts=True)
     rng = np.random.default_rng(2)
-    many = votes.size >= 10
+    many = votes.size >= MANY_VOTES
     cases = np.concatenate([rng.choice(np.flatnonzero(group), CASES, replace=False) for group in (~many, many)])
-    points = []
-    for start in range(0, len(cases), CHUNK):
-        at = cases[start : start + CHUNK]
-        log_joint = votes.counts[at] @ log_p + np.log(prior + 1e-12)[many[at].astype(int)]
-        points.append((log_joint + rng.gumbel(size=log_joint.shape)).argmax(axis=1))
+    weighed = (log_joint for _, log_joint in _weigh(votes[cases], model.log_p, prior, np.float64))
+    points = [(log_joint + rng.gumbel(size=log_joint.shape)).argmax(axis=1) for log_joint in weighed]
     np.savez_compressed(
         RATERS,
         weights=model.weights.astype(np.float32),

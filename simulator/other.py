@@ -9,15 +9,18 @@ artefacts here are those that windows of every class have; there are only more o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from kernel.constants import SFREQ
-from simulator.artefacts import add_blinks, add_heart, add_muscle, draw_hiss, draw_pink
-from simulator.background import Brain, draw_slow_noise
+from simulator.artefacts import add_blinks, add_heart, add_muscle
+from simulator.background import Brain
 from simulator.electrodes import add_mains
+from simulator.signals import add_wave, draw_clipped, draw_hiss, draw_pink, draw_size, draw_slow_noise
+
+NOTHING_SEEN = -1.5
+"""Below this score of "is there a pattern" hardly any rater finds one, and a window may be of a family of Other."""
 
 Family = Literal["usual", "unreadable", "suppressed", "slow", "awake", "asleep"]
 SHARES: dict[Family, float] = {
@@ -25,64 +28,50 @@ SHARES: dict[Family, float] = {
 }  # fmt: skip
 
 
-def draw_family(rng: np.random.Generator) -> Family:
-    """Return which kind of Other a window without a pattern is; usual: whatever the patient's EEG is like."""
+def draw_family(rng: np.random.Generator, scores: list[np.ndarray]) -> Family:
+    """Return which kind of Other it is where no pattern is seen by any of `scores`; usual: the patient's own EEG."""
+    if max(float(one[0]) for one in scores) >= NOTHING_SEEN:
+        return "usual"
     return list(SHARES)[int(rng.choice(len(SHARES), p=list(SHARES.values())))]
 
 
-def change_brain(rng: np.random.Generator, brain: Brain, family: Family) -> Brain:
-    """Return the patient's EEG as it is in a window of the family."""
+def change_brain(rng: np.random.Generator, brain: Brain, family: Family) -> None:
+    """Make the patient's EEG, in place, what it is like in a window of the family."""
     if family == "suppressed" or (family == "unreadable" and rng.random() < 0.5):
-        return replace(
-            brain,
-            microvolts=float(np.clip(rng.lognormal(np.log(2.2), 0.6), 0.4, 8)),
-            exponent=rng.uniform(1.0, 2.6),
-            slow=rng.choice([0.0, rng.uniform(0, 1.0)]),
-            alpha=0.0,
-            beta=rng.choice([0.0, rng.uniform(0, 0.5)]),
-            spindles=0.0,
-            burst_share=1.0,
-            transients=0.0,
-            lesion_slow=0.0,
-            sensor=float(rng.lognormal(-1.0, 0.6)),
-        )
-    if family == "slow":  # polymorphic delta or theta, now and then under a sedative's beta
-        return replace(
-            brain,
-            microvolts=float(np.clip(rng.lognormal(np.log(15), 0.6), 4, 90)),
-            slow_hz=rng.uniform(0.4, 1.6) if rng.random() < 0.75 else rng.uniform(2, 7),
-            slow_width=rng.uniform(0.4, 2.5),
-            slow=rng.uniform(0.8, 3),
-            fast_share=rng.lognormal(-0.9, 0.7),
-            beta=rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0,
-            burst_share=1.0,
-            unrest=rng.uniform(0.3, 1.0),
-            transients=rng.uniform(0, 1.5),
-        )
-    if family == "awake":
-        return replace(
-            brain,
-            microvolts=float(np.clip(rng.lognormal(np.log(9), 0.4), 4, 30)),
-            slow=rng.choice([0.0, rng.uniform(0, 0.5)]),
-            fast_share=rng.lognormal(-0.5, 0.6),
-            alpha_hz=rng.uniform(7, 12),
-            alpha=rng.uniform(0.3, 2.0),
-            beta=rng.uniform(0, 0.8),
-            spindles=0.0,
-            burst_share=1.0,
-            unrest=rng.uniform(0.2, 0.6),
-        )
-    if family == "asleep":
-        return replace(
-            brain,
-            slow=rng.uniform(0.3, 2.0),
-            slow_hz=rng.uniform(0.6, 2),
-            alpha=0.0,
-            spindles=rng.uniform(3, 15),
-            burst_share=1.0,
-            transients=rng.uniform(0, 1.0),
-        )
-    return brain
+        brain.burst_share = 1.0
+        brain.alpha = brain.spindles = brain.transients = brain.lesion_slow = 0.0
+        brain.microvolts = draw_clipped(rng, 2.2, 0.6, 0.4, 8)
+        brain.exponent = rng.uniform(1.0, 2.6)
+        brain.slow = rng.choice([0.0, rng.uniform(0, 1.0)])
+        brain.beta = rng.choice([0.0, rng.uniform(0, 0.5)])
+        brain.sensor = float(rng.lognormal(-1.0, 0.6))
+    elif family == "slow":  # polymorphic delta or theta, now and then under a sedative's beta
+        brain.burst_share = 1.0
+        brain.microvolts = draw_clipped(rng, 15, 0.6, 4, 90)
+        brain.slow_hz = rng.uniform(0.4, 1.6) if rng.random() < 0.75 else rng.uniform(2, 7)
+        brain.slow_width = rng.uniform(0.4, 2.5)
+        brain.slow = rng.uniform(0.8, 3)
+        brain.fast_share = rng.lognormal(-0.9, 0.7)
+        brain.beta = rng.uniform(0.2, 1.2) if rng.random() < 0.4 else 0.0
+        brain.unrest = rng.uniform(0.3, 1.0)
+        brain.transients = rng.uniform(0, 1.5)
+    elif family == "awake":
+        brain.burst_share = 1.0
+        brain.spindles = 0.0
+        brain.microvolts = draw_clipped(rng, 9, 0.4, 4, 30)
+        brain.slow = rng.choice([0.0, rng.uniform(0, 0.5)])
+        brain.fast_share = rng.lognormal(-0.5, 0.6)
+        brain.alpha_hz = rng.uniform(7, 12)
+        brain.alpha = rng.uniform(0.3, 2.0)
+        brain.beta = rng.uniform(0, 0.8)
+        brain.unrest = rng.uniform(0.2, 0.6)
+    elif family == "asleep":
+        brain.burst_share = 1.0
+        brain.alpha = 0.0
+        brain.slow = rng.uniform(0.3, 2.0)
+        brain.slow_hz = rng.uniform(0.6, 2)
+        brain.spindles = rng.uniform(3, 15)
+        brain.transients = rng.uniform(0, 1.0)
 
 
 def add_family(rng: np.random.Generator, x: np.ndarray, family: Family, heart: np.ndarray) -> None:
@@ -93,9 +82,9 @@ def add_family(rng: np.random.Generator, x: np.ndarray, family: Family, heart: n
                 add(rng, x)
     elif family == "suppressed":
         if rng.random() < 0.8:
-            add_heart(rng, x, heart, rng.lognormal(np.log(11), 0.8))
+            add_heart(rng, x, heart, draw_size(rng, 11, 0.8))
         if rng.random() < 0.7:
-            add_mains(rng, x, rng.lognormal(np.log(15), 1.3))
+            add_mains(rng, x, draw_size(rng, 15, 1.3))
     elif family == "unreadable":
         _bury(rng, x, heart)
 
@@ -107,16 +96,16 @@ def _bury(rng: np.random.Generator, x: np.ndarray, heart: np.ndarray) -> None:
     if kind == 0:
         x *= np.float32(rng.uniform(0.1, 1))
         if rng.random() < 0.6:
-            add_heart(rng, x, heart, rng.lognormal(np.log(11), 0.8))
-        add_mains(rng, x, rng.lognormal(np.log(400), 1.3))
+            add_heart(rng, x, heart, draw_size(rng, 11, 0.8))
+        add_mains(rng, x, draw_size(rng, 400, 1.3))
         if rng.random() < 0.2:  # a machine of another frequency
             line = np.sin(2 * np.pi * rng.uniform(10, 45) * np.arange(n_times) / SFREQ)
-            x += np.outer(rng.lognormal(np.log(10), 1.0, 19), line).astype(np.float32)
+            add_wave(x, draw_size(rng, 10, 1.0, 19), line)
     elif kind == 1:
         x *= np.float32(rng.uniform(0, 0.3))
         x += draw_pink(rng, 19, n_times) * np.float32(rng.uniform(0.5, 4))
     elif kind == 2:
         bursts = np.clip(draw_slow_noise(rng, 19, n_times, 1.0), 0, None) ** 2
-        x += bursts * draw_hiss(rng, 19, n_times, 0.3) * np.float32(rng.lognormal(np.log(150), 0.7))
+        x += bursts * draw_hiss(rng, 19, n_times, 0.3) * np.float32(draw_size(rng, 150, 0.7))
     else:
-        x += draw_slow_noise(rng, 19, n_times, rng.uniform(0.5, 4)) * np.float32(rng.lognormal(np.log(200), 0.8))
+        x += draw_slow_noise(rng, 19, n_times, rng.uniform(0.5, 4)) * np.float32(draw_size(rng, 200, 0.8))

@@ -1,9 +1,9 @@
 """Plays a planned pattern: discharges or a rhythm, their timing, where they lie and how they change.
 
-Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic
-discharges have a quantifiable interval between them, rhythmic delta has none; +F is superimposed fast activity;
-intervals of a regular pattern vary by less than half. Seizures slow down or speed up, spread and grow, then stop
-(Niedermeyer, 7th ed., ch. 30).
+Terms are those of ACNS 2021 (Hirsch et al., J Clin Neurophysiol 2021;38:1): periodic discharges have a quantifiable
+interval between them, rhythmic delta has none; +F is superimposed fast activity, +R rhythmic delta; intervals of a
+regular pattern vary by less than half. Seizures slow down or speed up, spread and grow, then stop (Niedermeyer, 7th
+ed., ch. 30).
 """
 
 from __future__ import annotations
@@ -13,82 +13,76 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernel.constants import SFREQ
-from simulator.background import draw_slow_noise
-from simulator.fields import draw_fields
+from simulator.head import draw_fields
 from simulator.plan import Plan
+from simulator.signals import add_at, draw_clipped, draw_drift, draw_size
 from simulator.waves import CYCLE_POINTS, draw_cycles, draw_discharge
 
 
 @dataclass(frozen=True)
-class Played:
-    """A pattern as played: unscaled signal (19, n_times), where it is on (n_times,), its rate in hertz (n_times,)."""
+class Course:
+    """How a pattern goes on, each (n_times,): whether it is on, how far it evolved, how its pace wanders, its hertz."""
 
-    signal: np.ndarray
     on: np.ndarray
+    progress: np.ndarray
+    wander: np.ndarray
     rate: np.ndarray
 
 
-def play_pattern(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> Played:
-    """Play `plan` for `n_times` samples so that it has its properties between the samples of `centre`."""
-    on, progress, wander, rate = draw_course(rng, plan, n_times, centre)
+def draw_course(rng: np.random.Generator, plan: Plan, n_times: int, centre: slice) -> Course:
+    """Draw `n_times` samples of a pattern that has the properties of `plan` between the samples of `centre`."""
+    on = _draw_runs(rng, plan, n_times, centre)
+    half = rng.uniform(10, 45) * SFREQ
+    # 1 at its beginning, -1 at its end, near 0 amid the centre
+    progress = np.clip(((centre.start + centre.stop) / 2 - np.arange(n_times)) / half, -1, 1)
+    if rng.random() >= 0.8:
+        progress = -progress
+    p = plan.properties
+    wander = rng.uniform(0.02, 0.1) * draw_drift(rng, n_times, rng.uniform(0.02, 0.2))
+    change = rng.uniform(0.15, 0.75) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.45)
+    return Course(on, progress, wander, p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander))
+
+
+def play_pattern(rng: np.random.Generator, plan: Plan, course: Course) -> np.ndarray:
+    """Return the signal (19, n_times) of a pattern, its size not yet set."""
     p = plan.properties
     if plan.bilateral:
-        near = _play_train(rng, plan, on, rate, progress, 1.0, plan.side)
-        far = _play_train(rng, plan, on, rate * rng.uniform(0.7, 1.3), progress, 1.0, -plan.side)
-        signal = near + match_energy(far, near) * np.sqrt((1 - p.laterality) / (1 + p.laterality))
-    else:
-        signal = _play_train(rng, plan, on, rate, progress, p.laterality, plan.side)
-        if plan.kind == "calm" and p.sharpness > 0.6 and rng.random() < 0.25:  # +R
-            slow = replace(plan, properties=replace(p, sharpness=rng.uniform(0, 0.3)))
-            hertz = np.full(n_times, rng.uniform(0.7, 2.2)) * np.exp(wander)
-            rhythm = _play_train(rng, slow, on, hertz, progress, p.laterality, plan.side)
-            signal += match_energy(rhythm, signal) * rng.uniform(0.15, 0.6)
-    return Played(signal.astype(np.float32), on, rate)
+        one_sided = replace(plan, properties=replace(p, laterality=1.0))
+        near = _play_train(rng, one_sided, course)
+        rate = course.rate * rng.uniform(0.7, 1.3)
+        far = _play_train(rng, replace(one_sided, side=-plan.side), replace(course, rate=rate))
+        return near + _match_energy(far, near) * np.sqrt((1 - p.laterality) / (1 + p.laterality))
+    signal = _play_train(rng, plan, course)
+    if plan.kind == "calm" and p.sharpness > 0.6 and rng.random() < 0.25:  # +R
+        slow = replace(plan, properties=replace(p, sharpness=rng.uniform(0, 0.3)))
+        rate = np.full(len(course.on), rng.uniform(0.7, 2.2)) * np.exp(course.wander)
+        rhythm = _play_train(rng, slow, replace(course, rate=rate))
+        signal += _match_energy(rhythm, signal) * rng.uniform(0.15, 0.6)
+    return signal
 
 
-def draw_course(
-    rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw where a pattern is on, how far it evolved, how its pace wanders, and its rate in hertz: (n_times,) each."""
-    on = _draw_runs(rng, plan, n_times, centre)
-    progress = _draw_progress(rng, plan, on, centre)
-    p = plan.properties
-    wander = rng.uniform(0.02, 0.1) * draw_slow_noise(rng, 1, n_times, rng.uniform(0.02, 0.2))[0]
-    change = rng.uniform(0.15, 0.75) if plan.kind in ("rhythm", "fast", "irregular") else rng.uniform(0.1, 0.45)
-    rate = p.rate * np.exp(min(1.0, p.evolution) * change * progress + wander)
-    return on, progress, wander, rate
-
-
-def match_energy(signal: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _match_energy(signal: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return `signal` with the energy of `other`."""
     return signal * np.sqrt((other**2).sum() / max(1e-9, float((signal**2).sum())))
 
 
-def _play_train(
-    rng: np.random.Generator,
-    plan: Plan,
-    on: np.ndarray,
-    rate: np.ndarray,
-    progress: np.ndarray,
-    laterality: float,
-    side: int,
-) -> np.ndarray:
-    p = plan.properties
-    n_times, unrest = len(on), plan.unrest
+def _play_train(rng: np.random.Generator, plan: Plan, course: Course) -> np.ndarray:
+    p, rate, progress = plan.properties, course.rate, course.progress
+    n_times, unrest = len(rate), plan.unrest
     # 1 a rhythm, 0 discharges; between them both at once: sharply contoured waves
     share = float(np.clip((0.62 - p.sharpness) / 0.24, 0, 1))
     rhythmic = np.full(n_times, share)
     calm_rhythm = share > 0.5 and not plan.seizure
     weights = np.array([1.0, rng.uniform(0.3, 1.0), rng.uniform(0.2, 0.9), rng.uniform(0.1, 0.7)])
     recruits = plan.seizure and plan.kind != "fast" and rng.random() < 0.65
-    if laterality > 0.35 and not recruits:  # what is of one side is mostly of one place
+    if p.laterality > 0.35 and not recruits:  # what is of one side is mostly of one place
         weights[1:] *= rng.uniform(0.2, 0.9)
-    fields = draw_fields(rng, laterality, side, share, weights, recruits)
+    fields = draw_fields(rng, p.laterality, plan.side, share, weights, recruits)
     events, phase = _draw_events(rng, rate, unrest)
     if plan.seizure and rng.random() < 0.35:  # its waves change their shape as it evolves
         rhythmic = np.clip(rhythmic + min(1.0, p.evolution) * rng.uniform(-0.8, 0.8) * progress, 0, 1)
     depth = rng.uniform(0.05, 0.4) if calm_rhythm else rng.uniform(0.05, 0.3)
-    swing = np.exp(depth * draw_slow_noise(rng, 1, n_times, rng.uniform(0.03, 0.4))[0])
+    swing = np.exp(depth * draw_drift(rng, n_times, rng.uniform(0.03, 0.4)))
     if plan.seizure:
         swing *= np.clip(1 - progress * rng.uniform(0, 0.9), 0.15, None)
     lag = rng.uniform(-0.12, 0.12) if rng.random() < (0.7 if plan.seizure else 0.4) else rng.uniform(-0.02, 0.02)
@@ -101,25 +95,26 @@ def _play_train(
     for k, (field, weight) in enumerate(zip(fields, weights, strict=True)):
         wave = np.zeros(n_times)
         if k and plan.apart > 0.1:
-            step = np.exp(plan.apart * (rng.normal(0, 0.2) + 0.3 * draw_slow_noise(rng, 1, n_times, 0.2)[0]))
+            step = np.exp(plan.apart * (rng.normal(0, 0.2) + 0.3 * draw_drift(rng, n_times, 0.2)))
             events, phase = _draw_events(rng, rate * step, unrest)
         each = rng.lognormal(0, 0.06 + 0.5 * unrest + (0.1 + 0.8 * unrest) * (k > 0), len(events) + 2)
         shift = lag * k + (rng.normal(0, 0.015) if k else 0)
         if np.any(rhythmic > 0):
-            turns = rng.normal(0, stray) + 0.7 * stray * draw_slow_noise(rng, 1, n_times, 0.25)[0] if k else 0.0
-            wave += rhythmic * _play_cycles(rng, p.sharpness, unrest, phase - shift * rate + turns, each)
+            turns = rng.normal(0, stray) + 0.7 * stray * draw_drift(rng, n_times, 0.25) if k else 0.0
+            cycles = draw_cycles(rng, p.sharpness, unrest)
+            wave += rhythmic * _play_cycles(rng, cycles, phase - shift * rate + turns, each)
         if np.any(rhythmic < 1):
-            made = draw_discharge(rng, kinds[min(k, 1)], half_width * rng.uniform(0.8, 1.25), longest, 6, unrest)
+            made = draw_discharge(rng, kinds[min(k, 1)], half_width * rng.uniform(0.8, 1.25), longest, unrest)
             wave += (1 - rhythmic) * _play_discharges(rng, made, events + shift * SFREQ, each, n_times)
         gain = 1 - spread * (k > 0) * progress  # the other places join as it evolves
         if k or plan.apart > 0.1:
-            gain = gain * np.exp((depth + 0.4 * plan.apart) * draw_slow_noise(rng, 1, n_times, 0.2)[0])
+            gain = gain * np.exp((depth + 0.4 * plan.apart) * draw_drift(rng, n_times, 0.2))
         out += np.outer(field * weight, wave * gain)
-    envelope = np.convolve(on, np.ones(31) / 31, mode="same")
+    envelope = np.convolve(course.on, np.ones(31) / 31, mode="same")
     out *= swing * envelope
     if rng.random() < (0.3 if plan.seizure else 0.15):  # +F
         hertz = rng.uniform(10, 30)
-        fast = np.sin(2 * np.pi * hertz * np.arange(n_times) / SFREQ + 2 * draw_slow_noise(rng, 1, n_times, 2)[0])
+        fast = np.sin(2 * np.pi * hertz * np.arange(n_times) / SFREQ + 2 * draw_drift(rng, n_times, 2))
         carrier = np.abs(out).max(axis=0)
         out += np.outer(fields[0], fast * carrier * rng.uniform(0.08, 0.4))
     return out * (-1 if rng.random() < 0.2 else 1)
@@ -135,30 +130,24 @@ def _draw_events(rng: np.random.Generator, rate: np.ndarray, unrest: float) -> t
     return np.interp(marks, turns, np.arange(len(rate)), left=-9e9, right=9e9), phase
 
 
-def _play_cycles(
-    rng: np.random.Generator, sharpness: float, unrest: float, phase: np.ndarray, each: np.ndarray
-) -> np.ndarray:
-    cycles = draw_cycles(rng, sharpness, 4, unrest)
+def _play_cycles(rng: np.random.Generator, cycles: np.ndarray, phase: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """Play `cycles` (n, CYCLE_POINTS) at a `phase` (n_times,), each of a size; both glide to the next one's."""
     number = np.clip(np.floor(phase).astype(int), 0, len(each) - 2)
     part = phase - np.floor(phase)
-    shape = rng.integers(0, 4, len(each))
+    shape = rng.integers(0, len(cycles), len(each))
     at = (part * CYCLE_POINTS).astype(int) % CYCLE_POINTS
     size = each[number] * (1 - part) + each[number + 1] * part
-    # the shape glides from one cycle's to the next one's
     return size * (cycles[shape[number], at] * (1 - part) + cycles[shape[number + 1], at] * part)
 
 
 def _play_discharges(
     rng: np.random.Generator, made: np.ndarray, events: np.ndarray, each: np.ndarray, n_times: int
 ) -> np.ndarray:
-    wave = np.zeros(n_times + 2 * made.shape[1])
-    length = made.shape[1]
+    wave = np.zeros(n_times)
     chosen = rng.integers(0, len(made), len(events))
     for event, shape, size in zip(events, chosen, each, strict=False):
-        start = int(event) + length
-        if 0 <= start < n_times + length:
-            wave[start : start + length] += made[shape] * size
-    return wave[length : length + n_times]
+        add_at(wave, made[shape] * size, int(event))
+    return wave
 
 
 def _draw_kinds(rng: np.random.Generator, plan: Plan, rate: float) -> list[str]:
@@ -174,51 +163,46 @@ def _draw_widths(rng: np.random.Generator, plan: Plan, rate: float) -> tuple[flo
     """Return the width of a discharge's main wave at half height and the longest that it may last, in seconds."""
     share = float(np.interp(plan.properties.sharpness, [0.4, 0.62, 1.0], [1.0, 0.85, 0.5])) * rng.uniform(0.7, 1.05)
     middle = 0.07 if plan.kind in ("spike_wave", "polyspikes") else 0.17
-    return float(np.clip(rng.lognormal(np.log(middle), 0.4), 0.03, 0.35)), float(np.clip(share / rate, 0.15, 1.0))
+    return draw_clipped(rng, middle, 0.4, 0.03, 0.35), float(np.clip(share / rate, 0.15, 1.0))
 
 
-def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: tuple[int, int]) -> np.ndarray:
+def _draw_runs(rng: np.random.Generator, plan: Plan, n_times: int, centre: slice) -> np.ndarray:
     """Return where the pattern is on (n_times,), `prevalence` of the centre."""
-    start, stop = centre
-    share = plan.properties.prevalence
     on = np.zeros(n_times, dtype=np.float32)
-    length = stop - start
+    share, inside = plan.properties.prevalence, on[centre]
     if share >= 1:
-        on[start:stop] = 1
+        inside[:] = 1
     elif plan.seizure or rng.random() < 0.5:  # begins or ends inside
-        part = int(length * share)
-        if rng.random() < 0.5:
-            on[start : start + part] = 1
-        else:
-            on[stop - part : stop] = 1
+        part = int(len(inside) * share)
+        some = slice(part) if rng.random() < 0.5 else slice(len(inside) - part, None)
+        inside[some] = 1
     else:  # runs of it
         count = int(rng.integers(1, 4))
         cuts = np.sort(rng.uniform(0, 1 - share, count))
         parts = rng.dirichlet(np.full(count, 3.0)) * share
-        for at, before, part in zip(cuts, np.concatenate([[0], np.cumsum(parts)[:-1]]), parts, strict=True):
-            a = start + int((at + before) * length)
-            on[a : a + max(1, int(part * length))] = 1
-    for first, last, step in ((start, 0, -1), (stop, n_times, 1)):
-        state = on[start] if step < 0 else on[stop - 1]
-        at = first
-        steady = rng.random() < (0.25 if plan.seizure else 0.6)
-        while (at > last) if step < 0 else (at < last):
-            if steady and (state or share < 1):
-                run = n_times
-            elif plan.seizure:
-                run = int(rng.uniform(3, 25) * SFREQ) if state else n_times
-            else:
-                run = int(rng.lognormal(np.log(6 if state else 6 * (1.05 - min(share, 1))), 0.7) * SFREQ) + 40
-            a, b = (max(0, at - run), at) if step < 0 else (at, min(n_times, at + run))
-            on[a:b] = state
-            at = a if step < 0 else b
-            state = 1 - state
+        before = np.cumsum([0, *parts[:-1]])
+        for at, part in zip(cuts + before, parts, strict=True):
+            a = int(at * len(inside))
+            inside[a : a + max(1, int(part * len(inside)))] = 1
+    on[: centre.start] = _draw_runs_outwards(rng, plan, inside[0], centre.start)[::-1]
+    on[centre.stop :] = _draw_runs_outwards(rng, plan, inside[-1], n_times - centre.stop)
     return on
 
 
-def _draw_progress(rng: np.random.Generator, plan: Plan, on: np.ndarray, centre: tuple[int, int]) -> np.ndarray:
-    """Return how far the pattern has evolved: 1 at its beginning, -1 at its end, near 0 amid the centre."""
-    middle = (centre[0] + centre[1]) / 2
-    half = rng.uniform(10, 45) * SFREQ
-    progress = np.clip((middle - np.arange(len(on))) / half, -1, 1)
-    return progress if rng.random() < 0.8 else -progress
+def _draw_runs_outwards(rng: np.random.Generator, plan: Plan, state: float, length: int) -> np.ndarray:
+    """Return where the pattern is on (length,), counted from an edge of the centre at which its `state` is 0 or 1."""
+    share = min(plan.properties.prevalence, 1)
+    on = np.zeros(length, dtype=np.float32)
+    at = 0
+    steady = rng.random() < (0.25 if plan.seizure else 0.6)
+    while at < length:
+        if steady and (state or share < 1):
+            run = length
+        elif plan.seizure:
+            run = int(rng.uniform(3, 25) * SFREQ) if state else length
+        else:
+            run = int(draw_size(rng, 6 if state else 6 * (1.05 - share), 0.7) * SFREQ) + 40
+        on[at : at + run] = state
+        at += run
+        state = 1 - state
+    return on

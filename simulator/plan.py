@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from simulator.signals import draw_clipped, draw_size
 from simulator.voters import Properties, score
 
-SURE = 3.0
-"""Beyond this score no rater's threshold lies."""
+SURE = 3.0  # beyond this score no rater's threshold lies
 SURE_VISIBLE = 2.2
 """Beyond this score of "is there a pattern" hardly any rater doubts it, and it stands out as far as it may."""
 SURE_SEIZURE = 1.0
@@ -46,8 +46,7 @@ SEIZURES: dict[Kind, Habit] = {
     "fast": Habit(0.09, (11, 0.4, 5, 22), (0.0, 0.4), (2.5, 0.5)),  # low, in few channels
 }
 """Niedermeyer, 7th ed., ch. 30; Leitinger et al., Lancet Neurol 2016;15:1054; ACNS 2021."""
-CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (0.9, 0.45, 0.3, 3.0)
-"""Their rates, as `Habit.rate`."""
+CALM_RHYTHM, CALM_DISCHARGES = (1.25, 0.4, 0.5, 3.6), (0.9, 0.45, 0.3, 3.0)  # their rates, as `Habit.rate`
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     """Draw one of the patterns whose decision scores are `scores` (4,)."""
     visible, ictal, periodic, lateral = (float(s) for s in scores)
     p = Properties(1.0, 1.0, 1.0, 2.0, 0.0, 0.5, 0.5)
-    p = replace(p, sharpness=_find_free(rng, p, "sharpness", 2, periodic))
-    p = replace(p, laterality=_find_free(rng, p, "laterality", 3, lateral))
+    p = replace(p, sharpness=_find_free(rng, lambda value: replace(p, sharpness=value), 2, periodic))
+    p = replace(p, laterality=_find_free(rng, lambda value: replace(p, laterality=value), 3, lateral))
     if lateral < -SURE:  # most generalised patterns are the same on both sides
         p = replace(p, laterality=p.laterality * rng.beta(1.5, 1.5))
     kind = _draw_kind(rng, ictal, p.sharpness)
@@ -96,23 +95,22 @@ def draw_plan(rng: np.random.Generator, scores: np.ndarray) -> Plan:
     )
 
 
-def _find(measure: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """Return where the rising `measure` reaches `target` between `low` and `high`, or the nearer of the two."""
+def _find(make: Callable[[float], Properties], decision: int, target: float, low: float, high: float) -> float:
+    """Return the value from `low` to `high` with which `make` gives a decision the score `target`, or comes nearest.
+
+    The score must rise with the value.
+    """
     for _ in range(16):
         middle = (low + high) / 2
-        low, high = (middle, high) if measure(middle) < target else (low, middle)
+        low, high = (middle, high) if score(make(middle))[decision] < target else (low, middle)
     return (low + high) / 2
 
 
-def _find_property(p: Properties, name: str, decision: int, target: float, low: float, high: float) -> float:
-    return _find(lambda value: float(score(replace(p, **{name: value}))[decision]), target, low, high)
-
-
-def _find_free(rng: np.random.Generator, p: Properties, name: str, decision: int, target: float) -> float:
-    """Return the property, from 0 to 1, at the score `target`; any on the same side where raters are sure."""
+def _find_free(rng: np.random.Generator, make: Callable[[float], Properties], decision: int, target: float) -> float:
+    """Return a property, from 0 to 1, at the score `target`; any on the same side where raters are sure."""
     if abs(target) <= SURE:
-        return _find_property(p, name, decision, target, 0.0, 1.0)
-    edge = _find_property(p, name, decision, float(np.sign(target)) * SURE, 0.0, 1.0)
+        return _find(make, decision, target, 0.0, 1.0)
+    edge = _find(make, decision, float(np.sign(target)) * SURE, 0.0, 1.0)
     return rng.uniform(edge, 1) if target > 0 else rng.uniform(0, edge)
 
 
@@ -130,18 +128,17 @@ def _draw_kind(rng: np.random.Generator, ictal: float, sharpness: float) -> Kind
 def _set_rate(rng: np.random.Generator, p: Properties, kind: Kind, ictal: float) -> Properties:
     """Return `p` with a rate and an evolution at the score `ictal`."""
     calm = CALM_DISCHARGES if p.sharpness > 0.5 else CALM_RHYTHM
-    middle, spread, low, high = calm if kind == "calm" else SEIZURES[kind].rate
-    p = replace(p, rate=float(np.clip(rng.lognormal(np.log(middle), spread), low, high)))
+    p = replace(p, rate=draw_clipped(rng, *(calm if kind == "calm" else SEIZURES[kind].rate)))
     if ictal < -SURE:
         p = replace(p, evolution=rng.uniform(0, 0.08))
-        highest = _find_property(p, "rate", 1, -SURE, 0.2, 20)
+        highest = _find(lambda value: replace(p, rate=value), 1, -SURE, 0.2, 20)
         return p if p.rate < highest else replace(p, rate=rng.uniform(0.45, 1) * highest)
     most = MOST_EVOLUTION if kind != "calm" else rng.uniform(0.1, 0.6)
-    needed = _find_property(p, "evolution", 1, ictal, 0.0, most)
+    needed = _find(lambda value: replace(p, evolution=value), 1, ictal, 0.0, most)
     if ictal > SURE:
         return replace(p, evolution=max(needed, rng.uniform(0.15, 1.0)))
     p = replace(p, evolution=needed)
-    return replace(p, rate=_find_property(p, "rate", 1, ictal, 0.2, 20))
+    return replace(p, rate=_find(lambda value: replace(p, rate=value), 1, ictal, 0.2, 20))
 
 
 def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: float) -> Properties:
@@ -159,9 +156,9 @@ def _set_salience(rng: np.random.Generator, p: Properties, kind: Kind, visible: 
         return replace(p, regularity=regularity ** (1 - power), prevalence=prevalence ** (1 - power))
 
     most = rng.uniform(4, MOST_SALIENT)
-    p = shape(_find(lambda power: float(score(replace(shape(power), salience=most))[0]), target, 0.0, 1.0))
-    salience = _find_property(p, "salience", 0, target, 0.02, MOST_SALIENT)
+    p = shape(_find(lambda power: replace(shape(power), salience=most), 0, target, 0.0, 1.0))
+    salience = _find(lambda value: replace(p, salience=value), 0, target, 0.02, MOST_SALIENT)
     if visible > SURE_VISIBLE:
-        middle, spread = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
-        salience = max(salience, min(MOST_SALIENT, rng.lognormal(np.log(middle), spread)))
+        usual = (5.0, 0.7) if kind == "calm" else SEIZURES[kind].salience
+        salience = max(salience, min(MOST_SALIENT, draw_size(rng, *usual)))
     return replace(p, salience=salience)

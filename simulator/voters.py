@@ -6,6 +6,13 @@ has it discharges with an interval between them; is it lateralised. Each decisio
 rater's own on the signal's four scores: a threshold, a noise scale, and leanings (such as to call rhythmic delta
 Other). `raters.npz` holds what `simulator.fit_raters` found for 124 real raters, and which panels of them vote
 together. Nothing is added to a label: the votes are these decisions.
+
+What is voted on is a label event. There are two populations of them, as in the competition's labels: windows that few
+raters saw and mostly agree on, and windows that ten or more saw and do not. An event is voted on once, and its votes
+stand for all overlapping windows of it. It starts from its four scores; `simulator.plan` then makes a signal whose
+measurable properties have these scores. `population.npz` holds the scores of 16,384 events of each population and the
+panel asked about each, chosen by `simulator.calibrate` so that rows have the published statistics. How the raters of a
+panel then vote is drawn afresh for every event.
 """
 
 from __future__ import annotations
@@ -13,12 +20,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import expit
 
-RATERS = Path(__file__).with_name("raters.npz")
+from kernel.table import MANY_VOTES
+
+RATERS, LIBRARY = (Path(__file__).with_name(name) for name in ("raters.npz", "population.npz"))
+Population = Literal["many", "few"]
+"""Rows that ten or more raters voted on, or fewer."""
+
+MANY_SHARE = 39946 / 106800  # share of the competition's training rows with at least 10 votes
+
+JITTER = 0.02  # deviation of the scores of events that come from the same place of the library
 
 ICTAL_HZ_PERIODIC, ICTAL_HZ_RHYTHMIC = 2.5, 3.4
 """The rate at which half of the raters call a pattern ictal that does not evolve: 2.5 Hz for discharges (ACNS: more
@@ -39,39 +54,26 @@ SPLIT = np.array([0.3, 0.8, -0.3, -0.3])
 
 @dataclass(frozen=True)
 class Properties:
-    """What can be measured of a pattern in the labelled 10 s.
+    """What can be measured of a pattern in the labelled 10 s."""
 
-    salience: half of its 98th percentile or 1.5 times its root mean square, whichever is more, over the background's
-    root mean square, strongest channels;
-    regularity: 1 for a clock with equal waves, 0 for waves that share neither interval nor shape;
-    prevalence: share of the 10 s that it fills; rate: in hertz; evolution: 0 static, 1 unmistakable change of rate,
-    shape and place; sharpness: 0 a sinusoid, 1 short sharp discharges with a flat interval between them;
-    laterality: (E - e) / (E + e) of the energy over the two hemispheres, double banana.
-    """
-
-    salience: float
-    regularity: float
-    prevalence: float
-    rate: float
-    evolution: float
-    sharpness: float
-    laterality: float
+    salience: float  # how far it stands out of the background's root mean square, strongest channels
+    regularity: float  # 1 for a clock with equal waves, 0 for waves that share neither interval nor shape
+    prevalence: float  # share of the 10 s that it fills
+    rate: float  # in hertz
+    evolution: float  # 0 static, 1 unmistakable change of rate, shape and place
+    sharpness: float  # 0 a sinusoid, 1 short sharp discharges with a flat interval between them
+    laterality: float  # (E - e) / (E + e) of the energy over the two hemispheres, double banana
 
 
 def score(p: Properties) -> np.ndarray:
     """Return the four decision scores (pattern, ictal, periodic, lateralised) of a pattern."""
     half = HALF_SEEN * (1 + CHANGE_HIDES * min(1.0, p.evolution))
     visible = p.salience**2 / (p.salience**2 + half**2) * (p.regularity * p.prevalence) ** WEAK
-    faster = np.log(p.rate / ictal_rate(p.sharpness))
-    ictal = (
-        faster / (0.12 if faster > 0 else 0.2) + 7 * p.evolution - 0.5
-    )  # raters disagree below the rate more than above
+    discharges = min(1.0, max(0.0, p.sharpness * 1.5 - 0.25))
+    faster = np.log(p.rate / (ICTAL_HZ_RHYTHMIC + (ICTAL_HZ_PERIODIC - ICTAL_HZ_RHYTHMIC) * discharges))
+    # raters disagree below the rate more than above
+    ictal = faster / (0.12 if faster > 0 else 0.2) + 7 * p.evolution - 0.5
     return SPLIT + np.array([13 * visible - 6.5, ictal, 12 * (p.sharpness - 0.5), 11 * (p.laterality - 0.5)])
-
-
-def ictal_rate(sharpness: float) -> float:
-    """Return the rate in hertz at which a static pattern of this sharpness splits the raters."""
-    return ICTAL_HZ_RHYTHMIC + (ICTAL_HZ_PERIODIC - ICTAL_HZ_RHYTHMIC) * min(1.0, max(0.0, sharpness * 1.5 - 0.25))
 
 
 VOTES_PER_ROW = (
@@ -83,22 +85,13 @@ VOTES_PER_ROW = (
 
 @dataclass(frozen=True)
 class Pool:
-    """The fitted raters and the panels of them that vote together.
+    """The fitted raters and the panels of them that vote together."""
 
-    weights (n_raters, 4, 6): of each decision on what `look` returns; members (n_panels, n_asked): raters, -1 after
-    the last; few, many (n_panels,): how often a panel is asked about a row with fewer than ten votes, with ten or more.
-    """
-
-    weights: np.ndarray
-    members: np.ndarray
-    few: np.ndarray
-    many: np.ndarray
-
-    def shares(self, few: bool) -> np.ndarray:
-        """Return the share of the votes that each rater casts, (n_raters,)."""
-        times = np.broadcast_to((self.few if few else self.many)[:, None], self.members.shape)
-        asked = self.members >= 0
-        return np.bincount(self.members[asked], times[asked], len(self.weights)) / times[asked].sum()
+    weights: np.ndarray  # (n_raters, 4, 6) of each decision on what `look` returns
+    members: np.ndarray  # (n_panels, n_asked) raters, -1 after the last
+    rows: dict[Population, np.ndarray]  # share of a population's rows (n_panels,) that a panel is asked about
+    case_scores: np.ndarray  # (n, 4) scores of cases that real raters saw
+    case_panels: np.ndarray  # (n,) the panel asked about each
 
 
 @cache
@@ -107,12 +100,13 @@ def load_pool() -> Pool:
     with np.load(RATERS, allow_pickle=False) as found:
         weights, segments = found["weights"].astype(np.float64), found["segments"]
         asked = np.unpackbits(found["panels"], axis=1, count=len(weights)).astype(bool)
+        cases = found["case_scores"].astype(np.float64), found["case_panels"].astype(np.intp)
     size = asked.sum(axis=1)
     rows = np.pad(VOTES_PER_ROW, (1, 8))[size] * segments / np.bincount(size, segments)[size]
     order = np.argsort(~asked, axis=1, kind="stable")[:, : size.max()]
     members = np.where(np.take_along_axis(asked, order, axis=1), order, -1)
-    few, many = rows * (size < 10), rows * (size >= 10)
-    return Pool(weights, members, few / few.sum(), many / many.sum())
+    few, many = rows * (size < MANY_VOTES), rows * (size >= MANY_VOTES)
+    return Pool(weights, members, {"few": few / few.sum(), "many": many / many.sum()}, *cases)
 
 
 def look(scores: np.ndarray) -> np.ndarray:
@@ -136,22 +130,22 @@ def rater_distributions(scores: np.ndarray, raters: np.ndarray) -> np.ndarray:
     return combine(expit(np.einsum("...jf,...mjf->...mj", look(scores), load_pool().weights[raters], optimize=True)))
 
 
-def expected_votes(scores: np.ndarray, panel: bool) -> np.ndarray:
+def expected_votes(scores: np.ndarray, population: Population) -> np.ndarray:
     """Return the distribution (..., 6) that votes about `scores` tend to, whichever raters of the population see it."""
-    shares = load_pool().shares(panel)
+    pool = load_pool()
+    asked = pool.members >= 0
+    rows = np.broadcast_to(pool.rows[population][:, None], asked.shape)[asked]
+    shares = np.bincount(pool.members[asked], rows, len(pool.weights)) / rows.sum()
     usual = np.flatnonzero(shares > 1e-4)
     return np.einsum("...mc,m->...c", rater_distributions(scores, usual), shares[usual] / shares[usual].sum())
 
 
 @dataclass(frozen=True)
 class Raters:
-    """Who is asked about each of n label events, and what chance does to them: the same for all windows of an event.
+    """Who is asked about each of n label events, and what chance does to them: the same for all windows of an event."""
 
-    asked (n, m): raters, -1 where fewer are asked; draws (n, m): uniform numbers, one for each one's vote.
-    """
-
-    asked: np.ndarray
-    draws: np.ndarray
+    asked: np.ndarray  # (n, m) raters, -1 where fewer are asked
+    draws: np.ndarray  # (n, m) uniform numbers, one for each one's vote
 
     def __getitem__(self, at: Any) -> Raters:
         """Return the raters of the events `at`."""
@@ -170,3 +164,22 @@ def cast_votes(scores: np.ndarray, raters: Raters) -> np.ndarray:
     below = np.cumsum(rater_distributions(scores, raters.asked), axis=-1)[..., :5]
     choice = (raters.draws[..., None] > below).sum(axis=-1)
     return np.stack([((choice == c) & (raters.asked >= 0)).sum(axis=-1) for c in range(6)], axis=-1)
+
+
+@cache
+def load_library(population: Population) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores (16384, 4) of a population's events and the panel (16384,) of each."""
+    with np.load(LIBRARY, allow_pickle=False) as found:
+        return found[f"{population}_scores"].astype(np.float64), found[f"{population}_panels"].astype(np.intp)
+
+
+def draw_population(rng: np.random.Generator) -> Population:
+    """Return which of the two populations the next window is from."""
+    return "many" if rng.random() < MANY_SHARE else "few"
+
+
+def draw_events(rng: np.random.Generator, population: Population, size: int) -> tuple[np.ndarray, Raters]:
+    """Return the scores (size, 4) of label events, never twice quite the same, and the raters asked about each."""
+    scores, panels = load_library(population)
+    chosen = rng.integers(len(scores), size=size)
+    return scores[chosen] + rng.normal(0, JITTER, (size, 4)), draw_raters(rng, panels[chosen])

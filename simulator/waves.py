@@ -9,14 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from kernel.constants import SFREQ
+from simulator.signals import bell, draw_size
 
 CYCLE_POINTS = 128
 
 
-def draw_discharge(
-    rng: np.random.Generator, kind: str, half_width: float, longest: float, variants: int, unrest: float
-) -> np.ndarray:
-    """Return `variants` (n, n_times) of one discharge, peak 1, which differ by `unrest`.
+def draw_discharge(rng: np.random.Generator, kind: str, half_width: float, longest: float, unrest: float) -> np.ndarray:
+    """Return variants (6, n_times) of one discharge, peak 1, which differ by `unrest`.
 
     Its main wave is `half_width` seconds wide at half height, all of it lasts `longest` seconds at most. Kinds: sharp,
     slow_complex (sharp and slow wave), triphasic, polyphasic (several peaks), blunt, polyspikes (spikes at 10 to 20 Hz
@@ -54,24 +53,24 @@ def draw_discharge(
         seconds = float(np.clip(rng.uniform(0.09, 0.17) * len(size), 0.3, longest))
     t = np.arange(-0.15, max(1.3, min(2.0, 0.5 / seconds)), 1 / SFREQ / seconds)
     waves = []
-    for _ in range(variants):
+    for _ in range(6):
         s = size * rng.lognormal(0, 0.1 + 0.6 * unrest, len(size))
         w = width * rng.lognormal(0, 0.05 + 0.3 * unrest, len(size))
         a = at + rng.normal(0, 0.01 + 0.05 * unrest, len(size))
         rise = np.where(t[:, None] < a, 0.85, 1.2)  # waves rise faster than they fall
-        waves.append((s * np.exp(-0.5 * ((t[:, None] - a) / (w * rise)) ** 2)).sum(axis=1))
-    made = np.stack(waves) + _draw_detail(rng, t * seconds, at[main] * seconds, variants, unrest)
+        waves.append((s * bell(t[:, None], a, w * rise)).sum(axis=1))
+    made = np.stack(waves) + _draw_detail(rng, t * seconds, at[main] * seconds, unrest)
     made -= made[:, :1]
     fade = np.minimum(1, np.arange(made.shape[1])[::-1] / (0.15 / seconds * SFREQ * seconds))
     return made * fade / np.abs(made).max()
 
 
-def _draw_detail(rng: np.random.Generator, t: np.ndarray, peak: float, variants: int, unrest: float) -> np.ndarray:
-    """Return what rides on discharges with a peak of 1, (variants, len(t)): spikes or notches, and a slow wave after.
+def _draw_detail(rng: np.random.Generator, t: np.ndarray, peak: float, unrest: float) -> np.ndarray:
+    """Return what rides on discharges with a peak of 1, (6, len(t)): spikes or notches, and a slow wave after.
 
     `t` and `peak` are in seconds. Spikes last 20 to 70 ms (ACNS 2021); each repetition varies them.
     """
-    detail = np.zeros((variants, len(t)))
+    detail = np.zeros((6, len(t)))
     if rng.random() < 0.3:
         count = int(rng.choice([1, 1, 2, 3, 5]))
         width = rng.uniform(0.007, 0.02)
@@ -81,37 +80,37 @@ def _draw_detail(rng: np.random.Generator, t: np.ndarray, peak: float, variants:
         for variant in detail:
             a = at + rng.normal(0, 0.004 + 0.03 * unrest, count)
             s = size * rng.lognormal(0, 0.2 + 0.6 * unrest, count)
-            variant += (s * np.exp(-0.5 * ((t[:, None] - a) / width) ** 2)).sum(axis=1)
+            variant += (s * bell(t[:, None], a, width)).sum(axis=1)
     if rng.random() < 0.4:
         width = rng.uniform(0.06, 0.16)
-        a = peak + rng.uniform(1.2, 2.2) * width + rng.normal(0, 0.01 + 0.05 * unrest, (variants, 1))
-        s = rng.uniform(0.2, 0.8) * rng.choice([-1, 1]) * rng.lognormal(0, 0.1 + 0.5 * unrest, (variants, 1))
-        detail += s * np.exp(-0.5 * ((t - a) / width) ** 2)
+        a = peak + rng.uniform(1.2, 2.2) * width + rng.normal(0, 0.01 + 0.05 * unrest, (6, 1))
+        s = rng.uniform(0.2, 0.8) * rng.choice([-1, 1]) * rng.lognormal(0, 0.1 + 0.5 * unrest, (6, 1))
+        detail += s * bell(t, a, width)
     return detail
 
 
-def draw_cycles(rng: np.random.Generator, sharpness: float, variants: int, unrest: float) -> np.ndarray:
-    """Return `variants` (n, 128) of one cycle of a rhythm, peak 1.
+def draw_cycles(rng: np.random.Generator, sharpness: float, unrest: float) -> np.ndarray:
+    """Return variants (4, 128) of one cycle of a rhythm, peak 1, which differ by `unrest`.
 
     Delta of real patients is no sinusoid: it rises faster than it falls or the other way round, carries harmonics of a
     few to a third of its amplitude, more where it is sharp, and often a notch.
     """
     part = np.arange(CYCLE_POINTS) / CYCLE_POINTS
     order = np.arange(1, 6)
-    size = rng.lognormal(np.log(0.14 + 0.3 * sharpness), 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
+    size = draw_size(rng, 0.14 + 0.3 * sharpness, 0.6) * rng.lognormal(0, 0.4, 5) * 0.6 ** (order - 2.0)
     size = np.minimum(size, 0.7)
     size[0] = 1
     angle = rng.uniform(0, 2 * np.pi, 5)
     lean = rng.uniform(-0.6, 0.6) / (2 * np.pi)
     notch, deep, narrow = rng.uniform(0, 1), rng.uniform(0.1, 0.7) * (rng.random() < 0.4), rng.uniform(0.03, 0.1)
     made = []
-    for _ in range(variants):
+    for _ in range(4):
         s = size * rng.lognormal(0, 0.1 + 0.5 * unrest, 5)
         turn = angle + rng.normal(0, 0.1 + 0.4 * unrest, 5) * (order > 1)
         turned = 2 * np.pi * (part + lean * np.sin(2 * np.pi * part))
         from_notch = (part - notch - rng.normal(0, 0.02 + 0.1 * unrest) + 0.5) % 1 - 0.5
         wave = (s * np.cos(order * turned[:, None] + turn)).sum(axis=1)
-        made.append(wave - deep * rng.uniform(0.3, 1.2) * np.exp(-0.5 * (from_notch / narrow) ** 2))
+        made.append(wave - deep * rng.uniform(0.3, 1.2) * bell(from_notch, 0, narrow))
     cycles = np.stack(made)
     cycles -= cycles.mean(axis=1, keepdims=True)
     return cycles / np.abs(cycles).max()

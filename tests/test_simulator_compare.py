@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from kernel.constants import ELECTRODES, VOTES
-from simulator import gallery
-from simulator.compare import compare_recordings, compute_auc, discriminate, read_voted
+from simulator import compare
+from simulator.compare import compare_recordings, discriminate, read_voted, show_gallery, tabulate
 from simulator.features import measure_features
-from simulator.gallery import show_gallery
 
 REAL = [Path(__file__).resolve().parents[2] / "shared" / name for name in ("iiic", "vecams")]
 
@@ -76,11 +75,12 @@ def test_discriminator_is_fair():
     assert all(auc > 0.9 for auc in apart)
     with pytest.raises(ValueError, match="all of one class"):
         discriminate(np.ones((2, 5)), np.ones((4, 5)), np.array([1, 1]))
-    assert compute_auc(np.array([0.0, 1.0]), np.array([2.0, 3.0])) == 1
+    table = tabulate(pd.DataFrame({"figure": [2.0, 3.0]}), pd.DataFrame({"figure": [0.0, 1.0]}))
+    assert table["AUC"].to_list() == [1]
 
 
 def test_gallery_is_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "draw_classes", partial(gallery.draw_classes, each=1))
+    monkeypatch.setattr(compare, "draw_classes", partial(compare.draw_classes, each=1))
     show_gallery(tmp_path / "pages.png", None, 0)
     assert (tmp_path / "pages.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["pages.png"]

@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 
 from kernel.montage import build_montage
 from simulator.electrodes import add_gaps
-from simulator.fields import compute_laterality
 from simulator.generate import peek_class, simulate_recording, simulate_window
+from simulator.head import compute_laterality
 
 
 def test_window_is_as_promised():

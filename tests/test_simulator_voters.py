@@ -11,11 +11,20 @@ from scipy.stats import ks_2samp
 from kernel.constants import PRIOR
 from simulator import fit_raters
 from simulator.calibrate import count_held, read_figures, vote_unrendered
-from simulator.fit_raters import Decisions, fit, locate, own_confusions, read_votes
+from simulator.fit_raters import Confusions, Decisions, fit, locate, read_votes
 from simulator.generate import measure_window, simulate_window
 from simulator.plan import SEIZURES, SURE_SEIZURE, draw_plan
-from simulator.population import LIBRARY, draw_events
-from simulator.voters import VOTES_PER_ROW, Properties, cast_votes, draw_raters, expected_votes, load_pool, score
+from simulator.voters import (
+    LIBRARY,
+    VOTES_PER_ROW,
+    Properties,
+    cast_votes,
+    draw_events,
+    draw_raters,
+    expected_votes,
+    load_pool,
+    score,
+)
 
 FIGURES = Path(__file__).resolve().parents[2] / "shared" / "facts" / "votes.json"
 
@@ -42,19 +51,19 @@ def rendered():
 @pytest.mark.parametrize("name", CASES)
 def test_clear_patterns_get_their_name(name):
     properties, wanted = CASES[name]
-    for panel in (True, False):
-        assert expected_votes(score(properties), panel)[wanted] > 0.8
+    for population in ("few", "many"):
+        assert expected_votes(score(properties), population)[wanted] > 0.8
 
 
 def test_a_property_at_the_threshold_splits_the_raters():
-    p = expected_votes(score(replace(CLEAR, laterality=0.5)), panel=False)
+    p = expected_votes(score(replace(CLEAR, laterality=0.5)), "many")
     assert abs(p[1] - p[2]) < 0.15
     assert p[1] + p[2] > 0.9
 
 
 def test_a_plan_has_the_scores_it_was_made_for():
     rng = np.random.default_rng(3)
-    for wanted in np.concatenate([draw_events(rng, name, 200).scores for name in ("many", "few")]):
+    for wanted in np.concatenate([draw_events(rng, name, 200)[0] for name in ("many", "few")]):
         got = score(draw_plan(rng, wanted).properties)
         free = (np.abs(wanted) > 2.9) | (np.abs(got) > 6)
         free[2:] |= wanted[1] > SURE_SEIZURE  # whether a sure seizure is periodic or lateralised nobody is asked
@@ -74,7 +83,7 @@ def test_sure_seizures_are_of_every_kind():
     slow = [p for p in plans if p.kind == "polyspikes"]
     assert all(p.properties.rate < 2 for p in slow)
     for p in plans:
-        assert expected_votes(score(p.properties), panel=False)[0] > 0.9
+        assert expected_votes(score(p.properties), "many")[0] > 0.9
 
 
 @pytest.mark.parametrize(("population", "least"), [("few", 58), ("many", 68)])
@@ -94,7 +103,7 @@ def test_no_luck_is_stored():
     with np.load(LIBRARY) as found:
         assert set(found) == {"few_scores", "few_panels", "many_scores", "many_panels"}
     rng = np.random.default_rng(4)
-    panels = np.full(2000, int(np.argmax(load_pool().many)))
+    panels = np.full(2000, int(np.argmax(load_pool().rows["many"])))
     votes = cast_votes(np.zeros((2000, 4)), draw_raters(rng, panels))
     assert len(np.unique(votes, axis=0)) > 300
 
@@ -103,7 +112,7 @@ def test_rows_have_as_many_votes_as_the_competitions():
     rng = np.random.default_rng(5)
     rows, size = np.array(VOTES_PER_ROW), np.arange(1, len(VOTES_PER_ROW) + 1)
     for name, among in (("few", size < 10), ("many", size >= 10)):
-        drawn = (draw_events(rng, name, 8000).raters.asked >= 0).sum(axis=1)
+        drawn = (draw_events(rng, name, 8000)[1].asked >= 0).sum(axis=1)
         assert set(drawn) <= set(size[among])
         real = np.where(among, rows, 0) / rows[among].sum()
         assert np.abs(np.bincount(drawn, minlength=len(rows) + 1)[1:] - 8000 * real).max() < 0.03 * 8000
@@ -111,7 +120,7 @@ def test_rows_have_as_many_votes_as_the_competitions():
 
 def test_windows_measured_without_rendering_are_like_rendered_ones(rendered):
     rng = np.random.default_rng(6)
-    measured = np.array([measure_window(rng, draw_events(rng, "many", 3)) for _ in range(1000)])
+    measured = np.array([measure_window(rng, draw_events(rng, "many", 3)[0]) for _ in range(1000)])
     for k, name in enumerate(("pattern", "ictal", "periodic", "lateral")):
         assert ks_2samp(measured[:, k], [w.truth[f"score_{name}"] for w in rendered]).pvalue > 1e-3
 
@@ -121,10 +130,10 @@ def test_the_fit_finds_raters_again(tmp_path, monkeypatch):
     monkeypatch.setattr(fit_raters, "ROUNDS", 8)
     rng = np.random.default_rng(7)
     pool = load_pool()
-    panel = pool.members[int(np.argmax(pool.many))]
+    panel = pool.members[int(np.argmax(pool.rows["many"]))]
     panel = panel[panel >= 0]
     scores = rng.normal(0, 3, (2500, 4))
-    raters = draw_raters(rng, np.full(len(scores), int(np.argmax(pool.many))))
+    raters = draw_raters(rng, np.full(len(scores), int(np.argmax(pool.rows["many"]))))
     rows = []
     for k in range(len(panel)):  # one rater at a time
         asked = np.full_like(raters.asked, -1)
@@ -135,9 +144,11 @@ def test_the_fit_finds_raters_again(tmp_path, monkeypatch):
     pd.concat(rows).to_parquet(tmp_path / "votes.parquet")
     votes = read_votes(tmp_path / "votes.parquet")
     train, left = votes[votes.patient % 5 < 4], votes[votes.patient % 5 == 4]
-    model = Decisions(len(panel))
-    ours = locate(left, *fit(train, model.log_p(), model.update, "decisions"))[0]
-    simple = locate(left, *fit(train, *own_confusions(len(panel), 6, alike=True), "confusion"))[0]
+    likelihoods = []
+    for model in (Confusions(len(panel), 6, alike=True), Decisions(len(panel))):
+        prior = fit(train, model, type(model).__name__)
+        likelihoods.append(locate(left, model.log_p, prior)[0])
+    simple, ours = likelihoods
     assert ours - simple > 0.05 * left.size.sum()
     for j in range(4):
         true = pool.weights[panel, j, 0] / pool.weights[panel, j, 1]
