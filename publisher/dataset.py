@@ -16,7 +16,7 @@ from publisher.journal import Journal
 from publisher.service.answers import DatasetState
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
-from publisher.upload import Uploads, pack
+from publisher.upload import pack, upload
 
 
 class DatasetPublisher:
@@ -29,11 +29,9 @@ class DatasetPublisher:
         self.unreadable = ""
         """Why the manifest could not be read when it was last asked for."""
 
-    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> dict[str, Any]:
-        """Have our content at the service; return what is recorded of it.
-
-        `upload` is the folder for the packed files; `known` is what was recorded of the data set before.
-        """
+    def publish(self, *, force: bool = False) -> dict[str, Any]:
+        """Have our content at the service; return what is recorded of it."""
+        known = self.journal.record.get("dataset", {})
         recorded = int(known.get("version", 0)) if known.get("ref") == self.ref else 0
         same = recorded if known.get("tree_sha256") == self.tree else 0
         about = {"tree_sha256": self.tree}
@@ -54,7 +52,7 @@ class DatasetPublisher:
             # With ours there, but not whole, a whole version goes over it.
             if sent is None or ours or not self.journal.find_done(self.step, about, self._arrived):
                 sent = {"before": state.version if state else 0, "action": "versioned" if state else "created"}
-                self._send(upload, state, sent["before"], {**about, "action": sent["action"]})
+                self._send(state, sent["before"], {**about, "action": sent["action"]})
             version, action = self._wait_for_ours(sent["before"]), sent["action"]
             self._seems_whole(version)
         self.journal.forget(self.step, parts=True)
@@ -86,9 +84,10 @@ class DatasetPublisher:
             raise self._too_slow("is still processing an earlier version")
         return settled[0]
 
-    def _send(self, upload: Path, state: DatasetState | None, before: int, about: dict[str, Any]) -> None:
+    def _send(self, state: DatasetState | None, before: int, about: dict[str, Any]) -> None:
         """Upload the folder and make a version of it."""
-        tokens = Uploads(self.kaggle, self.journal, self.step).send(pack(self.folder, upload))
+        files = pack(self.folder, self.journal.folder / "upload")
+        tokens = upload(self.kaggle, self.journal, self.step, files)
 
         def send() -> bool:
             if state is None:
@@ -128,45 +127,40 @@ class DatasetPublisher:
 
     def _wait_for_ours(self, before: int) -> int:
         """Wait until the data set is READY and serves our manifest; return the version."""
-        said = ""
-        wrong_since: dict[str, float] = {}
+        said, wrong_since = "", dict[str, float]()
 
         def look() -> int | None:
             nonlocal said
-            state = self._state()
+            state, wrong = self._state(), ""
             now = f"{state.status or 'status not told'} at version {state.version}" if state else "not visible yet"
             if now != said:
                 self.kaggle.say(f"data set {self.ref}: {now}")
                 said = now
             if state is None or state.processing:
                 return None
-            # A failure or a foreign bundle may belong to the version before: it counts once it lasts.
             if state.status == "FAILED":
-                self._fail_if_lasting(wrong_since, "failed", at_once=state.version > before)
+                wrong = "failed"
             elif state.version > before or not state.version:
                 served = self._served_tree(state)
                 if served == self.tree:
                     return state.version or before + 1
-                if served is not None and state.version:
-                    self._fail_if_lasting(wrong_since, "foreign", at_once=False)
+                wrong = "foreign" if served is not None and state.version else ""
+            # A failure or a foreign bundle may belong to the version before: it counts once it lasts.
+            lasts = time.monotonic() - wrong_since.setdefault(wrong, time.monotonic()) >= self.kaggle.pace.settle
+            if wrong == "failed" and (lasts or state.version > before):
+                self.journal.note(self.step, failed=True)
+                page = f"https://www.kaggle.com/datasets/{self.ref}"
+                raise self._error("Kaggle failed to process it", f"Look at {page} and run the same command again")
+            if wrong == "foreign" and lasts:
+                self.journal.forget(self.step)
+                todo = "Someone else may be publishing too: make sure that nobody is, then run the same command again"
+                raise self._error("its newest version holds another bundle than ours", todo)
             return None
 
         version = self.kaggle.watch(look, self.kaggle.pace.patience)
         if version is None:
             raise self._too_slow(f"does not show the new version with its {MANIFEST}{self.unreadable}")
         return version
-
-    def _fail_if_lasting(self, since: dict[str, float], what: str, *, at_once: bool) -> None:
-        first = since.setdefault(what, time.monotonic())
-        if not at_once and time.monotonic() - first < self.kaggle.pace.settle:
-            return
-        if what == "failed":
-            self.journal.note(self.step, failed=True)
-            page = f"https://www.kaggle.com/datasets/{self.ref}"
-            raise self._error("Kaggle failed to process it", f"Look at {page} and run the same command again")
-        self.journal.forget(self.step)
-        todo = "Someone else may be publishing too: make sure that nobody is, then run the same command again"
-        raise self._error("its newest version holds another bundle than ours", todo)
 
     def _served_tree(self, state: DatasetState) -> str | None:
         """Return the tree hash in the manifest that the service serves, None where there is no such manifest."""

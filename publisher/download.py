@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import requests
 from tqdm import tqdm
 
 from publisher.service.client import Kaggle
@@ -81,21 +80,18 @@ def _fetch(kaggle: Kaggle, name: str, url: str, path: Path) -> None:
                 partial.unlink()
                 raise ServiceError(doing, "what came before does not fit", "Run the same command again")
             answer.raise_for_status()
-            _write(answer, partial, name, there if part else 0)
+            start, length = there if part else 0, answer.headers.get("Content-Length")
+            total = start + int(length) if length else None
+            bar = tqdm(
+                total=total, initial=start, unit="B", unit_scale=True, disable=None, leave=False, desc=name[-40:]
+            )
+            with bar, partial.open("ab" if start else "wb") as file:
+                for piece in answer.iter_content(1 << 20):  # raises where less comes than was announced
+                    bar.update(file.write(piece))
 
     try:
         kaggle.call(doing, once)
     except ServiceError as error:
-        todo = "Nothing was replaced; run the same command again: it goes on from here"
-        raise ServiceError(doing, error.said, todo, status=error.status) from None
+        error.todo = "Nothing was replaced; run the same command again: it goes on from here"
+        raise
     partial.replace(path)
-
-
-def _write(answer: requests.Response, path: Path, name: str, start: int) -> None:
-    """Write what comes; requests raises where less comes than was announced."""
-    length = answer.headers.get("Content-Length")
-    total = start + int(length) if length else None
-    bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None, leave=False, desc=name[-40:])
-    with bar, path.open("ab" if start else "wb") as file:
-        for piece in answer.iter_content(1 << 20):
-            bar.update(file.write(piece))

@@ -37,11 +37,6 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Replace the record in one step."""
-    _write(folder / PUBLISHED, record)
-
-
 def recorded_version(record: dict[str, Any], wanted: Target) -> int:
     """Return the kernel version that was recorded for a target; 0 where none was."""
     kernel = record.get("kernel", {})
@@ -51,39 +46,39 @@ def recorded_version(record: dict[str, Any], wanted: Target) -> int:
 
 
 class Journal:
-    """Notes of what is about to be sent, by step, each with what was known before."""
+    """The record of a job, and notes of what is about to be sent, by step, each with what was known before."""
 
     def __init__(self, kaggle: Kaggle, folder: Path) -> None:
-        self.kaggle = kaggle
-        self._path = folder / PUBLISHING
-        self._notes = _read(self._path)
+        self.kaggle, self.folder = kaggle, folder
+        self.record = read_record(folder)
+        self._notes = _read(folder / PUBLISHING)
+
+    def write_record(self, **record: Any) -> None:
+        """Replace the record in one step."""
+        self.record = record
+        _write(self.folder / PUBLISHED, record)
 
     def recall(self, step: str, **wanted: Any) -> dict[str, Any] | None:
         """Return the note of a step if it is about exactly this, else None."""
         note = self._notes.get(step)
-        if isinstance(note, dict) and all(note.get(key) == value for key, value in wanted.items()):
+        if isinstance(note, dict) and note.items() >= wanted.items():
             return note
         return None
 
     def note(self, step: str, **known: Any) -> None:
         """Note, durably, that a step is about to be taken."""
         self._notes[step] = known
-        _write(self._path, self._notes)
+        _write(self.folder / PUBLISHING, self._notes)
 
     def forget(self, step: str, *, parts: bool = False) -> None:
         """Strike a step out, with `parts` also what is noted as `step: part`: it is done, or has failed for good."""
-        left = {
-            name: note
-            for name, note in self._notes.items()
-            if name != step and not (parts and name.startswith(f"{step}: "))
-        }
-        if len(left) == len(self._notes):
-            return
-        self._notes = left
-        if left:
-            _write(self._path, left)
-        else:
-            self._path.unlink(missing_ok=True)
+        struck = [name for name in self._notes if name == step or (parts and name.startswith(f"{step}: "))]
+        for name in struck:
+            del self._notes[name]
+        if not self._notes:
+            (self.folder / PUBLISHING).unlink(missing_ok=True)
+        elif struck:
+            _write(self.folder / PUBLISHING, self._notes)
 
     def find_done(self, step: str, about: dict[str, Any], find: Find[T]) -> T | None:
         """Return what an earlier, killed command made of a step; it may take the settling time to show."""
@@ -99,25 +94,25 @@ class Journal:
         The note stays until the caller forgets it, unless Kaggle refuses the step.
         """
         self.note(step, **about, before=before)
-        kaggle = self.kaggle
-        for attempt in range(1, kaggle.pace.attempts + 1):
+        kaggle, attempt = self.kaggle, 0
+        while True:
+            attempt += 1
             try:
                 return send()
             except ServiceError as error:
-                if error.refused or not error.transient or error.must_come_back_later:
-                    # "Already exists" may mean that our previous attempt succeeded.
-                    found = find(before) if attempt > 1 else None
-                    if found is None and error.refused:
-                        self.forget(step)
-                else:
+                lost = error.transient and not error.refused and not error.must_come_back_later
+                if lost:
                     kaggle.say(f"{error.doing}: {error.said}; looking whether it happened all the same")
                     found = kaggle.watch(lambda: find(before), kaggle.pace.settle)
-                    if found is None and attempt < kaggle.pace.attempts:
-                        continue
-                if found is None:
+                else:
+                    # "Already exists" may mean that our previous attempt succeeded.
+                    found = find(before) if attempt > 1 else None
+                if found is not None:
+                    return found
+                if error.refused:
+                    self.forget(step)
+                if not lost or attempt == kaggle.pace.attempts:
                     raise
-                return found
-        raise AssertionError("unreachable")
 
 
 def _read(path: Path) -> dict[str, Any]:

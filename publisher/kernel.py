@@ -21,7 +21,6 @@ from publisher.target import SOURCES, Target, fill_kernel_metadata
 
 STEP = "kernel"
 STAMP = re.compile(r"\A(.*\n)# published: (\{[^\n]*\})\s*\Z", re.DOTALL)
-PAGE = "https://www.kaggle.com/code"
 
 
 def stamp(code: str, **about: Any) -> str:
@@ -56,20 +55,21 @@ class KernelPublisher:
         target: Target,
         tree_sha256: str,
         journal: Journal,
-        record: dict[str, Any],
-        arguments: dict[str, str] | None = None,
+        arguments: dict[str, str],
         **about: Any,
     ) -> None:
         self.kaggle, self.target, self.journal = kaggle, target, journal
+        self.folder = target.folder / "kernel"
         self.metadata = fill_kernel_metadata(target)
-        if (arguments or {}).get("device") == "cpu":  # a session with a GPU would cost quota all the same
+        if arguments.get("device") == "cpu":  # a session with a GPU would cost quota all the same
             self.metadata |= {"enable_gpu": False, "machine_shape": ""}
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
         code = target.job.read_code(arguments)
         self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
         self.sha256 = hash_source(self.text)
         self.about = {"ref": target.kernel_ref, "sha256": self.sha256}
-        known = record.get("kernel", {}) if record.get("kernel", {}).get("ref") == target.kernel_ref else {}
+        recorded = journal.record.get("kernel", {})
+        known = recorded if recorded.get("ref") == target.kernel_ref else {}
         self.recorded = int(known.get("version", 0))
         """The version that we last pushed."""
         self.same = known.get("sha256") == self.sha256
@@ -86,14 +86,15 @@ class KernelPublisher:
         """Whether an earlier command was about to push exactly this."""
         return self.journal.recall(STEP, **self.about) is not None
 
-    def write(self, folder: Path) -> Path:
+    def write(self) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
-        self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / self.metadata["code_file"]).write_text(self.text, encoding="utf-8", newline="\n")
-        (folder / "kernel-metadata.json").write_text(json.dumps(self.metadata, indent=2) + "\n", encoding="utf-8")
-        return folder / self.metadata["code_file"]
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        code_file = self.folder / self.metadata["code_file"]
+        code_file.write_text(self.text, encoding="utf-8", newline="\n")
+        metadata = json.dumps(self.metadata, indent=2) + "\n"
+        (self.folder / "kernel-metadata.json").write_text(metadata, encoding="utf-8")
+        return code_file
 
     def refuse_foreign(self, *, force: bool) -> None:
         """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
@@ -144,39 +145,11 @@ class KernelPublisher:
         return state.version if state is not None and newer else None
 
     def _save(self, before: int) -> int:
-        rules = f"the competition's rules are at https://www.kaggle.com/competitions/{self.target.competition}/rules"
-        doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
-        try:
-            saved = self.kaggle.save_kernel(self.folder)
-        except ServiceError as error:
-            if error.status != 403:
-                raise
-            raise ServiceError(doing, error.said, f"{error.todo}; {rules}", status=403) from None
-        if saved.error:
-            todo = "Nothing was submitted; fix it and run the same command again"
-            if any(word in saved.error.lower() for word in ("session", "quota")):
-                todo = (
-                    f"Wait for the end of a run or the next week's quota, or stop a run at {PAGE}, then run this again"
-                )
-            raise ServiceError(doing, f"Kaggle saved no running version: {saved.error}", todo, status=400)
-        keywords = saved.invalid.pop("keyword", [])
-        if keywords:
-            say(f"note: Kaggle does not know the keywords {', '.join(keywords)}; the run does without them")
-        if saved.invalid:
-            refused = "; ".join(f"{kind} {', '.join(items)}" for kind, items in saved.invalid.items())
-            raise ServiceError(
-                doing,
-                f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
-                f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
-                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. "
-                "Then run the same command again",
-                status=400,
-            )
-        if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():
-            say(f"note: Kaggle calls the kernel {saved.ref!r}, not {self.target.kernel_ref}")
-        if saved.version:
-            return saved.version
-        state = self._state()
-        version = state.version if state is not None and state.version > before else before + 1
-        say(f"note: Kaggle named no version for the push; it should be {version}")
+        """Save a version; return its number."""
+        rules = f"{self.target.competition_page}/rules"
+        version = self.kaggle.save_kernel(self.target.kernel_ref, self.folder, rules)
+        if not version:
+            state = self._state()
+            version = state.version if state is not None and state.version > before else before + 1
+            self.kaggle.say(f"note: Kaggle named no version for the push; it should be {version}")
         return version

@@ -17,21 +17,18 @@ from kernel.submission import read_submission
 from kernel.table import read_ids
 from publisher.download import fetch_outputs, is_safe
 from publisher.journal import read_record
-from publisher.run import describe_end, find_marker, judge_recorded_run, judge_run
+from publisher.run import describe_end, find_marker, judge_run
+from publisher.screen import Shown
 from publisher.service.client import Kaggle
 from publisher.service.faults import strip_controls
 from publisher.target import Target
-from publisher.turns import Turn, find_last, follow, read_end
-
-Shown = tuple[dict[str, Any], list[str], int]
-"""For scripts, lines for people, exit status."""
+from publisher.turns import Turn, find_ended, find_last, read_end
 
 
-def bring_output(kaggle: Kaggle, target: Target, dist: Path) -> Shown:
+def bring_output(kaggle: Kaggle, target: Target) -> Shown:
     """Download and judge the outputs of the latest recorded run."""
-    folder, leaves = target.job.folder(dist), target.job.leaves
-    target = follow(kaggle, target, read_record(folder))
-    _, version, verdict = judge_recorded_run(kaggle, target, folder)
+    target, _, version, verdict = find_ended(kaggle, target)
+    folder, leaves = target.folder, target.job.leaves
     out, partial = folder / "output", folder / f"output-v{version}.partial"
     faults = [verdict.fault] if verdict.fault else []
     names: set[str] = set()
@@ -78,7 +75,7 @@ def _check_submission(path: Path, end: dict[str, Any] | None, faults: list[str])
     return len(ids)
 
 
-def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> Shown:
+def pull_weights(kaggle: Kaggle, target: Target) -> Shown:
     """Download into `dist/trained/MODEL` what a finished training left, verify it, and keep what lay there.
 
     Only the files that the run's own record names are fetched, each known by its hash.
@@ -86,12 +83,12 @@ def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> Shown:
     from training.shipping import name_copy
 
     job, push = target.job, f"`make push{target.job.make_option}`"
-    last = find_last(kaggle, target, read_record(job.folder(dist)))
+    last = find_last(kaggle, target, read_record(target.folder))
     if last is None:
         raise ValueError(f"nothing of {target.kernel_ref} is recorded or found at Kaggle: run {push} first")
     verdict = judge_run(kaggle, last.target, last.version)
-    if not verdict.ended and verdict.known:
-        raise ValueError(f"{last} has not ended ({verdict.status}): `make status{job.make_option}` follows it")
+    if not verdict.ended and verdict.run.known:
+        raise ValueError(f"{last} has not ended ({verdict.run.status}): `make status{job.make_option}` follows it")
     end = None if verdict.fault else read_end(kaggle, last)
     if end is None:
         why = verdict.fault or f"it left no usable {job.leaves}"
@@ -99,9 +96,9 @@ def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> Shown:
     if not end["complete"]:
         raise ValueError(f"{last} ended after {end.get('epochs')} of {end.get('of_epochs')} epochs: {push} goes on")
     files, model = _read_names(end, last)
-    out, kept = dist / "trained" / model, None
+    out, kept = target.dist / "trained" / model, None
     pulled = not _find_lacking(out, files)
-    folder = out if pulled else job.folder(dist) / f"{last.target.kernel}-v{last.version}.partial"
+    folder = out if pulled else target.folder / f"{last.target.kernel}-v{last.version}.partial"
     if pulled:
         kaggle.say(f"{out}: was pulled before")
     else:
@@ -115,7 +112,7 @@ def pull_weights(kaggle: Kaggle, target: Target, dist: Path) -> Shown:
         raise ValueError(f"{error}{pushed}. Nothing was replaced") from None
     if not pulled:
         if out.exists():
-            kept = name_copy(dist / "replaced") / model
+            kept = name_copy(target.dist / "replaced") / model
             kept.parent.mkdir(parents=True, exist_ok=True)
             out.rename(kept)
         out.parent.mkdir(parents=True, exist_ok=True)

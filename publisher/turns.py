@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from publisher.download import read_output
-from publisher.journal import Journal, recorded_version
-from publisher.kernel import PAGE, STEP, hash_source, read_stamp
-from publisher.run import judge_run
+from publisher.journal import Journal, read_record, recorded_version
+from publisher.kernel import STEP, hash_source, read_stamp
+from publisher.run import Verdict, judge_run
 from publisher.service.answers import Run
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError
+from publisher.service.faults import none_if_refused
 from publisher.target import Target
 
 SECOND = "-2"
@@ -70,6 +70,23 @@ def follow(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> Target:
     return last.target if last else target
 
 
+def find_ended(kaggle: Kaggle, target: Target) -> tuple[Target, dict[str, Any], int, Verdict]:
+    """Return what was pushed last, its record, its kernel's version and what is known of its run, which has ended."""
+    record = read_record(target.folder)
+    target = follow(kaggle, target, record)
+    version = recorded_version(record, target)
+    if not version:
+        found = f"nothing that was pushed as {target.kernel_ref} is recorded in {target.folder}"
+        raise ValueError(f"{found}: run `make push` first")
+    verdict = judge_run(kaggle, target, version, record["dataset"]["tree_sha256"])
+    if not verdict.ended:
+        raise ValueError(
+            f"the run of {target.kernel_ref} version {version} has not ended ({verdict.run.status}): `make status` "
+            "follows it; run this again when it is complete"
+        )
+    return target, record, version, verdict
+
+
 def read_end(kaggle: Kaggle, turn: Turn) -> dict[str, Any] | None:
     """Return what a run left to say how far it got; None where it left nothing that can be gone on from."""
     content = read_output(kaggle, turn.target, turn.version, turn.target.job.leaves)
@@ -85,7 +102,6 @@ def plan(
     target: Target,
     tree: str,
     journal: Journal,
-    record: dict[str, Any],
     arguments: dict[str, str],
     *,
     force: bool = False,
@@ -94,7 +110,7 @@ def plan(
 
     `tree` is the hash of the code's data set; `arguments` what was asked for now, of which nothing means as last time.
     """
-    say, last = kaggle.say, find_last(kaggle, target, record)
+    say, last = kaggle.say, find_last(kaggle, target, journal.record)
     if last is None:
         return Turn(target, arguments), False
     place = last.target
@@ -145,7 +161,7 @@ def refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
         run = _ask(kaggle, place, state.version or 1) if state else None
         if state is None or run is None or not run.known or run.ended:
             continue
-        name, page = f"{place.kernel_ref} version {state.version}", f"{PAGE}/{place.kernel_ref}"
+        name, page = f"{place.kernel_ref} version {state.version}", place.kernel_page
         if not force:
             raise ValueError(
                 f"{name} is under way ({run.status}), and is not what would be pushed now: wait for its end "
@@ -156,12 +172,7 @@ def refuse_second(kaggle: Kaggle, target: Target, *, force: bool) -> None:
 
 def _ask(kaggle: Kaggle, place: Target, version: int) -> Run | None:
     """Return the state of a run, None where Kaggle does not know of it."""
-    try:
-        return kaggle.run(place.kernel_ref, version)
-    except ServiceError as error:
-        if error.status not in (403, 404):
-            raise
-        return None
+    return none_if_refused(lambda: kaggle.run(place.kernel_ref, version), (403, 404))
 
 
 def _places(target: Target) -> tuple[Target, Target]:

@@ -15,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -440,12 +441,14 @@ print("loaded", *{"requests", "kaggle", "kagglesdk", "numpy"} & sys.modules.keys
     assert result.stdout.endswith("loaded\n")
 
 
-def test_metadata_keep_the_rules() -> None:
+def test_metadata_keep_the_rules(tmp_path: Path) -> None:
     target = aim(INFERENCE, "alice")
     assert find_dataset_faults(dataset_metadata("alice")) == []
     assert find_kernel_faults(fill_kernel_metadata(target)) == []
     assert find_dataset_faults(dataset_metadata(None))
-    filled = fill_kernel_metadata(target, {"title": "x", "code_file": "kernel/main.py"})
+    path = tmp_path / "kernel-metadata.json"
+    path.write_text('{"title": "x", "code_file": "kernel/main.py"}')
+    filled = fill_kernel_metadata(replace(target, job=replace(INFERENCE, metadata=path)))
     assert filled["enable_internet"] is False
     assert filled["is_private"] is True
     assert filled["code_file"] == "main.py"

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+Fields = dict[str, Any]
+"""A request or an answer, in the words of the wire."""
 PROCESSING = (
     *("NOT_YET_PERSISTED", "BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "BLOBS_COPIED_TO_SDS"),
     *("INDIVIDUAL_BLOBS_COMPRESSED", "REPROCESSING"),
@@ -18,12 +20,24 @@ PROCESSING = (
 DATASET_WORDS = (*PROCESSING, "READY", "FAILED", "DELETED")
 RUNNING, ENDED = ("QUEUED", "RUNNING", "CANCEL_REQUESTED", "NEW_SCRIPT"), ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 SUBMISSION_WORDS = ("PENDING", "COMPLETE", "ERROR")
+SOURCE_FIELDS = {
+    "dataset_sources": "datasetDataSources",
+    "competition_sources": "competitionDataSources",
+    "kernel_sources": "kernelDataSources",
+    "model_sources": "modelDataSources",
+}
+"""Key of `kernel-metadata.json` -> its name on the wire."""
 
 
 def spell(word: Any, known: Iterable[str]) -> str:
     """Return a word of the service in the one spelling of `known`, whatever its case, separators or prefix."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|[\W_]+", "_", str(word or "")).strip("_").upper()
     return next((name for name in known if text == name or text.endswith(f"_{name}")), text)
+
+
+def number(value: Any) -> int:
+    """Return a whole number, which may come as text; 0 for what is none."""
+    return int(value) if isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal()) else 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,13 @@ class DatasetState:
     status: str
     private: bool | None
     versions: tuple[int, ...]
+
+    @classmethod
+    def read(cls, found: Fields, status: Any) -> DatasetState:
+        """Read it from an answer of the service."""
+        versions = tuple(number(item.get("versionNumber")) for item in found.get("versions") or [])
+        version = number(found.get("currentVersionNumber")) or max(versions, default=0)
+        return cls(version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
 
     @property
     def processing(self) -> bool:
@@ -52,17 +73,17 @@ class KernelState:
     sources: dict[str, tuple[str, ...]]
     """Kind, as in `kernel-metadata.json` -> what the service says is attached; kinds of which it says nothing lack."""
 
-
-@dataclass(frozen=True)
-class SavedKernel:
-    """What the service answered to a push."""
-
-    ref: str
-    url: str
-    version: int
-    error: str
-    invalid: dict[str, list[str]]
-    """Kind of source, for people -> what the service would not attach."""
+    @classmethod
+    def read(cls, found: Fields) -> KernelState:
+        """Read it from an answer of the service."""
+        about = found.get("metadata") or {}
+        sources = {
+            kind: tuple(str(item).lower() for item in about[name])
+            for kind, name in SOURCE_FIELDS.items()
+            if isinstance(about.get(name), list)
+        }
+        source = str((found.get("blob") or {}).get("source") or "")
+        return cls(number(about.get("currentVersionNumber")), source, sources)
 
 
 @dataclass(frozen=True)
@@ -71,8 +92,14 @@ class Run:
 
     status: str
     message: str
-    pinned: bool = True
+    pinned: bool
     """Whether the service took the version that was asked for; else this is the latest run."""
+
+    @classmethod
+    def read(cls, found: Fields, pinned: bool) -> Run:
+        """Read it from an answer of the service."""
+        status = spell(found.get("status") or RUNNING[0], (*ENDED, *RUNNING))
+        return cls(status, str(found.get("failureMessage") or ""), pinned)
 
     @property
     def ended(self) -> bool:
@@ -97,6 +124,13 @@ class Submission:
     error: str
     url: str
 
+    @classmethod
+    def read(cls, found: Fields) -> Submission:
+        """Read it from an answer of the service."""
+        names = ("description", "publicScore", "privateScore", "errorDescription", "url")
+        status = spell(found.get("status") or SUBMISSION_WORDS[0], SUBMISSION_WORDS)
+        return cls(number(found.get("ref")), status, *(str(found.get(name) or "") for name in names))
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -106,6 +140,12 @@ class Limits:
     total: int
     allowed_now: int
     limited_by_total: bool
+
+    @classmethod
+    def read(cls, found: Fields) -> Limits:
+        """Read it from an answer of the service."""
+        today, total, allowed = (number(found.get(name)) for name in ("numToday", "numTotal", "numAllowedNow"))
+        return cls(today, total, allowed, bool(found.get("limitedByTotal")))
 
     def __str__(self) -> str:
         return f"{self.allowed_now} submissions left now ({self.today} made today, {self.total} in all)"

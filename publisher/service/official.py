@@ -9,34 +9,29 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 
+# `kaggle` would sign in while it is imported, without a time-out, and say so: it gets nothing to sign in with.
+_environment = dict(os.environ)
+os.environ.update(KAGGLE_API_TOKEN=os.devnull, KAGGLE_USERNAME="-", KAGGLE_KEY="-", VERBOSE="", VERBOSE_OUTPUT="")
+try:
+    with contextlib.redirect_stdout(io.StringIO()):
+        from kaggle.api.kaggle_api_extended import KaggleApi
+        from kagglesdk.kaggle_env import get_access_token_from_env as find_access_token
+        from kagglesdk.kaggle_http_client import KaggleHttpClient
+finally:
+    os.environ.clear()
+    os.environ.update(_environment)
 
-@contextlib.contextmanager
-def _without_signing_in() -> Iterator[None]:
-    """Hide credentials and debug switches while `kaggle` is imported: it would sign in at once, without a time-out."""
-    hidden = {"KAGGLE_API_TOKEN": os.devnull, "KAGGLE_USERNAME": "-", "KAGGLE_KEY": "-", "VERBOSE": ""}
-    before = {name: os.environ.get(name) for name in (*hidden, "VERBOSE_OUTPUT")}
-    os.environ.update(hidden, VERBOSE_OUTPUT="")
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+__all__ = ["BearerAuth", "OfficialClient", "find_access_token", "read_retry_after"]
 
-
-with _without_signing_in(), contextlib.redirect_stdout(io.StringIO()):
-    from kaggle.api.kaggle_api_extended import KaggleApi
-    from kagglesdk.kaggle_env import get_access_token_from_env as find_access_token
-
-__all__ = ["OfficialClient", "find_access_token"]
+BearerAuth = KaggleHttpClient.BearerAuth
+"""Puts an access token into a request."""
+read_retry_after = KaggleApi._get_retry_after_delay
+"""Returns the seconds that an answer's Retry-After asks for, in either of its two forms, or None."""
 
 
 class _Fields(dict[str, Any]):
