@@ -133,7 +133,7 @@ def _aim(args: argparse.Namespace, user: str) -> Target:
     """Return where on Kaggle a command works, from its arguments and the credential's user."""
     from publisher.target import aim
 
-    names = {"dataset": args.dataset, "kernel": args.kernel, "competition": args.competition}
+    names = {name: getattr(args, name) for name in ("dataset", "kernel", "competition")}
     return aim(JOBS[args.job], args.owner or user, dist=args.dist, **names)
 
 

@@ -15,7 +15,7 @@ from dataset_builder.metadata import MANIFEST, check_manifest, dataset_metadata
 from publisher.journal import Journal
 from publisher.service.answers import DatasetState
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError
+from publisher.service.faults import ServiceError, none_if_refused
 from publisher.upload import pack, upload
 
 
@@ -36,94 +36,84 @@ class DatasetPublisher:
         same = recorded if known.get("tree_sha256") == self.tree else 0
         about = {"tree_sha256": self.tree}
         state = self._settled()
-        if state is not None and state.version < same and self.journal.recall(self.step, **about) is None:
+        if state.exists and state.version < same and self.journal.recall(self.step, **about) is None:
             # The service shows an older state than the one that was recorded.
             self.journal.note(self.step, **about, before=same - 1, action="unchanged")
         sent = self.journal.recall(self.step, **about)
-        served = self._served_tree(state) if state else None
-        ours = state is not None and state.status != "FAILED" and served == self.tree
-        if state is not None and ours and (self._seems_whole(state.version) or not force):
+        served = self._served_tree(state) if state.exists else None
+        ours = state.status != "FAILED" and served == self.tree
+        if ours and (self._seems_whole(state.version) or not force):
             version, action = state.version or same, sent["action"] if sent else "unchanged"
         else:
-            if state is not None and state.private is False:
+            if state.public:
                 self.kaggle.say(f"note: the data set {self.ref} is public: everyone can read what is published there")
-            if state is not None and served is None and not force:
+            if state.exists and served is None and not force:
                 self._refuse_foreign(state, recorded)
-            # With ours there, but not whole, a whole version goes over it.
-            if sent is None or ours or not self.journal.find_done(self.step, about, self._arrived):
-                sent = {"before": state.version if state else 0, "action": "versioned" if state else "created"}
-                self._send(state, sent["before"], {**about, "action": sent["action"]})
+            if ours:  # but not whole: a whole version goes over it
+                self.journal.forget(self.step)
+            self.journal.do_once(
+                self.step, about, lambda: self._prepare(state), lambda _: self._create(state), self._arrived
+            )
+            sent = self.journal.recall(self.step) or {}
             version, action = self._wait_for_ours(sent["before"]), sent["action"]
             self._seems_whole(version)
         self.journal.forget(self.step, parts=True)
         self.kaggle.say(f"data set {self.ref} version {version}: {action}, its manifest reads back with our hash")
         return {"ref": self.ref, "version": version, **about}
 
-    def _state(self) -> DatasetState | None:
+    def _state(self) -> DatasetState:
         state = self.kaggle.dataset(self.ref)
-        if state is not None and state.status == "DELETED":
+        if state.status == "DELETED":
             raise self._error("it was deleted", "Choose another name with --dataset", status=410)
         return state
 
-    def _settled(self) -> DatasetState | None:
+    def _settled(self) -> DatasetState:
         """Return the state once no version is being processed: a second one would be refused until then."""
         told = False
 
-        def look() -> tuple[DatasetState | None] | None:
+        def look() -> DatasetState | None:
             nonlocal told
             state = self._state()
-            if state is None or not state.processing:
-                return (state,)
-            if not told:
+            if state.processing and not told:
                 self.kaggle.say(f"Kaggle is processing a version of {self.ref} ({state.status}): waiting for it")
                 told = True
-            return None
+            return None if state.processing else state
 
         settled = self.kaggle.watch(look, self.kaggle.pace.patience)
         if settled is None:
             raise self._too_slow("is still processing an earlier version")
-        return settled[0]
+        return settled
 
-    def _send(self, state: DatasetState | None, before: int, about: dict[str, Any]) -> None:
-        """Upload the folder and make a version of it."""
+    def _prepare(self, state: DatasetState) -> dict[str, Any]:
+        """Upload the folder; return what the journal notes of the version that is made of it."""
         files = pack(self.folder, self.journal.folder / "upload")
-        tokens = upload(self.kaggle, self.journal, self.step, files)
+        self.tokens = upload(self.kaggle, self.journal, self.step, files)
+        return {"before": state.version, "action": "versioned" if state.exists else "created"}
 
-        def send() -> bool:
-            if state is None:
-                self.kaggle.create_dataset(dataset_metadata(*self.ref.split("/")), tokens)
-            else:
-                self._add_version(tokens)
+    def _create(self, state: DatasetState) -> bool:
+        """Make a version of what was uploaded."""
+        if not state.exists:
+            self.kaggle.create_dataset(dataset_metadata(*self.ref.split("/")), self.tokens)
             return True
-
-        self.journal.do_once(self.step, about, before, send, self._arrived)
-
-    def _add_version(self, tokens: list[str]) -> None:
         notes = f"bundle {self.tree[:16]}, commit {str(self.manifest.get('commit', 'unknown'))[:12]}"
-        refusal: ServiceError | None = None
 
-        def attempt() -> bool | None:
-            nonlocal refusal
-            try:
-                self.kaggle.create_dataset_version(self.ref, tokens, notes)
-            except ServiceError as error:
-                # While a version is being processed, which the status may not show yet, a second one is forbidden.
-                if error.status not in (403, 409):
-                    raise
-                refusal = error
-                self._settled()
-                return None
+        def add() -> bool:
+            self.kaggle.create_dataset_version(self.ref, self.tokens, notes)
             return True
 
-        if self.kaggle.watch(attempt, self.kaggle.pace.settle) is None and refusal is not None:
-            raise refusal
+        def add_when_allowed() -> bool | None:
+            # While a version is being processed, which the status may not show yet, a second one is forbidden.
+            added = none_if_refused(add, (403, 409))
+            if not added:
+                self._settled()
+            return added
+
+        return self.kaggle.watch(add_when_allowed, self.kaggle.pace.settle) or add()
 
     def _arrived(self, before: int) -> bool | None:
         """Look whether a version newer than `before` shows at the service, be it still in processing."""
         state = self._state()
-        if state is None:
-            return None
-        return state.processing or max(state.version, *state.versions, 0) > before or None
+        return state.processing or max(state.version, state.newest) > before or None
 
     def _wait_for_ours(self, before: int) -> int:
         """Wait until the data set is READY and serves our manifest; return the version."""
@@ -132,11 +122,11 @@ class DatasetPublisher:
         def look() -> int | None:
             nonlocal said
             state, wrong = self._state(), ""
-            now = f"{state.status or 'status not told'} at version {state.version}" if state else "not visible yet"
+            now = f"data set {self.ref}: {state.status}" + (f" at version {state.version}" if state.exists else "")
             if now != said:
-                self.kaggle.say(f"data set {self.ref}: {now}")
+                self.kaggle.say(now)
                 said = now
-            if state is None or state.processing:
+            if not state.exists or state.processing:
                 return None
             if state.status == "FAILED":
                 wrong = "failed"
@@ -213,5 +203,5 @@ class DatasetPublisher:
         said = f"Kaggle {what} after {self.kaggle.pace.patience / 60:.0f} minutes"
         return self._error(said, "Run the same command again: it goes on from here, and nothing is sent twice")
 
-    def _error(self, said: str, todo: str, status: int | None = None) -> ServiceError:
+    def _error(self, said: str, todo: str, status: int = 0) -> ServiceError:
         return ServiceError(f"publishing the data set {self.ref}", said, todo, status=status)

@@ -16,11 +16,8 @@ from typing import Any, TypeVar
 from kernel.files import replacing
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
-from publisher.target import Target
 
 T = TypeVar("T")
-Find = Callable[[Any], T | None]
-"""Takes what was there before a step; returns what the step made, or None where it does not show."""
 PUBLISHED, PUBLISHING = "published.json", "publishing.json"
 
 
@@ -35,14 +32,6 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{folder / PUBLISHED} lacks what a push records: remove it and run `make push`, which asks the service"
         ) from None
     return record
-
-
-def recorded_version(record: dict[str, Any], wanted: Target) -> int:
-    """Return the kernel version that was recorded for a target; 0 where none was."""
-    kernel = record.get("kernel", {})
-    if kernel.get("ref") == wanted.kernel_ref and record.get("competition") == wanted.competition:
-        return int(kernel["version"])
-    return 0
 
 
 class Journal:
@@ -80,25 +69,33 @@ class Journal:
         elif struck:
             _write(self.folder / PUBLISHING, self._notes)
 
-    def find_done(self, step: str, about: dict[str, Any], find: Find[T]) -> T | None:
-        """Return what an earlier, killed command made of a step; it may take the settling time to show."""
-        sent = self.recall(step, **about)
-        if sent is None:
-            return None
-        self.kaggle.say("an earlier run may have got this far: looking whether it did")
-        return self.kaggle.watch(lambda: find(sent["before"]), self.kaggle.pace.settle)
+    def do_once(
+        self,
+        step: str,
+        about: dict[str, Any],
+        prepare: Callable[[], dict[str, Any]],
+        send: Callable[[Any], T],
+        find: Callable[[Any], T | None],
+    ) -> T:
+        """Take a step, unless an earlier command did; where the answer was lost, look whether it happened.
 
-    def do_once(self, step: str, about: dict[str, Any], before: Any, send: Callable[[], T], find: Find[T]) -> T:
-        """Note a step and send it; where the answer was lost, look whether it happened, and repeat it only if not.
-
-        The note stays until the caller forgets it, unless Kaggle refuses the step.
+        `prepare` does what comes before the step and returns what to note: as `before` what is there, and more. `send`
+        takes that and the step; `find` takes it and returns what the step made, or None where that does not show. The
+        note stays until the caller forgets it, unless Kaggle refuses the step.
         """
-        self.note(step, **about, before=before)
-        kaggle, attempt = self.kaggle, 0
+        kaggle, sent, attempt = self.kaggle, self.recall(step, **about), 0
+        if sent is not None:
+            kaggle.say("an earlier run may have got this far: looking whether it did")
+            found = kaggle.watch(lambda: find(sent["before"]), kaggle.pace.settle)
+            if found is not None:
+                return found
+        notes = prepare()
+        before = notes["before"]
+        self.note(step, **about, **notes)
         while True:
             attempt += 1
             try:
-                return send()
+                return send(before)
             except ServiceError as error:
                 lost = error.transient and not error.refused and not error.must_come_back_later
                 if lost:

@@ -6,13 +6,14 @@ finds nothing changed rehearses nothing and sends nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from publisher.dataset import DatasetPublisher
 from publisher.journal import PUBLISHED, Journal, read_record
-from publisher.kernel import STEP, KernelPublisher
+from publisher.kernel import STEP, KernelPublisher, Push
 from publisher.screen import Shown
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
@@ -53,18 +54,17 @@ def _publish(
     job, say, record = target.job, kaggle.say, journal.record
     data_set, manifest = job.build_data_set(target.dist, target.owner)
     tree = str(manifest["tree_sha256"])
-    about: dict[str, Any] = {}
+    push, done = Push(target, arguments, tree), False
     if job.goes_on:
-        turn, done = plan(kaggle, target, tree, journal, arguments, force=force)
-        target, arguments, about = turn.target, turn.arguments, {"run": turn.about()}
-        if done:
-            journal.forget(STEP)
-            if record.get("run") != about["run"] or record["kernel"]["version"] != turn.version:
-                dataset = {"ref": target.dataset_ref, "tree_sha256": turn.tree}
-                _record(journal, target, dataset, turn.version, turn.sha256, **about)
-            return
-    kernel = KernelPublisher(kaggle, target, tree, journal, arguments, **about)
-    if job.goes_on and not (kernel.begun or kernel.is_there):
+        push, done = plan(kaggle, push, journal, force=force)
+    if done:
+        journal.forget(STEP)
+        if record.get("run") != push.describe_run() or record["kernel"]["version"] != push.version:
+            _record(journal, push, {"ref": target.dataset_ref, "tree_sha256": push.tree})
+        return
+    push = replace(push, tree=tree)
+    kernel = KernelPublisher(kaggle, push, journal)
+    if job.goes_on and not (kernel.begun or kernel.find_there()):
         refuse_second(kaggle, target, force=force)
     kernel.refuse_foreign(force=force)  # before the long work: a wrong key shows here too
     code_file = kernel.write()
@@ -72,8 +72,8 @@ def _publish(
     if not job.submitted:
         _note_rules(kaggle, target)
     if job.estimate and not kernel.same:
-        say(job.estimate(arguments))
-    out, asked = target.folder / "rehearsal", job.read_code(arguments) + str(job.read_metadata())
+        say(job.estimate(push.arguments))
+    out, asked = target.folder / "rehearsal", job.read_code(push.arguments) + str(job.read_metadata())
     options = {"dist": target.dist, "code_file": code_file, "log": say, "quick": True}
     rehearse = partial(job.rehearse, source, out, data_set, **options)
     rehearse_once(target.folder, describe_rehearsal(manifest, asked, source), rehearse, say)
@@ -82,19 +82,20 @@ def _publish(
 
     published = DatasetPublisher(kaggle, target.dataset_ref, data_set, manifest, journal).publish(force=force)
     version, action = kernel.publish(force=force)
-    say(f"kernel {target.kernel_ref} version {version}: {action}")
+    say(f"kernel {push.target.kernel_ref} version {version}: {action}")
     if action == "unchanged":
         say("this code with this data was pushed before; FORCE=1 (--force) runs it once more")
+    about: dict[str, Any] = {name: manifest.get(name) for name in ("commit", "dirty", "models")}
     if record.get("submission") and kernel.recorded == version:
         about["submission"] = record["submission"]
-    about |= {name: manifest.get(name) for name in ("commit", "dirty", "models")}
-    _record(journal, target, published, version, kernel.sha256, **about)
+    _record(journal, replace(push, version=version, sha256=kernel.sha256), published, **about)
 
 
-def _record(journal: Journal, target: Target, dataset: dict[str, Any], version: int, sha256: str, **about: Any) -> None:
+def _record(journal: Journal, push: Push, dataset: dict[str, Any], **about: Any) -> None:
     """Record which version is which."""
-    kernel = {"ref": target.kernel_ref, "version": version, "sha256": sha256, "url": target.kernel_page}
-    journal.write_record(dataset=dataset, kernel=kernel, competition=target.competition, **about)
+    target, run = push.target, {"run": push.describe_run()} if push.target.job.goes_on else {}
+    kernel = {"ref": target.kernel_ref, "version": push.version, "sha256": push.sha256, "url": target.kernel_page}
+    journal.write_record(dataset=dataset, kernel=kernel, competition=target.competition, **run, **about)
 
 
 def _note_rules(kaggle: Kaggle, target: Target) -> None:

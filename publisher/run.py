@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernel.main import END
+from publisher.kernel import Push, find_last
 from publisher.service.answers import Run
 from publisher.service.client import Kaggle
 from publisher.service.faults import strip_controls
@@ -37,19 +38,20 @@ class Verdict:
         return self.run.ended or self.end is not None
 
 
-def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | None = None) -> Verdict:
+def judge_run(kaggle: Kaggle, push: Push) -> Verdict:
     """Ask for a run and, once it ended, for its log and outputs; an empty `fault` means that it ended well."""
-    run = kaggle.run(target.kernel_ref, version)
+    ref, version, leaves = push.target.kernel_ref, push.version, push.target.job.leaves
+    run = kaggle.run(ref, version)
     if run.known and not run.ended:
         return Verdict(run)
     pieces, names = "", []
-    for files, log in kaggle.outputs(target.kernel_ref, version):
+    for files, log in kaggle.outputs(ref, version):
         pieces = pieces or log
         names += [name for name, _ in files]
     log, end = decode_log(pieces), find_marker(pieces, END)
     if not run.known and end is None:
         return Verdict(run, notes=(f"Kaggle calls the run {run.status!r}, which is not known here",))
-    leaves, notes, fault = target.job.leaves, [], ""
+    notes, fault = [], ""
     # Kaggle may name a file by its folder in the session.
     nested = [name for name in names if name.rpartition("/")[2] == leaves]
     left = leaves if leaves in names else nested[0] if len(nested) == 1 else ""
@@ -64,13 +66,26 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
         )
     elif end is None and not left:
         fault = f"Kaggle calls the run COMPLETE, and it left neither a log nor {leaves}"
-    elif tree_sha256 and end and end.get("tree_sha256") not in (None, tree_sha256):
-        fault = f"the run used the bundle {str(end['tree_sha256'])[:16]}, not the published {tree_sha256[:16]}"
+    elif push.tree and end and end.get("tree_sha256") not in (None, push.tree):
+        fault = f"the run used the bundle {str(end['tree_sha256'])[:16]}, not the published {push.tree[:16]}"
     elif end is None:
         notes.append(f"Kaggle shows no log of the run: that it left {leaves} is all that is known")
     elif not left:
         notes.append(f"Kaggle's list of what the run left lacks {leaves}, which the log says was written")
     return Verdict(run, fault, tuple(notes), end, log, left)
+
+
+def find_ended(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> tuple[Push, Verdict]:
+    """Return the latest push and what is known of its run, which must have ended."""
+    last, option = find_last(kaggle, target, record), target.job.make_option
+    if last is None:
+        found = f"nothing that was pushed as {target.kernel_ref} is recorded in {target.folder}"
+        raise ValueError(f"{found}: run `make push{option}` first")
+    verdict = judge_run(kaggle, last)
+    if not verdict.ended:
+        todo = f"`make status{option}` follows it; run this again when it is complete"
+        raise ValueError(f"{last} has not ended ({verdict.run.status}): {todo}")
+    return last, verdict
 
 
 def describe_end(end: dict[str, Any] | None) -> str:

@@ -7,17 +7,17 @@ Looking changes nothing anywhere. What Kaggle says in words that are not known h
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from publisher.journal import read_record, recorded_version
+from publisher.journal import read_record
+from publisher.kernel import Push, find_last
 from publisher.run import Verdict, describe_end, judge_run
 from publisher.screen import Shown
 from publisher.service.answers import Submission
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError, none_if_refused
 from publisher.target import Target
-from publisher.turns import follow
 
 WORKING, COMPLETE, SCORED, FAILED, NOTHING = "working", "complete", "scored", "failed", "nothing"
 EXIT = {SCORED: 0, COMPLETE: 0, FAILED: 1, NOTHING: 1, WORKING: 3}
@@ -65,29 +65,28 @@ class Watcher:
     """Looks at one target; what has ended is not asked for again."""
 
     def __init__(self, kaggle: Kaggle, target: Target, *, run_only: bool = False) -> None:
-        self.record = read_record(target.folder)
-        self.kaggle, self.target, self.run_only = kaggle, follow(kaggle, target, self.record), run_only
-        self.recorded = self.version = recorded_version(self.record, self.target)
+        self.kaggle, self.run_only, self.record = kaggle, run_only, read_record(target.folder)
+        last = find_last(kaggle, target, self.record)
+        self.recorded, self.push = last is not None, last or Push(target, {})
         self._verdict: Verdict | None = None
         self._dataset: dict[str, Any] = {}
 
     def look(self) -> Report:
         """Return what the service says now."""
-        target, job = self.target, self.target.job
+        target, job = self.push.target, self.push.target.job
         report = Report(dataset=self._look_at_dataset())
-        if not self.version:
+        if not self.push.version:
             found = self.kaggle.kernel(target.kernel_ref)
-            if found is None:
+            if not found.exists:
                 report.next = f"there is no kernel {target.kernel_ref}; `make push{job.make_option}` publishes it"
                 return report
-            self.version = found.version or 1
+            self.push = replace(self.push, version=found.version or 1)
         if self._verdict is None or not self._verdict.ended:
-            tree = self.record["dataset"]["tree_sha256"] if self.recorded else None
-            self._verdict = judge_run(self.kaggle, target, self.version, tree)
+            self._verdict = judge_run(self.kaggle, self.push)
         verdict = self._verdict
         report.kernel = {
             "ref": target.kernel_ref,
-            "version": self.version,
+            "version": self.push.version,
             "status": verdict.run.status,
             "fault": verdict.fault,
             "notes": verdict.notes,
@@ -118,30 +117,29 @@ class Watcher:
 
     def _look_at_dataset(self) -> dict[str, Any]:
         if self._dataset.get("status") != "READY":
-            found = self.kaggle.dataset(self.target.dataset_ref)
-            if found is None:
-                return {}
-            status = found.status or "status not told"
-            self._dataset = {"ref": self.target.dataset_ref, "version": found.version, "status": status}
+            ref = self.push.target.dataset_ref
+            found = self.kaggle.dataset(ref)
+            about = {"ref": ref, "version": found.version, "status": found.status}
+            self._dataset = about if found.exists else {}
         return self._dataset
 
     def _find_submission(self, verdict: Verdict) -> Submission | None:
         """Return the submission that was recorded, or the latest whose description names the version."""
         known = self.record.get("submission")
-        if known and known.get("kernel_version") == self.version == self.recorded:
+        if known and self.recorded and known.get("kernel_version") == self.push.version:
             ref = int(known["ref"])
             found = none_if_refused(lambda: self.kaggle.submission(ref))
             if found is not None:
                 return found
-            made = [item for item in self.kaggle.submissions(self.target.competition) if item.ref == ref]
+            made = [item for item in self.kaggle.submissions(self.push.target.competition) if item.ref == ref]
         elif verdict.ended and not verdict.fault:
-            made = find_submissions(self.kaggle, self.target, self.version)
+            made = find_submissions(self.kaggle, self.push)
         else:
             made = []
         return made[0] if made else None
 
     def _judge_submission(self, report: Report, submission: Submission) -> None:
-        page = submission.url or f"{self.target.competition_page}/submissions"
+        page = submission.url or f"{self.push.target.competition_page}/submissions"
         page = page if page.startswith("http") else f"https://www.kaggle.com{page}"
         report.submission = {**asdict(submission), "url": page}
         if submission.public_score or submission.private_score:
@@ -157,15 +155,10 @@ class Watcher:
             report.next = f"{said}: see {page}"
 
 
-def name_version(target: Target, version: int) -> str:
-    """Return how the description of a kernel version's submissions begins."""
-    return f"{target.kernel_ref} v{version} "
-
-
-def find_submissions(kaggle: Kaggle, target: Target, version: int) -> list[Submission]:
+def find_submissions(kaggle: Kaggle, push: Push) -> list[Submission]:
     """Return the submissions of one kernel version, newest first, as their descriptions tell."""
-    name = name_version(target, version)
-    return [item for item in kaggle.submissions(target.competition) if item.description.startswith(name)]
+    made = kaggle.submissions(push.target.competition)
+    return [item for item in made if item.description.startswith(push.submission_name)]
 
 
 def watch(watcher: Watcher) -> Report:

@@ -5,16 +5,14 @@ The submission's description names the version, so that the service itself can b
 
 from __future__ import annotations
 
-from typing import Any
-
 from publisher.journal import Journal, read_record
-from publisher.run import describe_end
+from publisher.kernel import Push
+from publisher.run import describe_end, find_ended
 from publisher.screen import Shown
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
-from publisher.status import COMPLETE, Watcher, find_submissions, name_version, watch
+from publisher.status import COMPLETE, Watcher, find_submissions, watch
 from publisher.target import Target
-from publisher.turns import find_ended
 
 STEP = "submission"
 
@@ -23,61 +21,56 @@ def submit(kaggle: Kaggle, target: Target, *, force: bool = False) -> Shown:
     """Submit what was pushed."""
     if not target.job.submitted:
         raise ValueError(f"the job {target.job.name} makes no submission: `make output` brings what its run left")
-    known = read_record(target.folder).get("submission")
+    journal = Journal(kaggle, target.folder)
+    known = journal.record.get("submission")
     if known and not force:
         raise ValueError(
             f"version {known['kernel_version']} of {target.kernel_ref} was submitted as {known['ref']} already: `make "
             "status` shows its score; FORCE=1 (--force) submits it once more"
         )
-    _, record, version, verdict = find_ended(kaggle, target)
+    last, verdict = find_ended(kaggle, target, journal.record)
     if verdict.fault:
         raise ValueError(f"{verdict.fault}: nothing was submitted; `make status` shows the end of its log")
     for line in (describe_end(verdict.end), *(f"note: {note}" for note in verdict.notes)):
         kaggle.say(line)
 
-    journal, about = Journal(kaggle, target.folder), {"kernel": target.kernel_ref, "version": version}
-    made = find_submissions(kaggle, target, version)
+    made = find_submissions(kaggle, last)
     if made and not known and not force:
         ref = made[0].ref
         kaggle.say(f"Kaggle has it already, as submission {ref}")
     else:
-        ref = _submit_once(kaggle, target, record, journal, about, len(made))
-    journal.write_record(**{**record, "submission": {"ref": ref, "kernel_version": version}})
+        bundle, commit = f"bundle {last.tree[:16]}", f"commit {str(journal.record.get('commit') or 'unknown')[:12]}"
+        ref = _submit_once(kaggle, last, journal, f"{bundle} {commit}" + (f" ({len(made) + 1})" if made else ""))
+    journal.write_record(**{**journal.record, "submission": {"ref": ref, "kernel_version": last.version}})
     journal.forget(STEP)
-    lines = [f"submitted as {ref}; `make status` shows its score"]
-    return {"submission": ref, **about, "competition": target.competition}, lines, 0
+    about = {"kernel": target.kernel_ref, "version": last.version, "competition": target.competition}
+    return {"submission": ref, **about}, [f"submitted as {ref}; `make status` shows its score"], 0
 
 
-def _submit_once(
-    kaggle: Kaggle, target: Target, record: dict[str, Any], journal: Journal, about: dict[str, Any], made: int
-) -> int:
+def _submit_once(kaggle: Kaggle, last: Push, journal: Journal, description: str) -> int:
     """Submit, unless an earlier command did; return the submission's number."""
-    version, competition = about["version"], target.competition
-    prefix = name_version(target, version)
+    target, name = last.target, last.submission_name
+    about = {"kernel": target.kernel_ref, "version": last.version}
 
     def find(before: list[int]) -> int | None:
         # A description that Kaggle does not show may be ours.
-        found = [item for item in kaggle.submissions(competition) if item.ref not in before]
-        return next((item.ref for item in found if item.description.startswith(prefix) or not item.description), None)
+        found = [item for item in kaggle.submissions(target.competition) if item.ref not in before]
+        return next((item.ref for item in found if item.description.startswith(name) or not item.description), None)
 
-    def send() -> int:
-        ref = kaggle.submit(competition, target.kernel_ref, version, target.job.leaves, description)
-        ref = ref or kaggle.watch(lambda: find(before), kaggle.pace.settle) or 0
+    def send(before: list[int]) -> int:
+        asked = (target.competition, target.kernel_ref, last.version, target.job.leaves, f"{name}{description}")
+        ref = kaggle.submit(*asked) or kaggle.watch(lambda: find(before), kaggle.pace.settle) or 0
         if not ref:
             said = "Kaggle gave no number for the submission"
             raise ServiceError("submitting", said, "Look at `make status`", status=400)
         return ref
 
-    done = journal.find_done(STEP, about, find)
-    if done is not None:
-        return done
-    noted = journal.recall(STEP, **about)
-    before = noted["before"] if noted else [item.ref for item in kaggle.submissions(competition)]
-    commit, tree = str(record.get("commit") or "unknown")[:12], record["dataset"]["tree_sha256"][:16]
-    description = f"{prefix}bundle {tree} commit {commit}" + (f" ({made + 1})" if made else "")
+    def prepare() -> dict[str, list[int]]:
+        return {"before": [item.ref for item in kaggle.submissions(target.competition)]}
+
     limits = _ask_limits(kaggle, target)
     try:
-        return journal.do_once(STEP, about, before, send, find)
+        return journal.do_once(STEP, about, prepare, send, find)
     except ServiceError as error:
         if not error.refused:
             raise
@@ -86,7 +79,7 @@ def _submit_once(
             error.todo = f"Join the competition and accept its rules at {page}; some kinds of token may not submit"
         elif error.status == 400:
             error.todo = f"See {target.competition_page}/submissions for the limits"
-        by_hand = f"By hand: open {target.kernel_page}, choose version {version}, `Submit to competition`"
+        by_hand = f"By hand: open {target.kernel_page}, choose version {last.version}, `Submit to competition`"
         error.todo = f"{limits}{error.todo}. {by_hand}"
         raise
 

@@ -34,11 +34,7 @@ SOURCES = {"dataset_sources": 2, "competition_sources": 1, "kernel_sources": 2, 
 """What a kernel is given, and of how many parts each name is made: `owner/slug`, `slug`, or a model's
 `owner/model/framework/variation/version`."""
 
-KNOWN = {
-    "language": ("python",),
-    "kernel_type": ("script",),
-    "docker_image_pinning_type": ("original", "latest", None),
-}
+KNOWN = {"language": ("python",), "kernel_type": ("script",), "docker_image_pinning_type": ("original", "latest", None)}
 """What we can make use of, by key."""
 
 Fault = tuple[str, str]
@@ -85,13 +81,7 @@ class Target:
 
 
 def aim(
-    job: Job,
-    owner: str,
-    *,
-    dataset: str | None = None,
-    kernel: str | None = None,
-    competition: str | None = None,
-    dist: Path = ROOT / "dist",
+    job: Job, owner: str, *, dataset: str = "", kernel: str = "", competition: str = "", dist: Path = ROOT / "dist"
 ) -> Target:
     """Return where a job goes: as its metadata say, but for what is given."""
     metadata = job.read_metadata()
@@ -133,26 +123,18 @@ def find_faults(target: Target) -> list[Fault]:
 def find_kernel_faults(metadata: dict[str, Any], name: str = "kernel-metadata.json") -> list[Fault]:
     """Return what Kaggle would refuse or silently change in a kernel's metadata."""
     owner, _, slug = str(metadata.get("id", "")).partition("/")
-    title, made = str(metadata.get("title", "")), make_slug(str(metadata.get("title", "")))
-    shape, internet = str(metadata.get("machine_shape", "")), metadata.get("enable_internet", True)
-    unknown = sorted(metadata.keys() - TAKEN)
+    title, shape = str(metadata.get("title", "")), str(metadata.get("machine_shape", ""))
+    made, unknown = make_slug(title), sorted(metadata.keys() - TAKEN)
+    no_slug, internet = not SLUG.fullmatch(slug) or len(slug) < 5, metadata.get("enable_internet", True)
     fix = f"fix {name}"
     checks = [
         (not OWNER.fullmatch(owner) or owner == "OWNER", f"the kernel's owner is {owner!r}", GIVE_OWNER),
-        (
-            not SLUG.fullmatch(slug) or len(slug) < 5,
-            f"the kernel's slug {slug!r} is not at least 5 {SLUG_LETTERS}",
-            "choose another with --kernel",
-        ),
+        (no_slug, f"the kernel's slug {slug!r} is not at least 5 {SLUG_LETTERS}", "choose another with --kernel"),
         (len(title) < 5, f"the kernel's title {title!r} is shorter than 5 characters", fix),
         (len(title) >= 5 and made != slug, f"Kaggle would name a kernel titled {title!r} {made!r}, not {slug!r}", fix),
         (internet is not False, "the kernel asks for the internet: the competition refuses such a submission", fix),
         (metadata.get("is_private", True) is not True, "the kernel would be public", fix),
-        (
-            shape.lower() in RETIRED,
-            f"the kernel asks for {shape}, which Kaggle has retired",
-            f"{fix}: NvidiaTeslaT4 is two T4",
-        ),
+        (shape.lower() in RETIRED, f"Kaggle has retired the machine {shape}", f"{fix}: NvidiaTeslaT4 is two T4"),
         (bool(unknown), f"Kaggle ignores {', '.join(unknown)} without a word", f"remove it from {name}"),
     ]
     for kind, parts in SOURCES.items():
@@ -160,11 +142,9 @@ def find_kernel_faults(metadata: dict[str, Any], name: str = "kernel-metadata.js
             names = source.split("/")
             wrong = f"{source!r} in {kind} is not made of {parts} names with '/' between"
             checks.append((len(names) != parts or not all(names), wrong, fix))
-            shared, wrong = (
-                kind == "dataset_sources" and names[-1] == slug,
-                f"kernel and data set share the slug {slug!r}",
-            )
-            checks.append((shared, wrong, "choose another with --kernel or --dataset"))
+            same = kind == "dataset_sources" and names[-1] == slug
+            wrong, how = f"kernel and data set share the slug {slug!r}", "choose another with --kernel or --dataset"
+            checks.append((same, wrong, how))
     for key in ("is_private", "enable_gpu", "enable_tpu", "enable_internet"):
         value = metadata.get(key, False)
         checks.append((not isinstance(value, bool), f"{key} is {value!r}, where Kaggle wants true or false", fix))

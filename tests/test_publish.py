@@ -23,8 +23,8 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from dataset_builder.metadata import dataset_metadata, find_dataset_faults, make_slug, make_title
-from publisher.download import is_safe
 from publisher.kernel import read_stamp, stamp
+from publisher.output import is_safe
 from publisher.run import decode_log, find_marker
 from publisher.target import aim, fill_kernel_metadata, find_kernel_faults
 from publisher.upload import pack

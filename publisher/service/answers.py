@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Fields = dict[str, Any]
@@ -20,13 +20,8 @@ PROCESSING = (
 DATASET_WORDS = (*PROCESSING, "READY", "FAILED", "DELETED")
 RUNNING, ENDED = ("QUEUED", "RUNNING", "CANCEL_REQUESTED", "NEW_SCRIPT"), ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 SUBMISSION_WORDS = ("PENDING", "COMPLETE", "ERROR")
-SOURCE_FIELDS = {
-    "dataset_sources": "datasetDataSources",
-    "competition_sources": "competitionDataSources",
-    "kernel_sources": "kernelDataSources",
-    "model_sources": "modelDataSources",
-}
-"""Key of `kernel-metadata.json` -> its name on the wire."""
+SOURCES = ("dataset", "competition", "kernel", "model")
+"""The kinds of what a kernel can be given."""
 
 
 def spell(word: Any, known: Iterable[str]) -> str:
@@ -44,18 +39,22 @@ def number(value: Any) -> int:
 class DatasetState:
     """A data set as the service shows it now, which may still be the state before the last change."""
 
-    version: int
+    exists: bool = False
+    version: int = 0
     """0 where the service names none."""
-    status: str
-    private: bool | None
-    versions: tuple[int, ...]
+    newest: int = 0
+    """The newest version that is listed, which may not be the current one yet."""
+    status: str = "not visible yet"
+    public: bool = False
+    """Whether the service says so."""
 
     @classmethod
     def read(cls, found: Fields, status: Any) -> DatasetState:
         """Read it from an answer of the service."""
-        versions = tuple(number(item.get("versionNumber")) for item in found.get("versions") or [])
-        version = number(found.get("currentVersionNumber")) or max(versions, default=0)
-        return cls(version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
+        newest = max((number(item.get("versionNumber")) for item in found.get("versions") or []), default=0)
+        version = number(found.get("currentVersionNumber")) or newest
+        status = spell(status, DATASET_WORDS) or "status not told"
+        return cls(True, version, newest, status, found.get("isPrivate") is False)
 
     @property
     def processing(self) -> bool:
@@ -67,10 +66,11 @@ class DatasetState:
 class KernelState:
     """The latest version of a kernel: its source and what it is given."""
 
-    version: int
+    exists: bool = False
+    version: int = 0
     """0 where the service names none."""
-    source: str
-    sources: dict[str, tuple[str, ...]]
+    source: str = ""
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Kind, as in `kernel-metadata.json` -> what the service says is attached; kinds of which it says nothing lack."""
 
     @classmethod
@@ -78,12 +78,12 @@ class KernelState:
         """Read it from an answer of the service."""
         about = found.get("metadata") or {}
         sources = {
-            kind: tuple(str(item).lower() for item in about[name])
-            for kind, name in SOURCE_FIELDS.items()
-            if isinstance(about.get(name), list)
+            f"{kind}_sources": tuple(str(item).lower() for item in about[f"{kind}DataSources"])
+            for kind in SOURCES
+            if isinstance(about.get(f"{kind}DataSources"), list)
         }
         source = str((found.get("blob") or {}).get("source") or "")
-        return cls(number(about.get("currentVersionNumber")), source, sources)
+        return cls(True, number(about.get("currentVersionNumber")), source, sources)
 
 
 @dataclass(frozen=True)

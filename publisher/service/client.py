@@ -38,7 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from publisher.service.answers import DatasetState, Fields, KernelState, Limits, Run, Submission, number
+from publisher.service.answers import SOURCES, DatasetState, Fields, KernelState, Limits, Run, Submission, number
 from publisher.service.faults import ServiceError, none_if_refused
 from publisher.service.session import Session
 
@@ -53,13 +53,13 @@ class Kaggle(Session):
 
     # data set
 
-    def dataset(self, ref: str) -> DatasetState | None:
-        """Return the data set's state, or None where there is none."""
+    def dataset(self, ref: str) -> DatasetState:
+        """Return the data set's state."""
         doing, asked = f"asking for the data set {ref}", _split(ref, "ownerSlug", "datasetSlug")
         mine = {"group": "DATASET_SELECTION_GROUP_MY", "search": asked["datasetSlug"]}
         found = self._find(doing, f"{DATASETS}/GetDataset", asked, f"{DATASETS}/ListDatasets", mine, "datasets")
         if found is None:
-            return None
+            return DatasetState()
         told = none_if_refused(lambda: self.ask(doing, f"{DATASETS}/GetDatasetStatus", asked)) or {}
         return DatasetState.read(found, told.get("status"))
 
@@ -91,7 +91,7 @@ class Kaggle(Session):
         """Return the content of one small file of one version, of the latest for version 0."""
         asked = _split(ref, "ownerSlug", "datasetSlug") | {"fileName": name, "datasetVersionNumber": version or None}
         doing = f"reading {name} of {ref} version {version}"
-        content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content, to=self.credential)
+        content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content)
         if content[:4] == b"PK\x03\x04":  # single files may come zipped
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 content = archive.read(archive.namelist()[0])
@@ -134,12 +134,12 @@ class Kaggle(Session):
 
     # kernel
 
-    def kernel(self, ref: str) -> KernelState | None:
-        """Return the kernel's latest version, or None where there is none."""
+    def kernel(self, ref: str) -> KernelState:
+        """Return the kernel's latest version."""
         doing, asked = f"asking for the kernel {ref}", _split(ref, "userName", "kernelSlug")
         mine = {"group": "PROFILE", "search": asked["kernelSlug"], "page": 1, "pageSize": 100}
         found = self._find(doing, f"{KERNELS}/GetKernel", asked, f"{KERNELS}/ListKernels", mine, "kernels")
-        return None if found is None else KernelState.read(found)
+        return KernelState() if found is None else KernelState.read(found)
 
     def save_kernel(self, ref: str, folder: Path, rules: str) -> int:
         """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run.
@@ -149,7 +149,7 @@ class Kaggle(Session):
         doing, rules = f"pushing the kernel {ref}", f"; the competition's rules are at {rules}"
         push = partial(self.official.push_kernel, str(folder), self.credential.auth)
         try:
-            answer = self.call(doing, push, repeatable=False, to=self.credential)
+            answer = self.call(doing, push, repeatable=False)
         except ServiceError as error:
             error.todo += rules if error.status == 403 else ""
             raise
@@ -164,7 +164,7 @@ class Kaggle(Session):
             self.say(f"note: Kaggle does not know the keywords {', '.join(keywords)}; the run does without them")
         refused = [
             f"{kind.replace('dataset', 'data set')} {', '.join(names)}"
-            for kind in ("dataset", "competition", "kernel", "model")
+            for kind in SOURCES
             if (names := getattr(answer, f"invalid_{kind}_sources", None))
         ]
         if refused:

@@ -42,14 +42,7 @@ class ServiceError(OSError):
     """Kaggle refused, failed or did not answer: what was being done, what was said, what to do about it."""
 
     def __init__(
-        self,
-        doing: str,
-        said: str,
-        todo: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        unsent: bool = False,
+        self, doing: str, said: str, todo: str, *, status: int = 0, retry_after: float = 0.0, unsent: bool = False
     ) -> None:
         super().__init__(doing)
         self.doing, self.said, self.todo = doing, said, todo
@@ -61,17 +54,17 @@ class ServiceError(OSError):
     @property
     def transient(self) -> bool:
         """Whether the same call may well succeed a little later: no answer, too many calls, a fault at Kaggle."""
-        return self.status is None or self.status in TRANSIENT
+        return not self.status or self.status in TRANSIENT
 
     @property
     def refused(self) -> bool:
         """Whether it is sure that nothing was done: the call never left, or was turned away."""
-        return self.unsent or (self.status is not None and 400 <= self.status < 500 and self.status != 408)
+        return self.unsent or (400 <= self.status < 500 and self.status != 408)
 
     @property
     def must_come_back_later(self) -> bool:
         """Whether Kaggle asks for a longer wait than a command waits for."""
-        return self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
+        return self.retry_after > LONGEST_RETRY_AFTER
 
 
 def none_if_refused(call: Callable[[], T], statuses: tuple[int, ...] = (400, 403, 404)) -> T | None:
@@ -84,10 +77,10 @@ def none_if_refused(call: Callable[[], T], statuses: tuple[int, ...] = (400, 403
         return None
 
 
-def explain(doing: str, error: Exception, to: object, redact: Callable[[str], str]) -> ServiceError:
+def explain(doing: str, error: Exception, credential: object, redact: Callable[[str], str]) -> ServiceError:
     """Return what an exception of `requests` means; its own text, which can hold URLs, is not used."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _explain_response(doing, error.response, to, redact)
+        return _explain_response(doing, error.response, credential, redact)
     if isinstance(error, requests.exceptions.SSLError):
         return ServiceError(doing, "the secure connection failed", "Check the system's clock and any proxy", status=495)
     said, unsent = f"the call failed ({type(error).__name__})", False
@@ -107,16 +100,18 @@ def explain(doing: str, error: Exception, to: object, redact: Callable[[str], st
 
 
 def _explain_response(
-    doing: str, response: requests.Response, to: object, redact: Callable[[str], str]
+    doing: str, response: requests.Response, credential: object, redact: Callable[[str], str]
 ) -> ServiceError:
     """Return the error for an answer that refuses."""
     status = response.status_code if response.status_code >= 400 else int(response.json()["code"])
     reason = redact(strip_controls(_read_reason(response)).strip().replace("\n", " "))[:300].rstrip(" .")
     said = f"Kaggle answered {status} {http.client.responses.get(status, '')}".rstrip()
-    said += (f" to {to}" if str(to) else "") + (f": {reason}" if reason else "")
-    retry_after = read_retry_after(response)
+    if str(credential) and "Authorization" in response.request.headers:
+        said += f" to {credential}"
+    said += f": {reason}" if reason else ""
+    retry_after = read_retry_after(response) or 0.0
     todo = TODO.get(status, LATER if status >= 500 else TODO[400])
-    if retry_after and retry_after > 60:
+    if retry_after > 60:
         todo = f"Kaggle asks to wait {retry_after / 60:.0f} minutes: run the same command again then"
     return ServiceError(doing, said, todo, status=status, retry_after=retry_after)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from functools import partial
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 # `kaggle` would sign in while it is imported, without a time-out, and say so: it gets nothing to sign in with.
 _environment = dict(os.environ)
@@ -52,19 +52,6 @@ class _Answer:
         return response
 
 
-class _TimedAdapter(HTTPAdapter):
-    """An HTTP adapter whose requests cannot wait for ever."""
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        super().__init__()
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send with a time-out on connecting and on each read."""
-        options["timeout"] = options.get("timeout") or self.timeout
-        return super().send(request, *args, **options)
-
-
 class OfficialClient(KaggleApi):
     """Kaggle's own client, with time-outs; `auth` is what goes into a request, as `requests` takes it."""
 
@@ -82,8 +69,7 @@ class OfficialClient(KaggleApi):
         client = self.build_kaggle_client_with_params(args=["--local"] if local else [], api_token="-")
         http = client.http_client()
         http.__enter__()
-        http._session.mount("http://", _TimedAdapter(self.timeout))
-        http._session.mount("https://", _TimedAdapter(self.timeout))
+        http._session.send = partial(http._session.send, timeout=self.timeout)
         http._session.auth = self.auth
         return client
 

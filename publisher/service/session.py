@@ -74,18 +74,10 @@ class Session:
             text = text.replace(secret, "[hidden]")
         return text
 
-    def call(
-        self,
-        doing: str,
-        send: Callable[[], T],
-        *,
-        repeatable: bool = True,
-        attempts: int | None = None,
-        to: object = "",
-    ) -> T:
+    def call(self, doing: str, send: Callable[[], T], *, repeatable: bool = True, attempts: int = 0) -> T:
         """Send one call; try again after a passing fault, and only where repeating it cannot do something twice.
 
-        Between attempts the pause grows, or is what Retry-After asks for. `to` is the credential that is sent along.
+        Between attempts the pause grows, or is what Retry-After asks for.
         """
         pause = min(1.0, self.pace.interval)
         for left in reversed(range(attempts or self.pace.attempts)):
@@ -93,12 +85,12 @@ class Session:
                 return send()
             except (requests.RequestException, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 # The cause is cut off: its text can carry URLs with permissions in them.
-                fault = explain(doing, error, to, self.redact)
+                fault = explain(doing, error, self.credential, self.redact)
             except ServiceError as error:
                 fault = error
             if not left or not fault.transient or fault.must_come_back_later or not (repeatable or fault.refused):
                 break
-            seconds = max(pause * random.uniform(1, 2), fault.retry_after or 0.0)
+            seconds = max(pause * random.uniform(1, 2), fault.retry_after)
             self.say(f"{doing}: {fault.said}; trying again in {seconds:.0f} s")
             time.sleep(seconds)
             pause = min(2 * pause, 30.0)
@@ -119,7 +111,7 @@ class Session:
                 raise ServiceError(doing, "Kaggle's answer is not what was expected (no object)", "Try again later")
             return content
 
-        return self.call(doing, send, to=self.credential, **options)
+        return self.call(doing, send, **options)
 
     def pages(self, doing: str, method: str, asked: Fields, holds: str, **options: Any) -> Iterator[Fields]:
         """Yield page after page; a page without any of what it `holds`, or one that was there before, is the last."""

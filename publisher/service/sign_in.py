@@ -19,6 +19,7 @@ from publisher.service.faults import ServiceError, none_if_refused
 from publisher.service.official import BearerAuth, find_access_token
 
 SETTINGS_PAGE = "https://www.kaggle.com/settings"
+SIGNING_IN = "signing in to Kaggle"
 SIGNED_IN = "~/.kaggle/credentials.json"
 LIFETIME = timedelta(hours=12)
 """Of an access token that is asked for."""
@@ -52,10 +53,8 @@ def sign_in(ask: Ask, hide: Hide) -> tuple[Credential, list[Note]]:
         if credential is not None:
             return credential, notes
     why = f" ({'; '.join(found for found, _ in notes)})" if notes else ""
-    todo = f"Make a token at {SETTINGS_PAGE} and save it as ~/.kaggle/access_token, or kaggle.json in "
-    raise ServiceError(
-        "signing in to Kaggle", f"no usable credentials found{why}", f"{todo}{key_file().parent}", status=401
-    )
+    said, where = f"no usable credentials found{why}", f"~/.kaggle/access_token, or kaggle.json in {key_file().parent}"
+    raise ServiceError(SIGNING_IN, said, f"Make a token at {SETTINGS_PAGE} and save it as {where}", status=401)
 
 
 def _find_token(ask: Ask, hide: Hide, notes: list[Note]) -> Credential | None:
@@ -65,8 +64,8 @@ def _find_token(ask: Ask, hide: Hide, notes: list[Note]) -> Credential | None:
         return None
     hide(token)
     place = "~/.kaggle/access_token" if place == "access_token" else place
-    doing, method, auth = "signing in to Kaggle", "security.OAuthService/IntrospectToken", BearerAuth(token)
-    told = none_if_refused(lambda: ask(doing, method, {"token": token}, auth=auth), (400, 401, 403, 404)) or {}
+    method, auth = "security.OAuthService/IntrospectToken", BearerAuth(token)
+    told = none_if_refused(lambda: ask(SIGNING_IN, method, {"token": token}, auth=auth), (400, 401, 403, 404)) or {}
     if told.get("active") and told.get("username"):
         return Credential("access token", place, str(told["username"]), auth)
     notes.append((f"Kaggle refuses the token from {place}", "remove or renew that token"))
