@@ -34,12 +34,8 @@ def add_commands(commands: Any) -> None:
             add_job(command)
         add = command.add_argument
         add("--owner", help="user or organisation on Kaggle [the credential's user]")
-        for slug, what in {
-            "dataset": "data set with the job's code",
-            "kernel": "kernel",
-            "competition": "competition",
-        }.items():
-            add(f"--{slug}", metavar="SLUG", help=f"the slug of the {what} [as the job's metadata say]")
+        for slug, what in {"dataset": "data set with the job's code", "kernel": "", "competition": ""}.items():
+            add(f"--{slug}", metavar="SLUG", help=f"the slug of the {what or slug} [as the job's metadata say]")
         add("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record")
         add("--json", action="store_true", help="print one JSON object; lines for people go to standard error")
         add("--timeout", type=float, default=60, help="seconds that one call may take")

@@ -69,14 +69,15 @@ class Push:
 
     @classmethod
     def read(cls, target: Target, run: dict[str, Any], tree: str, sha256: str, version: int) -> Push:
-        """Read what `describe_run` wrote."""
+        """Read a push whose `run` is as `about` describes it."""
         arguments = {str(name): str(value) for name, value in dict(run.get("arguments") or {}).items()}
         target = replace(target, after=str(run.get("after") or ""))
         return cls(target, arguments, tree, sha256, version, int(run.get("number") or 1))
 
-    def describe_run(self) -> dict[str, Any]:
-        """Return what the pushed text and the record say of one of several runs."""
-        return {"number": self.number, "after": self.target.after, "arguments": self.arguments}
+    def about(self) -> dict[str, Any]:
+        """Return what the pushed text and the record say of one of several runs; nothing where one is all."""
+        run = {"number": self.number, "after": self.target.after, "arguments": self.arguments}
+        return {"run": run} if self.target.job.goes_on else {}
 
     @property
     def submission_name(self) -> str:
@@ -121,9 +122,8 @@ class KernelPublisher:
         if push.arguments.get("device") == "cpu":  # a session with a GPU would cost quota all the same
             self.metadata |= {"enable_gpu": False, "machine_shape": ""}
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
-        run = {"run": push.describe_run()} if push.target.job.goes_on else {}
         code = push.target.job.read_code(push.arguments)
-        self.text = stamp(code, tree_sha256=push.tree, settings_sha256=settings, **run)
+        self.text = stamp(code, tree_sha256=push.tree, settings_sha256=settings, **push.about())
         self.sha256 = hash_source(self.text)
         self.about = {"ref": push.target.kernel_ref, "sha256": self.sha256}
         recorded = journal.record.get("kernel", {})

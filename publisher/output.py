@@ -148,6 +148,8 @@ def _find_lacking(folder: Path, files: dict[str, str]) -> list[str]:
 
 def _fetch_weights(kaggle: Kaggle, last: Push, folder: Path, files: dict[str, str], *, prefix: str) -> None:
     """Fetch the files that are not there yet; one that comes damaged is not kept."""
+    for name in _find_lacking(folder, files):
+        (folder / name).unlink(missing_ok=True)
 
     def name_of(told: str) -> str:
         name = told.removeprefix(prefix)

@@ -16,8 +16,7 @@ from publisher.journal import PUBLISHED, Journal, read_record
 from publisher.kernel import STEP, KernelPublisher, Push
 from publisher.screen import Shown
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError
-from publisher.submit import submit_when_complete
+from publisher.submit import ask_limits, submit_when_complete
 from publisher.target import Target, find_faults
 from publisher.turns import plan, refuse_second
 from rehearsal.memory import describe_rehearsal, rehearse_once
@@ -59,7 +58,7 @@ def _publish(
         push, done = plan(kaggle, push, journal, force=force)
     if done:
         journal.forget(STEP)
-        if record.get("run") != push.describe_run() or record["kernel"]["version"] != push.version:
+        if {"run": record.get("run")} != push.about() or record["kernel"]["version"] != push.version:
             _record(journal, push, {"ref": target.dataset_ref, "tree_sha256": push.tree})
         return
     push = replace(push, tree=tree)
@@ -70,7 +69,7 @@ def _publish(
     code_file = kernel.write()
     say(f"bundle {tree[:16]}: {len(manifest['files'])} files")
     if not job.submitted:
-        _note_rules(kaggle, target)
+        ask_limits(kaggle, target)  # a run is given no data before the competition's rules are accepted
     if job.estimate and not kernel.same:
         say(job.estimate(push.arguments))
     out, asked = target.folder / "rehearsal", job.read_code(push.arguments) + str(job.read_metadata())
@@ -93,15 +92,6 @@ def _publish(
 
 def _record(journal: Journal, push: Push, dataset: dict[str, Any], **about: Any) -> None:
     """Record which version is which."""
-    target, run = push.target, {"run": push.describe_run()} if push.target.job.goes_on else {}
+    target = push.target
     kernel = {"ref": target.kernel_ref, "version": push.version, "sha256": push.sha256, "url": target.kernel_page}
-    journal.write_record(dataset=dataset, kernel=kernel, competition=target.competition, **run, **about)
-
-
-def _note_rules(kaggle: Kaggle, target: Target) -> None:
-    """Say where the competition's rules are accepted, if Kaggle seems not to have them accepted."""
-    try:
-        kaggle.limits(target.competition)
-    except ServiceError as error:
-        page = f"{target.competition_page}/rules"
-        kaggle.say(f"note: {error.doing}: {error.said}. The data are mounted for who has accepted the rules: {page}")
+    journal.write_record(dataset=dataset, kernel=kernel, competition=target.competition, **push.about(), **about)

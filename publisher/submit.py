@@ -9,6 +9,7 @@ from publisher.journal import Journal, read_record
 from publisher.kernel import Push
 from publisher.run import describe_end, find_ended
 from publisher.screen import Shown
+from publisher.service.answers import Limits
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
 from publisher.status import COMPLETE, Watcher, find_submissions, watch
@@ -68,7 +69,9 @@ def _submit_once(kaggle: Kaggle, last: Push, journal: Journal, description: str)
     def prepare() -> dict[str, list[int]]:
         return {"before": [item.ref for item in kaggle.submissions(target.competition)]}
 
-    limits = _ask_limits(kaggle, target)
+    limits = ask_limits(kaggle, target)
+    if limits is not None:
+        kaggle.say(str(limits))
     try:
         return journal.do_once(STEP, about, prepare, send, find)
     except ServiceError as error:
@@ -80,19 +83,23 @@ def _submit_once(kaggle: Kaggle, last: Push, journal: Journal, description: str)
         elif error.status == 400:
             error.todo = f"See {target.competition_page}/submissions for the limits"
         by_hand = f"By hand: open {target.kernel_page}, choose version {last.version}, `Submit to competition`"
-        error.todo = f"{limits}{error.todo}. {by_hand}"
+        error.todo = f"{_explain(limits)}{error.todo}. {by_hand}"
         raise
 
 
-def _ask_limits(kaggle: Kaggle, target: Target) -> str:
-    """Say how many submissions are left, as far as Kaggle tells; return what it means where there seem to be none."""
+def ask_limits(kaggle: Kaggle, target: Target) -> Limits | None:
+    """Ask how many submissions are left; where Kaggle does not tell, say why, and where the rules are accepted."""
     try:
-        limits = kaggle.limits(target.competition)
+        return kaggle.limits(target.competition)
     except ServiceError as error:
-        kaggle.say(f"note: {error.doing}: {error.said}")
-        return ""
-    kaggle.say(str(limits))
-    if limits.allowed_now > 0:
+        page = f"{target.competition_page}/rules"
+        kaggle.say(f"note: {error.doing}: {error.said}. The data are mounted for who has accepted the rules: {page}")
+        return None
+
+
+def _explain(limits: Limits | None) -> str:
+    """Return what it means where no submissions seem to be left."""
+    if limits is None or limits.allowed_now > 0:
         return ""
     if not limits.today and not limits.total:
         return "Kaggle knows of no submission and allows none: join the competition and accept its rules. "
