@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,9 @@ from rehearsal.commands import add_job, add_job_options, job_arguments
 from rehearsal.job import JOBS, ROOT, lazily
 
 if TYPE_CHECKING:
-    from publisher.screen import Screen
+    from publisher.screen import Screen, Shown
     from publisher.service.client import Kaggle
     from publisher.target import Target
-
-Shown = tuple[dict[str, Any], list[str], int]
-"""What a command returns: for scripts, lines for people, exit status."""
 
 
 def add_commands(commands: Any) -> None:
@@ -36,21 +32,17 @@ def add_commands(commands: Any) -> None:
             command.set_defaults(job="training")
         else:
             add_job(command)
-        command.add_argument("--owner", help="user or organisation on Kaggle [the credential's user]")
+        add = command.add_argument
+        add("--owner", help="user or organisation on Kaggle [the credential's user]")
         for slug, what in {"dataset": "data set with the job's code", "kernel": "", "competition": ""}.items():
-            text = f"the slug of the {what or slug} [as the job's metadata say]"
-            command.add_argument(f"--{slug}", metavar="SLUG", help=text)
-        command.add_argument("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record")
-        text = "print one JSON object; lines for people go to standard error"
-        command.add_argument("--json", action="store_true", help=text)
-        command.add_argument("--timeout", type=float, default=60, help="seconds that one call may take")
-        command.add_argument("--interval", type=float, default=5, help="seconds before the second look; they grow")
-        command.add_argument(
-            "--patience", type=float, default=3600, help="seconds to wait for what is not sure to come"
-        )
+            add(f"--{slug}", metavar="SLUG", help=f"the slug of the {what or slug} [as the job's metadata say]")
+        add("--dist", type=Path, default=ROOT / "dist", help="folder of the bundle and the record")
+        add("--json", action="store_true", help="print one JSON object; lines for people go to standard error")
+        add("--timeout", type=float, default=60, help="seconds that one call may take")
+        add("--interval", type=float, default=5, help="seconds before the second look; they grow")
+        add("--patience", type=float, default=3600, help="seconds to wait for what is not sure to come")
         if name in ("push", "submit"):
-            text = "overwrite what is not ours; push or submit once more"
-            command.add_argument("--force", action="store_true", help=text)
+            add("--force", action="store_true", help="overwrite what is not ours; push or submit once more")
     push, status, pull = (commands.choices[name] for name in ("push", "status", "pull-weights"))
     pull.add_argument("--replace", action="store_true", help="ship these weights alone, in place of all that ship now")
     pull.add_argument("--yes", action="store_true", help="ship without asking")
@@ -68,37 +60,15 @@ def run_push(args: argparse.Namespace) -> int:
     hash. Killed at any moment and run again it goes on, and nothing is published twice. What was rehearsed as it is
     already is not rehearsed again.
     """
-
-    def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
-        from publisher.journal import read_record
-        from publisher.push import push
-        from publisher.submit import submit_when_complete
-
-        if args.submit and not target.job.submitted:
-            raise ValueError(f"the job {target.job.name} makes no submission: leave --submit out")
-        push(kaggle, target, args.dist, source=args.input, arguments=job_arguments(args), force=args.force)
-        folder, option, status = target.job.folder(args.dist), target.job.make_option, 0
-        lines = [f"{folder / 'published.json'} says which version is which; `make status{option}` follows the run"]
-        if args.submit:
-            lines, status = submit_when_complete(kaggle, target, args.dist, screen)
-        return read_record(folder), lines, status
-
-    return _show(args, work)
+    options = {"source": args.input, "arguments": job_arguments(args), "submit": args.submit, "force": args.force}
+    return _run(args, "publisher.push:push", **options)[1]
 
 
 def run_status(args: argparse.Namespace) -> int:
     """Show data set, run and submission; exit with 0 only for success, 1 for a failure, 3 while Kaggle is at work."""
-
-    def work(kaggle: Kaggle, target: Target, screen: Screen) -> Shown:
-        from publisher.status import EXIT, Watcher, watch
-
-        watcher = Watcher(kaggle, target, args.dist)
-        watching = sys.stdout.isatty() if args.watch is None else args.watch
-        report = watch(watcher, screen) if watching else watcher.look()
-        return vars(report), report.lines(), EXIT[report.state]
-
+    watching = sys.stdout.isatty() if args.watch is None else args.watch
     try:
-        return _show(args, work)
+        return _run(args, "publisher.status:show_status", watching=watching)[1]
     except KeyboardInterrupt:
         print("\nstopped looking; everything on Kaggle goes on: `make status` looks again", file=sys.stderr)
         return 130
@@ -106,20 +76,12 @@ def run_status(args: argparse.Namespace) -> int:
 
 def run_submit(args: argparse.Namespace) -> int:
     """Submit the exact kernel version that was pushed, once its run has ended well."""
-
-    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
-        from publisher.submit import submit
-
-        answer = submit(kaggle, target, args.dist, force=args.force)
-        return answer, [f"submitted as {answer['submission']}; `make status` shows its score"], 0
-
-    return _show(args, work)
+    return _run(args, "publisher.submit:submit", force=args.force)[1]
 
 
 def run_output(args: argparse.Namespace) -> int:
     """Bring the outputs of the pushed version into dist/output, every file checked, and judge the submission."""
-    bring_output = lazily("publisher.output:bring_output")
-    return _show(args, lambda kaggle, target, _: bring_output(kaggle, target, args.dist))
+    return _run(args, "publisher.output:bring_output")[1]
 
 
 def run_pull_weights(args: argparse.Namespace) -> int:
@@ -128,16 +90,7 @@ def run_pull_weights(args: argparse.Namespace) -> int:
     Every file is held against the hash that the run recorded, the configuration against the code here, and the answers
     to one stored window against the kernel's. Interrupted, it goes on where it stopped.
     """
-    pulled: dict[str, Any] = {}
-
-    def work(kaggle: Kaggle, target: Target, _: Screen) -> Shown:
-        from publisher.output import pull_weights
-
-        answer, lines, status = pull_weights(kaggle, target, args.dist)
-        pulled.update(answer)
-        return answer, lines, status
-
-    status = _show(args, work)
+    pulled, status = _run(args, "publisher.output:pull_weights")
     if status or args.json:
         return status
     from training.commands import TRAINED, WEIGHTS, run_ship
@@ -151,31 +104,33 @@ def run_pull_weights(args: argparse.Namespace) -> int:
 
 def run_doctor(args: argparse.Namespace) -> int:
     """Check credentials, names, bundle and what the kernel asks for; each finding comes with how to fix it."""
-    from publisher.screen import show
+    from publisher.doctor import doctor
+    from publisher.screen import Screen
 
-    doctor = lazily("publisher.doctor:doctor")
-    return show(
-        lambda screen: doctor(lambda: _connect(args, screen), lambda user: _aim(args, user), args.dist), args.json
-    )
+    screen = Screen(args.json)
+    return screen.show(lambda: doctor(lambda: _connect(args, screen), lambda user: _aim(args, user)))[1]
 
 
-def _show(args: argparse.Namespace, work: Callable[[Kaggle, Target, Screen], Shown]) -> int:
-    """Sign in, do a command's work, and show what it returns."""
-    from publisher.screen import show
+def _run(args: argparse.Namespace, name: str, **options: Any) -> tuple[dict[str, Any], int]:
+    """Sign in, call `module:function` about the job's place on Kaggle, and show what it returns."""
+    from publisher.screen import Screen
 
-    def connected(screen: Screen) -> Shown:
+    screen = Screen(args.json)
+
+    def work() -> Shown:
         kaggle = _connect(args, screen)
-        return work(kaggle, _aim(args, kaggle.credential.username), screen)
+        shown: Shown = lazily(name)(kaggle, _aim(args, kaggle.credential.username), **options)
+        return shown
 
-    return show(connected, args.json)
+    return screen.show(work)
 
 
 def _aim(args: argparse.Namespace, user: str) -> Target:
     """Return where on Kaggle a command works, from its arguments and the credential's user."""
     from publisher.target import aim
 
-    names = {"dataset": args.dataset, "kernel": args.kernel, "competition": args.competition}
-    return aim(JOBS[args.job], args.owner or user, **names)
+    names = {name: getattr(args, name) for name in ("dataset", "kernel", "competition")}
+    return aim(JOBS[args.job], args.owner or user, dist=args.dist, **names)
 
 
 def _connect(args: argparse.Namespace, screen: Screen) -> Kaggle:

@@ -15,8 +15,8 @@ from dataset_builder.metadata import MANIFEST, check_manifest, dataset_metadata
 from publisher.journal import Journal
 from publisher.service.answers import DatasetState
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError
-from publisher.upload import Uploads, pack
+from publisher.service.faults import ServiceError, none_if_refused
+from publisher.upload import pack, upload
 
 
 class DatasetPublisher:
@@ -29,144 +29,128 @@ class DatasetPublisher:
         self.unreadable = ""
         """Why the manifest could not be read when it was last asked for."""
 
-    def publish(self, upload: Path, known: dict[str, Any], *, force: bool = False) -> dict[str, Any]:
-        """Have our content at the service; return what is recorded of it.
-
-        `upload` is the folder for the packed files; `known` is what was recorded of the data set before.
-        """
+    def publish(self, *, force: bool = False) -> dict[str, Any]:
+        """Have our content at the service; return what is recorded of it."""
+        known = self.journal.record.get("dataset", {})
         recorded = int(known.get("version", 0)) if known.get("ref") == self.ref else 0
         same = recorded if known.get("tree_sha256") == self.tree else 0
         about = {"tree_sha256": self.tree}
         state = self._settled()
-        if state is not None and state.version < same and self.journal.recall(self.step, **about) is None:
+        if state.exists and state.version < same and self.journal.recall(self.step, **about) is None:
             # The service shows an older state than the one that was recorded.
             self.journal.note(self.step, **about, before=same - 1, action="unchanged")
         sent = self.journal.recall(self.step, **about)
-        served = self._served_tree(state) if state else None
-        ours = state is not None and state.status != "FAILED" and served == self.tree
-        if state is not None and ours and (self._seems_whole(state.version) or not force):
+        served = self._served_tree(state) if state.exists else None
+        ours = state.status != "FAILED" and served == self.tree
+        if ours and (self._seems_whole(state.version) or not force):
             version, action = state.version or same, sent["action"] if sent else "unchanged"
         else:
-            if state is not None and state.private is False:
+            if state.public:
                 self.kaggle.say(f"note: the data set {self.ref} is public: everyone can read what is published there")
-            if state is not None and served is None and not force:
+            if state.exists and served is None and not force:
                 self._refuse_foreign(state, recorded)
-            # With ours there, but not whole, a whole version goes over it.
-            if sent is None or ours or not self.journal.find_done(self.step, about, self._arrived):
-                sent = {"before": state.version if state else 0, "action": "versioned" if state else "created"}
-                self._send(upload, state, sent["before"], {**about, "action": sent["action"]})
+            if ours:  # but not whole: a whole version goes over it
+                self.journal.forget(self.step)
+            self.journal.do_once(
+                self.step, about, lambda: self._prepare(state), lambda _: self._create(state), self._arrived
+            )
+            sent = self.journal.recall(self.step) or {}
             version, action = self._wait_for_ours(sent["before"]), sent["action"]
             self._seems_whole(version)
         self.journal.forget(self.step, parts=True)
         self.kaggle.say(f"data set {self.ref} version {version}: {action}, its manifest reads back with our hash")
         return {"ref": self.ref, "version": version, **about}
 
-    def _state(self) -> DatasetState | None:
+    def _state(self) -> DatasetState:
         state = self.kaggle.dataset(self.ref)
-        if state is not None and state.status == "DELETED":
+        if state.status == "DELETED":
             raise self._error("it was deleted", "Choose another name with --dataset", status=410)
         return state
 
-    def _settled(self) -> DatasetState | None:
+    def _settled(self) -> DatasetState:
         """Return the state once no version is being processed: a second one would be refused until then."""
         told = False
 
-        def look() -> tuple[DatasetState | None] | None:
+        def look() -> DatasetState | None:
             nonlocal told
             state = self._state()
-            if state is None or not state.processing:
-                return (state,)
-            if not told:
+            if state.processing and not told:
                 self.kaggle.say(f"Kaggle is processing a version of {self.ref} ({state.status}): waiting for it")
                 told = True
-            return None
+            return None if state.processing else state
 
         settled = self.kaggle.watch(look, self.kaggle.pace.patience)
         if settled is None:
             raise self._too_slow("is still processing an earlier version")
-        return settled[0]
+        return settled
 
-    def _send(self, upload: Path, state: DatasetState | None, before: int, about: dict[str, Any]) -> None:
-        """Upload the folder and make a version of it."""
-        tokens = Uploads(self.kaggle, self.journal, self.step).send(pack(self.folder, upload))
+    def _prepare(self, state: DatasetState) -> dict[str, Any]:
+        """Upload the folder; return what the journal notes of the version that is made of it."""
+        files = pack(self.folder, self.journal.folder / "upload")
+        self.tokens = upload(self.kaggle, self.journal, self.step, files)
+        return {"before": state.version, "action": "versioned" if state.exists else "created"}
 
-        def send() -> bool:
-            if state is None:
-                self.kaggle.create_dataset(dataset_metadata(*self.ref.split("/")), tokens)
-            else:
-                self._add_version(tokens)
+    def _create(self, state: DatasetState) -> bool:
+        """Make a version of what was uploaded."""
+        if not state.exists:
+            self.kaggle.create_dataset(dataset_metadata(*self.ref.split("/")), self.tokens)
             return True
-
-        self.journal.do_once(self.step, about, before, send, self._arrived)
-
-    def _add_version(self, tokens: list[str]) -> None:
         notes = f"bundle {self.tree[:16]}, commit {str(self.manifest.get('commit', 'unknown'))[:12]}"
-        refusal: ServiceError | None = None
 
-        def attempt() -> bool | None:
-            nonlocal refusal
-            try:
-                self.kaggle.create_dataset_version(self.ref, tokens, notes)
-            except ServiceError as error:
-                # While a version is being processed, which the status may not show yet, a second one is forbidden.
-                if error.status not in (403, 409):
-                    raise
-                refusal = error
-                self._settled()
-                return None
+        def add() -> bool:
+            self.kaggle.create_dataset_version(self.ref, self.tokens, notes)
             return True
 
-        if self.kaggle.watch(attempt, self.kaggle.pace.settle) is None and refusal is not None:
-            raise refusal
+        def add_when_allowed() -> bool | None:
+            # While a version is being processed, which the status may not show yet, a second one is forbidden.
+            added = none_if_refused(add, (403, 409))
+            if not added:
+                self._settled()
+            return added
+
+        return self.kaggle.watch(add_when_allowed, self.kaggle.pace.settle) or add()
 
     def _arrived(self, before: int) -> bool | None:
         """Look whether a version newer than `before` shows at the service, be it still in processing."""
         state = self._state()
-        if state is None:
-            return None
-        return state.processing or max(state.version, *state.versions, 0) > before or None
+        return state.processing or max(state.version, state.newest) > before or None
 
     def _wait_for_ours(self, before: int) -> int:
         """Wait until the data set is READY and serves our manifest; return the version."""
-        said = ""
-        wrong_since: dict[str, float] = {}
+        said, wrong_since = "", dict[str, float]()
 
         def look() -> int | None:
             nonlocal said
-            state = self._state()
-            now = f"{state.status or 'status not told'} at version {state.version}" if state else "not visible yet"
+            state, wrong = self._state(), ""
+            now = f"data set {self.ref}: {state.status}" + (f" at version {state.version}" if state.exists else "")
             if now != said:
-                self.kaggle.say(f"data set {self.ref}: {now}")
+                self.kaggle.say(now)
                 said = now
-            if state is None or state.processing:
+            if not state.exists or state.processing:
                 return None
-            # A failure or a foreign bundle may belong to the version before: it counts once it lasts.
             if state.status == "FAILED":
-                self._fail_if_lasting(wrong_since, "failed", at_once=state.version > before)
+                wrong = "failed"
             elif state.version > before or not state.version:
                 served = self._served_tree(state)
                 if served == self.tree:
                     return state.version or before + 1
-                if served is not None and state.version:
-                    self._fail_if_lasting(wrong_since, "foreign", at_once=False)
+                wrong = "foreign" if served is not None and state.version else ""
+            # A failure or a foreign bundle may belong to the version before: it counts once it lasts.
+            lasts = time.monotonic() - wrong_since.setdefault(wrong, time.monotonic()) >= self.kaggle.pace.settle
+            if wrong == "failed" and (lasts or state.version > before):
+                self.journal.note(self.step, failed=True)
+                page = f"https://www.kaggle.com/datasets/{self.ref}"
+                raise self._error("Kaggle failed to process it", f"Look at {page} and run the same command again")
+            if wrong == "foreign" and lasts:
+                self.journal.forget(self.step)
+                todo = "Someone else may be publishing too: make sure that nobody is, then run the same command again"
+                raise self._error("its newest version holds another bundle than ours", todo)
             return None
 
         version = self.kaggle.watch(look, self.kaggle.pace.patience)
         if version is None:
             raise self._too_slow(f"does not show the new version with its {MANIFEST}{self.unreadable}")
         return version
-
-    def _fail_if_lasting(self, since: dict[str, float], what: str, *, at_once: bool) -> None:
-        first = since.setdefault(what, time.monotonic())
-        if not at_once and time.monotonic() - first < self.kaggle.pace.settle:
-            return
-        if what == "failed":
-            self.journal.note(self.step, failed=True)
-            page = f"https://www.kaggle.com/datasets/{self.ref}"
-            raise self._error("Kaggle failed to process it", f"Look at {page} and run the same command again")
-        self.journal.forget(self.step)
-        todo = "Someone else may be publishing too: make sure that nobody is, then run the same command again"
-        raise self._error("its newest version holds another bundle than ours", todo)
 
     def _served_tree(self, state: DatasetState) -> str | None:
         """Return the tree hash in the manifest that the service serves, None where there is no such manifest."""
@@ -219,5 +203,5 @@ class DatasetPublisher:
         said = f"Kaggle {what} after {self.kaggle.pace.patience / 60:.0f} minutes"
         return self._error(said, "Run the same command again: it goes on from here, and nothing is sent twice")
 
-    def _error(self, said: str, todo: str, status: int | None = None) -> ServiceError:
+    def _error(self, said: str, todo: str, status: int = 0) -> ServiceError:
         return ServiceError(f"publishing the data set {self.ref}", said, todo, status=status)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 from dataset_builder.metadata import read_manifest
 from publisher.journal import read_record
+from publisher.screen import Shown
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
 from publisher.service.sign_in import key_file
@@ -23,13 +22,8 @@ Finding = tuple[str, str, str]
 """One thing looked at: `ok`, `note` or `error`; what was found; how to fix it."""
 
 
-def doctor(
-    connect: Callable[[], Kaggle], target_of: Callable[[str], Target], dist: Path
-) -> tuple[dict[str, Any], list[str], int]:
-    """Look at everything; return (for scripts, lines for people, exit status).
-
-    A fault in one thing does not keep the others from being looked at.
-    """
+def doctor(connect: Callable[[], Kaggle], target_of: Callable[[str], Target]) -> Shown:
+    """Look at everything. A fault in one thing does not keep the others from being looked at."""
     findings: list[Finding] = []
     try:
         kaggle = connect()
@@ -39,7 +33,7 @@ def doctor(
     else:
         target = target_of(kaggle.credential.username)
         findings += _check_credential(kaggle, target)
-    for check in (_check_names(target), _check_bundle(dist, target)):
+    for check in (_check_names(target), _check_bundle(target)):
         try:
             findings += check
         except (ValueError, OSError) as error:
@@ -58,20 +52,20 @@ def _check_credential(kaggle: Kaggle, target: Target) -> Iterator[Finding]:
     if target.owner.lower() != kaggle.credential.username.lower():
         found = f"the owner {target.owner} is not the credential's user {kaggle.credential.username}"
         yield "note", found, "fine for an organisation of yours, else leave --owner out"
-    page = f"https://www.kaggle.com/competitions/{target.competition}"
     try:
         limits = kaggle.limits(target.competition)
     except ServiceError as error:
         yield "ok", f"credential: {kaggle.credential}", ""
         known = error.status in (403, 404)
-        todo = f"join the competition and accept its rules at {page}" if known else error.todo
+        todo = f"join the competition and accept its rules at {target.competition_page}" if known else error.todo
         yield "note" if known else "error", f"{error.doing}: {error.said}", todo
         return
     yield "ok", f"credential: {kaggle.credential}; Kaggle accepts it", ""
     if limits.allowed_now:
         yield "ok", str(limits), ""
     else:
-        yield "note", str(limits), f"join the competition, or wait until after midnight UTC: {page}"
+        fix = f"join the competition, or wait until after midnight UTC: {target.competition_page}"
+        yield "note", str(limits), fix
 
 
 def _check_names(target: Target) -> Iterator[Finding]:
@@ -91,10 +85,9 @@ def _check_names(target: Target) -> Iterator[Finding]:
     yield "ok", f"the kernel asks for: {', '.join(asked)}; it is given {sources}", ""
 
 
-def _check_bundle(dist: Path, target: Target) -> Iterator[Finding]:
-    folder = target.job.folder(dist)
+def _check_bundle(target: Target) -> Iterator[Finding]:
     try:
-        manifest = read_manifest(folder / "dataset")
+        manifest = read_manifest(target.folder / "dataset")
     except (ValueError, OSError) as error:
         yield "note", str(error), ""
         return
@@ -105,6 +98,6 @@ def _check_bundle(dist: Path, target: Target) -> Iterator[Finding]:
         yield "error", found, "bundle fewer weights"
     if manifest.get("dirty"):
         yield "note", "the bundle was built with changes that are not committed", "commit, then push"
-    known = read_record(folder).get("dataset", {})
+    known = read_record(target.folder).get("dataset", {})
     if known.get("ref") == target.dataset_ref and known.get("tree_sha256") != tree:
         yield "note", f"version {known.get('version')} on Kaggle holds another bundle", "make push"

@@ -16,11 +16,8 @@ from typing import Any, TypeVar
 from kernel.files import replacing
 from publisher.service.client import Kaggle
 from publisher.service.faults import ServiceError
-from publisher.target import Target
 
 T = TypeVar("T")
-Find = Callable[[Any], T | None]
-"""Takes what was there before a step; returns what the step made, or None where it does not show."""
 PUBLISHED, PUBLISHING = "published.json", "publishing.json"
 
 
@@ -37,87 +34,82 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Replace the record in one step."""
-    _write(folder / PUBLISHED, record)
-
-
-def recorded_version(record: dict[str, Any], wanted: Target) -> int:
-    """Return the kernel version that was recorded for a target; 0 where none was."""
-    kernel = record.get("kernel", {})
-    if kernel.get("ref") == wanted.kernel_ref and record.get("competition") == wanted.competition:
-        return int(kernel["version"])
-    return 0
-
-
 class Journal:
-    """Notes of what is about to be sent, by step, each with what was known before."""
+    """The record of a job, and notes of what is about to be sent, by step, each with what was known before."""
 
     def __init__(self, kaggle: Kaggle, folder: Path) -> None:
-        self.kaggle = kaggle
-        self._path = folder / PUBLISHING
-        self._notes = _read(self._path)
+        self.kaggle, self.folder = kaggle, folder
+        self.record = read_record(folder)
+        self._notes = _read(folder / PUBLISHING)
+
+    def write_record(self, **record: Any) -> None:
+        """Replace the record in one step."""
+        self.record = record
+        _write(self.folder / PUBLISHED, record)
 
     def recall(self, step: str, **wanted: Any) -> dict[str, Any] | None:
         """Return the note of a step if it is about exactly this, else None."""
         note = self._notes.get(step)
-        if isinstance(note, dict) and all(note.get(key) == value for key, value in wanted.items()):
+        if isinstance(note, dict) and note.items() >= wanted.items():
             return note
         return None
 
     def note(self, step: str, **known: Any) -> None:
         """Note, durably, that a step is about to be taken."""
         self._notes[step] = known
-        _write(self._path, self._notes)
+        _write(self.folder / PUBLISHING, self._notes)
 
     def forget(self, step: str, *, parts: bool = False) -> None:
         """Strike a step out, with `parts` also what is noted as `step: part`: it is done, or has failed for good."""
-        left = {
-            name: note
-            for name, note in self._notes.items()
-            if name != step and not (parts and name.startswith(f"{step}: "))
-        }
-        if len(left) == len(self._notes):
-            return
-        self._notes = left
-        if left:
-            _write(self._path, left)
-        else:
-            self._path.unlink(missing_ok=True)
+        struck = [name for name in self._notes if name == step or (parts and name.startswith(f"{step}: "))]
+        for name in struck:
+            del self._notes[name]
+        if not self._notes:
+            (self.folder / PUBLISHING).unlink(missing_ok=True)
+        elif struck:
+            _write(self.folder / PUBLISHING, self._notes)
 
-    def find_done(self, step: str, about: dict[str, Any], find: Find[T]) -> T | None:
-        """Return what an earlier, killed command made of a step; it may take the settling time to show."""
-        sent = self.recall(step, **about)
-        if sent is None:
-            return None
-        self.kaggle.say("an earlier run may have got this far: looking whether it did")
-        return self.kaggle.watch(lambda: find(sent["before"]), self.kaggle.pace.settle)
+    def do_once(
+        self,
+        step: str,
+        about: dict[str, Any],
+        prepare: Callable[[], dict[str, Any]],
+        send: Callable[[Any], T],
+        find: Callable[[Any], T | None],
+    ) -> T:
+        """Take a step, unless an earlier command did; where the answer was lost, look whether it happened.
 
-    def do_once(self, step: str, about: dict[str, Any], before: Any, send: Callable[[], T], find: Find[T]) -> T:
-        """Note a step and send it; where the answer was lost, look whether it happened, and repeat it only if not.
-
-        The note stays until the caller forgets it, unless Kaggle refuses the step.
+        `prepare` does what comes before the step and returns what to note: as `before` what is there, and more. `send`
+        takes that and the step; `find` takes it and returns what the step made, or None where that does not show. The
+        note stays until the caller forgets it, unless Kaggle refuses the step.
         """
-        self.note(step, **about, before=before)
-        kaggle = self.kaggle
-        for attempt in range(1, kaggle.pace.attempts + 1):
+        kaggle, sent, attempt = self.kaggle, self.recall(step, **about), 0
+        if sent is not None:
+            kaggle.say("an earlier run may have got this far: looking whether it did")
+            found = kaggle.watch(lambda: find(sent["before"]), kaggle.pace.settle)
+            if found is not None:
+                return found
+        notes = prepare()
+        before = notes["before"]
+        self.note(step, **about, **notes)
+        while True:
+            attempt += 1
             try:
-                return send()
+                return send(before)
             except ServiceError as error:
-                if error.refused or not error.transient or error.must_come_back_later:
-                    # "Already exists" may mean that our previous attempt succeeded.
-                    found = find(before) if attempt > 1 else None
-                    if found is None and error.refused:
-                        self.forget(step)
-                else:
+                lost = error.transient and not error.refused and not error.must_come_back_later
+                if lost:
                     kaggle.say(f"{error.doing}: {error.said}; looking whether it happened all the same")
                     found = kaggle.watch(lambda: find(before), kaggle.pace.settle)
-                    if found is None and attempt < kaggle.pace.attempts:
-                        continue
-                if found is None:
+                else:
+                    # "Already exists" may mean that our previous attempt succeeded.
+                    found = find(before) if attempt > 1 else None
+                if found is not None:
+                    return found
+                if error.refused:
+                    self.forget(step)
+                if not lost or attempt == kaggle.pace.attempts:
                     raise
-                return found
-        raise AssertionError("unreachable")
 
 
 def _read(path: Path) -> dict[str, Any]:

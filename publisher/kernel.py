@@ -1,7 +1,8 @@
-"""Pushes a job's kernel: writes `dist/kernel`, saves a version where it is not there yet, checks the answer.
+"""A job's kernel: which version was pushed last, whether the one at Kaggle is ours, and the push of a new one.
 
-The pushed code ends in one comment that names the data set and a hash of the code: by it a killed push finds out
-whether its version was saved, and a kernel that is not ours is known and left alone.
+The pushed code ends in one comment with a hash of the code and of its data set: by it a killed push finds out whether
+its version was saved, and a kernel that is not ours is known and left alone. It carries the run's number and what the
+run was asked for, so that a lost record is no loss to a job that needs several runs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from publisher.target import SOURCES, Target, fill_kernel_metadata
 
 STEP = "kernel"
 STAMP = re.compile(r"\A(.*\n)# published: (\{[^\n]*\})\s*\Z", re.DOTALL)
-PAGE = "https://www.kaggle.com/code"
+SECOND = "-2"
+"""What the slug of the second kernel of a job that goes on has after the first one's."""
 
 
 def stamp(code: str, **about: Any) -> str:
@@ -47,58 +50,117 @@ def hash_source(source: str) -> str:
     return hashlib.sha256((source.replace("\r\n", "\n").strip() + "\n").encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Push:
+    """One push of a job: a version of its kernel, with its run."""
+
+    target: Target
+    """With the kernel that runs and the one that it goes on from."""
+    arguments: dict[str, str]
+    """What the pushed file is called with."""
+    tree: str = ""
+    """The hash of the data set with the job's code; empty where it is not known."""
+    sha256: str = ""
+    """The hash of the pushed text."""
+    version: int = 0
+    """Of the kernel; 0 while it is not pushed."""
+    number: int = 1
+    """Of the run, where a job needs several."""
+
+    @classmethod
+    def read(cls, target: Target, run: dict[str, Any], tree: str, sha256: str, version: int) -> Push:
+        """Read a push whose `run` is as `about` describes it."""
+        arguments = {str(name): str(value) for name, value in dict(run.get("arguments") or {}).items()}
+        target = replace(target, after=str(run.get("after") or ""))
+        return cls(target, arguments, tree, sha256, version, int(run.get("number") or 1))
+
+    def about(self) -> dict[str, Any]:
+        """Return what the pushed text and the record say of one of several runs; nothing where one is all."""
+        run = {"number": self.number, "after": self.target.after, "arguments": self.arguments}
+        return {"run": run} if self.target.job.goes_on else {}
+
+    @property
+    def submission_name(self) -> str:
+        """How the description of its submissions begins."""
+        return f"{self.target.kernel_ref} v{self.version} "
+
+    def __str__(self) -> str:
+        name = f"{self.target.kernel_ref} version {self.version}"
+        return f"run {self.number} ({name})" if self.target.job.goes_on else f"the run of {name}"
+
+
+def find_kernels(target: Target) -> list[Target]:
+    """Return a job's kernel, or the two that take turns."""
+    first, second = replace(target, after=""), replace(target, kernel=target.kernel + SECOND, after="")
+    return [first, second] if target.job.goes_on else [first]
+
+
+def find_last(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> Push | None:
+    """Return the latest push, as the record and, of a job that goes on, the kernels' sources tell; None without one."""
+    found = []
+    for place in find_kernels(target):
+        known = record.get("kernel", {})
+        if known.get("ref") == place.kernel_ref and record.get("competition") == place.competition:
+            tree, sha256, version = record["dataset"]["tree_sha256"], known.get("sha256", ""), int(known["version"])
+            found.append(Push.read(place, record.get("run") or {}, tree, sha256, version))
+        if not target.job.goes_on:
+            continue
+        state = kaggle.kernel(place.kernel_ref)
+        about = read_stamp(state.source)
+        if about and "run" in about:
+            sha256 = hash_source(state.source)
+            found.append(Push.read(place, about["run"], about["tree_sha256"], sha256, state.version))
+    return max(found, key=lambda push: (push.number, push.version), default=None)
+
+
 class KernelPublisher:
     """Brings a job's kernel to the service, once for each data set, code and settings."""
 
-    def __init__(
-        self,
-        kaggle: Kaggle,
-        target: Target,
-        tree_sha256: str,
-        journal: Journal,
-        record: dict[str, Any],
-        arguments: dict[str, str] | None = None,
-        **about: Any,
-    ) -> None:
-        self.kaggle, self.target, self.journal = kaggle, target, journal
-        self.metadata = fill_kernel_metadata(target)
-        if (arguments or {}).get("device") == "cpu":  # a session with a GPU would cost quota all the same
+    def __init__(self, kaggle: Kaggle, push: Push, journal: Journal) -> None:
+        self.kaggle, self.target, self.journal = kaggle, push.target, journal
+        self.folder, self.metadata = push.target.folder / "kernel", fill_kernel_metadata(push.target)
+        if push.arguments.get("device") == "cpu":  # a session with a GPU would cost quota all the same
             self.metadata |= {"enable_gpu": False, "machine_shape": ""}
         settings = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
-        code = target.job.read_code(arguments)
-        self.text = stamp(code, tree_sha256=tree_sha256, settings_sha256=settings, **about)
+        code = push.target.job.read_code(push.arguments)
+        self.text = stamp(code, tree_sha256=push.tree, settings_sha256=settings, **push.about())
         self.sha256 = hash_source(self.text)
-        self.about = {"ref": target.kernel_ref, "sha256": self.sha256}
-        known = record.get("kernel", {}) if record.get("kernel", {}).get("ref") == target.kernel_ref else {}
+        self.about = {"ref": push.target.kernel_ref, "sha256": self.sha256}
+        recorded = journal.record.get("kernel", {})
+        known = recorded if recorded.get("ref") == push.target.kernel_ref else {}
         self.recorded = int(known.get("version", 0))
         """The version that we last pushed."""
         self.same = known.get("sha256") == self.sha256
         """Whether it was this very code with these settings."""
 
     @property
-    def is_there(self) -> bool:
-        """Whether the latest version, as recorded or as Kaggle shows it, is what would be pushed."""
-        state = self._state()
-        return self.same or (state is not None and self._is_ours(state))
-
-    @property
     def begun(self) -> bool:
         """Whether an earlier command was about to push exactly this."""
         return self.journal.recall(STEP, **self.about) is not None
 
-    def write(self, folder: Path) -> Path:
+    def find_there(self) -> int:
+        """Return the version that is what would be pushed, if it is the latest one; else 0."""
+        state = self._state()
+        # Without a version from the service, or with an older one shown, the record knows.
+        if self.same and state.version <= self.recorded:
+            return self.recorded
+        return state.version if self._is_ours(state) else 0
+
+    def write(self) -> Path:
         """Write the folder that is pushed: the metadata and the one code file, whose path is returned."""
-        self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / self.metadata["code_file"]).write_text(self.text, encoding="utf-8", newline="\n")
-        (folder / "kernel-metadata.json").write_text(json.dumps(self.metadata, indent=2) + "\n", encoding="utf-8")
-        return folder / self.metadata["code_file"]
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        code_file = self.folder / self.metadata["code_file"]
+        code_file.write_text(self.text, encoding="utf-8", newline="\n")
+        metadata = json.dumps(self.metadata, indent=2) + "\n"
+        (self.folder / "kernel-metadata.json").write_text(metadata, encoding="utf-8")
+        return code_file
 
     def refuse_foreign(self, *, force: bool) -> None:
         """Raise if the kernel of this name was written or changed elsewhere, or cannot be asked for."""
         state = self._state()
-        if force or state is None or read_stamp(state.source) or (state.version and state.version == self.recorded):
+        ours = read_stamp(state.source) or (state.version and state.version == self.recorded)
+        if force or ours or not state.exists:
             return
         if not state.source:
             self.kaggle.say(f"note: Kaggle does not show the source of {self.target.kernel_ref}: taking it for ours")
@@ -111,21 +173,16 @@ class KernelPublisher:
 
     def publish(self, *, force: bool = False) -> tuple[int, str]:
         """Push the kernel; return (the version that runs our code, what was done: "pushed" or "unchanged")."""
-        state = self._state()
-        if not self.begun and not force:
-            # Without a version from the service, or with an older one shown, the record knows.
-            if self.same and self.recorded and (state is None or state.version <= self.recorded):
-                return self.recorded, "unchanged"
-            if state is not None and state.version and self._is_ours(state):
-                return state.version, "unchanged"
-        version = self.journal.find_done(STEP, self.about, self._newer)
-        if version is None:
-            before = state.version if state else 0
-            version = self.journal.do_once(STEP, self.about, before, lambda: self._save(before), self._newer)
+        there = 0 if self.begun or force else self.find_there()
+        if there:
+            return there, "unchanged"
+        version = self.journal.do_once(
+            STEP, self.about, lambda: {"before": self._state().version}, self._save, self._find_newer
+        )
         self.journal.forget(STEP)
         return version, "pushed"
 
-    def _state(self) -> KernelState | None:
+    def _state(self) -> KernelState:
         return self.kaggle.kernel(self.target.kernel_ref)
 
     def _is_ours(self, state: KernelState) -> bool:
@@ -137,46 +194,17 @@ class KernelPublisher:
             for source in self.metadata[kind]
         )
 
-    def _newer(self, before: int) -> int | None:
+    def _find_newer(self, before: int) -> int | None:
         """Return the version, newer than one that was there, that has our code."""
         state = self._state()
-        newer = state is not None and state.version > before and (self._is_ours(state) or not state.source)
-        return state.version if state is not None and newer else None
+        ours = self._is_ours(state) or not state.source
+        return state.version if ours and state.version > before else None
 
     def _save(self, before: int) -> int:
-        rules = f"the competition's rules are at https://www.kaggle.com/competitions/{self.target.competition}/rules"
-        doing, say = f"pushing the kernel {self.target.kernel_ref}", self.kaggle.say
-        try:
-            saved = self.kaggle.save_kernel(self.folder)
-        except ServiceError as error:
-            if error.status != 403:
-                raise
-            raise ServiceError(doing, error.said, f"{error.todo}; {rules}", status=403) from None
-        if saved.error:
-            todo = "Nothing was submitted; fix it and run the same command again"
-            if any(word in saved.error.lower() for word in ("session", "quota")):
-                todo = (
-                    f"Wait for the end of a run or the next week's quota, or stop a run at {PAGE}, then run this again"
-                )
-            raise ServiceError(doing, f"Kaggle saved no running version: {saved.error}", todo, status=400)
-        keywords = saved.invalid.pop("keyword", [])
-        if keywords:
-            say(f"note: Kaggle does not know the keywords {', '.join(keywords)}; the run does without them")
-        if saved.invalid:
-            refused = "; ".join(f"{kind} {', '.join(items)}" for kind, items in saved.invalid.items())
-            raise ServiceError(
-                doing,
-                f"version {saved.version} was saved without what Kaggle calls invalid: {refused}",
-                f"Its run is of no use: stop it at {saved.url or PAGE}. Check the names with `python build.py doctor`; "
-                f"a competition's rules and a model's licence must be accepted, a kernel must have run; {rules}. "
-                "Then run the same command again",
-                status=400,
-            )
-        if saved.ref and saved.ref.strip("/").rpartition("/")[2].lower() != self.target.kernel.lower():
-            say(f"note: Kaggle calls the kernel {saved.ref!r}, not {self.target.kernel_ref}")
-        if saved.version:
-            return saved.version
-        state = self._state()
-        version = state.version if state is not None and state.version > before else before + 1
-        say(f"note: Kaggle named no version for the push; it should be {version}")
+        """Save a version; return its number."""
+        rules = f"{self.target.competition_page}/rules"
+        version = self.kaggle.save_kernel(self.target.kernel_ref, self.folder, rules)
+        if not version:
+            version = max(self._state().version, before + 1)
+            self.kaggle.say(f"note: Kaggle named no version for the push; it should be {version}")
         return version

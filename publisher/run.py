@@ -9,48 +9,49 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kernel.main import END
-from publisher.journal import read_record, recorded_version
-from publisher.service.answers import Submission
+from publisher.kernel import Push, find_last
+from publisher.service.answers import Run
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError, strip_controls
+from publisher.service.faults import strip_controls
 from publisher.target import Target
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a run: the service's status, the kernel's end marker, and why it is not good if it is not."""
+    """What is known of a run: what the service says, the kernel's end marker, and why it is not good if it is not."""
 
-    status: str
-    ended: bool
+    run: Run
     fault: str = ""
     notes: tuple[str, ...] = ()
     end: dict[str, Any] | None = None
     log: str = ""
     """The whole log as text."""
-    known: bool = True
-    """Whether the status is one that we know the meaning of."""
     left: str = ""
     """The name under which Kaggle lists the output that the run should leave; empty where it does not."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen; the end marker says it where Kaggle's word for it is not known here."""
+        return self.run.ended or self.end is not None
 
-def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | None = None) -> Verdict:
+
+def judge_run(kaggle: Kaggle, push: Push) -> Verdict:
     """Ask for a run and, once it ended, for its log and outputs; an empty `fault` means that it ended well."""
-    run = kaggle.run(target.kernel_ref, version)
+    ref, version, leaves = push.target.kernel_ref, push.version, push.target.job.leaves
+    run = kaggle.run(ref, version)
     if run.known and not run.ended:
-        return Verdict(run.status, ended=False)
+        return Verdict(run)
     pieces, names = "", []
-    for files, log in kaggle.outputs(target.kernel_ref, version):
+    for files, log in kaggle.outputs(ref, version):
         pieces = pieces or log
         names += [name for name, _ in files]
     log, end = decode_log(pieces), find_marker(pieces, END)
     if not run.known and end is None:
-        note = f"Kaggle calls the run {run.status!r}, which is not known here"
-        return Verdict(run.status, ended=False, notes=(note,), known=False)
-    leaves, notes, fault = target.job.leaves, [], ""
+        return Verdict(run, notes=(f"Kaggle calls the run {run.status!r}, which is not known here",))
+    notes, fault = [], ""
     # Kaggle may name a file by its folder in the session.
     nested = [name for name in names if name.rpartition("/")[2] == leaves]
     left = leaves if leaves in names else nested[0] if len(nested) == 1 else ""
@@ -65,30 +66,26 @@ def judge_run(kaggle: Kaggle, target: Target, version: int, tree_sha256: str | N
         )
     elif end is None and not left:
         fault = f"Kaggle calls the run COMPLETE, and it left neither a log nor {leaves}"
-    elif tree_sha256 and end and end.get("tree_sha256") not in (None, tree_sha256):
-        fault = f"the run used the bundle {str(end['tree_sha256'])[:16]}, not the published {tree_sha256[:16]}"
+    elif push.tree and end and end.get("tree_sha256") not in (None, push.tree):
+        fault = f"the run used the bundle {str(end['tree_sha256'])[:16]}, not the published {push.tree[:16]}"
     elif end is None:
         notes.append(f"Kaggle shows no log of the run: that it left {leaves} is all that is known")
     elif not left:
         notes.append(f"Kaggle's list of what the run left lacks {leaves}, which the log says was written")
-    return Verdict(run.status, True, fault, tuple(notes), end, log, run.known, left)
+    return Verdict(run, fault, tuple(notes), end, log, left)
 
 
-def judge_recorded_run(kaggle: Kaggle, target: Target, folder: Path) -> tuple[dict[str, Any], int, Verdict]:
-    """Return the record of what was pushed, its kernel version, and what is known of its run; it must have ended."""
-    record = read_record(folder)
-    version = recorded_version(record, target)
-    if not version:
-        raise ValueError(
-            f"nothing that was pushed as {target.kernel_ref} is recorded in {folder}: run `make push` first"
-        )
-    verdict = judge_run(kaggle, target, version, record["dataset"]["tree_sha256"])
+def find_ended(kaggle: Kaggle, target: Target, record: dict[str, Any]) -> tuple[Push, Verdict]:
+    """Return the latest push and what is known of its run, which must have ended."""
+    last, option = find_last(kaggle, target, record), target.job.make_option
+    if last is None:
+        found = f"nothing that was pushed as {target.kernel_ref} is recorded in {target.folder}"
+        raise ValueError(f"{found}: run `make push{option}` first")
+    verdict = judge_run(kaggle, last)
     if not verdict.ended:
-        raise ValueError(
-            f"the run of {target.kernel_ref} version {version} has not ended ({verdict.status}): `make status` "
-            "follows it; run this again when it is complete"
-        )
-    return record, version, verdict
+        todo = f"`make status{option}` follows it; run this again when it is complete"
+        raise ValueError(f"{last} has not ended ({verdict.run.status}): {todo}")
+    return last, verdict
 
 
 def describe_end(end: dict[str, Any] | None) -> str:
@@ -105,28 +102,6 @@ def describe_end(end: dict[str, Any] | None) -> str:
         "bundle": str(end.get("tree_sha256", ""))[:16] or None,
     }
     return "the run's end marker: " + ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
-
-
-def find_submissions(kaggle: Kaggle, target: Target, version: int) -> list[Submission]:
-    """Return the submissions of one kernel version, newest first, as their descriptions tell."""
-    return [
-        item for item in list_submissions(kaggle, target) if item.description.startswith(name_version(target, version))
-    ]
-
-
-def name_version(target: Target, version: int) -> str:
-    """Return how the description of a kernel version's submissions begins."""
-    return f"{target.kernel_ref} v{version} "
-
-
-def list_submissions(kaggle: Kaggle, target: Target) -> list[Submission]:
-    """Return the user's submissions, newest first; none for who is not in the competition."""
-    try:
-        return list(kaggle.submissions(target.competition))
-    except ServiceError as error:
-        if error.status not in (401, 403, 404):
-            raise
-        return []
 
 
 def decode_log(log: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-Work = Callable[["Screen"], tuple[dict[str, Any], list[str], int]]
+Shown = tuple[dict[str, Any], list[str], int]
+"""What a command returns: for scripts, lines for people, exit status."""
 
 
 class Screen:
@@ -36,8 +37,7 @@ class Screen:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self.alive:
-                gone = int(time.monotonic() - self.started)
-                clock = f"{gone // 3600:d}:{gone // 60 % 60:02d}:{gone % 60:02d}"
+                clock = tqdm.format_interval(time.monotonic() - self.started)
                 line = f"{what}  {clock}  next look in {left:.0f} s  (Ctrl-C leaves everything as it is)"
                 print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
             time.sleep(min(left, 1.0))
@@ -47,19 +47,17 @@ class Screen:
         if self.alive:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-
-def show(work: Work, as_json: bool) -> int:
-    """Run a command's work and show what it returns: (for scripts, lines for people, exit status)."""
-    screen = Screen(as_json)
-    try:
-        answer, lines, status = work(screen)
-    except (ValueError, OSError) as error:
-        if as_json:
-            print(json.dumps({"ok": False, "error": str(error)}))
-        raise
-    if as_json:
-        print(json.dumps({"ok": status == 0, **answer}))
-    else:
-        for line in lines:
-            screen.say(line)
-    return status
+    def show(self, work: Callable[[], Shown]) -> tuple[dict[str, Any], int]:
+        """Do a command's work and show what it returns; return what is for scripts, and the exit status."""
+        try:
+            answer, lines, status = work()
+        except (ValueError, OSError) as error:
+            if self.as_json:
+                print(json.dumps({"ok": False, "error": str(error)}))
+            raise
+        if self.as_json:
+            print(json.dumps({"ok": status == 0, **answer}))
+        else:
+            for line in lines:
+                self.say(line)
+        return answer, status

@@ -7,19 +7,17 @@ Looking changes nothing anywhere. What Kaggle says in words that are not known h
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from publisher.journal import read_record, recorded_version
-from publisher.kernel import PAGE
-from publisher.run import Verdict, describe_end, find_submissions, judge_run, list_submissions
-from publisher.screen import Screen
+from publisher.journal import read_record
+from publisher.kernel import Push, find_last
+from publisher.run import Verdict, describe_end, judge_run
+from publisher.screen import Shown
 from publisher.service.answers import Submission
 from publisher.service.client import Kaggle
-from publisher.service.faults import ServiceError
+from publisher.service.faults import ServiceError, none_if_refused
 from publisher.target import Target
-from publisher.turns import follow
 
 WORKING, COMPLETE, SCORED, FAILED, NOTHING = "working", "complete", "scored", "failed", "nothing"
 EXIT = {SCORED: 0, COMPLETE: 0, FAILED: 1, NOTHING: 1, WORKING: 3}
@@ -62,47 +60,40 @@ class Report:
             lines += ["the end of the log:", *(f"  | {line}" for line in self.log_tail)]
         return [*lines, f"{self.state}: {self.next}"]
 
-    def headline(self) -> str:
-        """Return the report in one line, for while it is watched."""
-        if self.submission:
-            return f"submission {self.submission['status']}"
-        return "run of version {version} {status}".format(**self.kernel)
-
 
 class Watcher:
     """Looks at one target; what has ended is not asked for again."""
 
-    def __init__(self, kaggle: Kaggle, target: Target, dist: Path, *, run_only: bool = False) -> None:
-        self.record = read_record(target.job.folder(dist))
-        self.kaggle, self.target, self.run_only = kaggle, follow(kaggle, target, self.record), run_only
-        self.recorded = self.version = recorded_version(self.record, self.target)
+    def __init__(self, kaggle: Kaggle, target: Target, *, run_only: bool = False) -> None:
+        self.kaggle, self.run_only, self.record = kaggle, run_only, read_record(target.folder)
+        last = find_last(kaggle, target, self.record)
+        self.recorded, self.push = last is not None, last or Push(target, {})
         self._verdict: Verdict | None = None
         self._dataset: dict[str, Any] = {}
 
     def look(self) -> Report:
         """Return what the service says now."""
-        target, job = self.target, self.target.job
+        target, job = self.push.target, self.push.target.job
         report = Report(dataset=self._look_at_dataset())
-        if not self.version:
+        if not self.push.version:
             found = self.kaggle.kernel(target.kernel_ref)
-            if found is None:
+            if not found.exists:
                 report.next = f"there is no kernel {target.kernel_ref}; `make push{job.make_option}` publishes it"
                 return report
-            self.version = found.version or 1
+            self.push = replace(self.push, version=found.version or 1)
         if self._verdict is None or not self._verdict.ended:
-            tree = self.record["dataset"]["tree_sha256"] if self.recorded else None
-            self._verdict = judge_run(self.kaggle, target, self.version, tree)
+            self._verdict = judge_run(self.kaggle, self.push)
         verdict = self._verdict
         report.kernel = {
             "ref": target.kernel_ref,
-            "version": self.version,
-            "status": verdict.status,
+            "version": self.push.version,
+            "status": verdict.run.status,
             "fault": verdict.fault,
             "notes": verdict.notes,
             "end": describe_end(verdict.end) if verdict.end else "",
-            "url": f"{PAGE}/{target.kernel_ref}",
+            "url": target.kernel_page,
         }
-        report.certain = verdict.known
+        report.certain = verdict.run.known
         submission = None if self.run_only or not job.submitted else self._find_submission(verdict)
         if submission is not None:
             self._judge_submission(report, submission)
@@ -111,7 +102,7 @@ class Watcher:
         elif verdict.fault:
             lines = [line[:300] for line in verdict.log.splitlines() if line.strip()]
             report.state, report.log_tail = FAILED, lines[-15:]
-            report.next = f"see {report.kernel['url']}; fix it, then `make push{job.make_option}`"
+            report.next = f"see {target.kernel_page}; fix it, then `make push{job.make_option}`"
             if job.goes_on:
                 report.next += " goes on from the last run that left something"
         elif job.goes_on:
@@ -126,31 +117,30 @@ class Watcher:
 
     def _look_at_dataset(self) -> dict[str, Any]:
         if self._dataset.get("status") != "READY":
-            found = self.kaggle.dataset(self.target.dataset_ref)
-            if found is None:
-                return {}
-            status = found.status or "status not told"
-            self._dataset = {"ref": self.target.dataset_ref, "version": found.version, "status": status}
+            ref = self.push.target.dataset_ref
+            found = self.kaggle.dataset(ref)
+            about = {"ref": ref, "version": found.version, "status": found.status}
+            self._dataset = about if found.exists else {}
         return self._dataset
 
     def _find_submission(self, verdict: Verdict) -> Submission | None:
+        """Return the submission that was recorded, or the latest whose description names the version."""
         known = self.record.get("submission")
-        if known and known.get("kernel_version") == self.version == self.recorded:
-            try:
-                return self.kaggle.submission(int(known["ref"]))
-            except ServiceError as error:
-                if error.status not in (400, 403, 404):
-                    raise
-                made = [item for item in list_submissions(self.kaggle, self.target) if item.ref == known["ref"]]
+        if known and self.recorded and known.get("kernel_version") == self.push.version:
+            ref = int(known["ref"])
+            found = none_if_refused(lambda: self.kaggle.submission(ref))
+            if found is not None:
+                return found
+            made = [item for item in self.kaggle.submissions(self.push.target.competition) if item.ref == ref]
+        elif verdict.ended and not verdict.fault:
+            made = find_submissions(self.kaggle, self.push)
         else:
-            ended_well = verdict.ended and not verdict.fault
-            made = find_submissions(self.kaggle, self.target, self.version) if ended_well else []
+            made = []
         return made[0] if made else None
 
     def _judge_submission(self, report: Report, submission: Submission) -> None:
-        page = f"https://www.kaggle.com/competitions/{self.target.competition}/submissions"
-        if submission.url:
-            page = submission.url if submission.url.startswith("http") else f"https://www.kaggle.com{submission.url}"
+        page = submission.url or f"{self.push.target.competition_page}/submissions"
+        page = page if page.startswith("http") else f"https://www.kaggle.com{page}"
         report.submission = {**asdict(submission), "url": page}
         if submission.public_score or submission.private_score:
             report.state, report.next = SCORED, f"see {page}"
@@ -161,32 +151,46 @@ class Watcher:
             report.state, report.next = FAILED, f"the page may say more: {page}"
         else:
             report.state, report.certain = WORKING, False
-            report.next = (
-                f"Kaggle calls the submission {submission.status!r}, and its score does not show yet: see {page}"
-            )
+            said = f"Kaggle calls the submission {submission.status!r}, and its score does not show yet"
+            report.next = f"{said}: see {page}"
 
 
-def watch(watcher: Watcher, screen: Screen) -> Report:
+def find_submissions(kaggle: Kaggle, push: Push) -> list[Submission]:
+    """Return the submissions of one kernel version, newest first, as their descriptions tell."""
+    made = kaggle.submissions(push.target.competition)
+    return [item for item in made if item.description.startswith(push.submission_name)]
+
+
+def watch(watcher: Watcher) -> Report:
     """Look again and again, at growing and bounded intervals, until nothing more will change."""
-    pace, told, lost = watcher.kaggle.pace, "", 0
+    kaggle, told, lost = watcher.kaggle, "", 0
     uncertain_since: float | None = None
-    for pause in pace.pauses():
+    for pause in kaggle.pace.pauses():
         try:
             report, lost = watcher.look(), 0
         except ServiceError as error:
             lost += 1
             if not error.transient or lost >= LOST_LOOKS:
                 raise
-            screen.say(f"{error.said}; still watching")
-            screen.wait(pause, "Kaggle does not answer")
+            kaggle.say(f"{error.said}; still watching")
+            kaggle.wait(pause, "Kaggle does not answer")
             continue
         uncertain_since = None if report.certain else uncertain_since or time.monotonic()
-        lasts = uncertain_since is not None and time.monotonic() - uncertain_since > pace.patience
+        lasts = uncertain_since is not None and time.monotonic() - uncertain_since > kaggle.pace.patience
         if report.state != WORKING or lasts:
             break
-        headline = report.headline()
+        headline = f"run of version {report.kernel['version']} {report.kernel['status']}"
+        if report.submission:
+            headline = f"submission {report.submission['status']}"
         if headline != told:
-            screen.say(headline)
+            kaggle.say(headline)
             told = headline
-        screen.wait(pause, headline)
+        kaggle.wait(pause, headline)
     return report
+
+
+def show_status(kaggle: Kaggle, target: Target, *, watching: bool) -> Shown:
+    """Look once, or until there is a score or a failure."""
+    watcher = Watcher(kaggle, target)
+    report = watch(watcher) if watching else watcher.look()
+    return vars(report), report.lines(), EXIT[report.state]

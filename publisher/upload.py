@@ -62,79 +62,65 @@ def _write_zip(folder: Path, path: Path) -> None:
                 shutil.copyfileobj(source, target, 1 << 20)
 
 
-class Uploads:
-    """The uploads of one data set: files go up one after another; each ends in a token that a version is made of."""
+def upload(kaggle: Kaggle, journal: Journal, step: str, files: list[Path]) -> list[str]:
+    """Upload files, one after another; return a token for each, in order, of which a version is made."""
+    total = sum(path.stat().st_size for path in files)
+    with tqdm(total=total, unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="uploading") as bar:
+        return [_Upload(kaggle, journal, step, path, bar).finish() for path in files]
 
-    def __init__(self, kaggle: Kaggle, journal: Journal, step: str) -> None:
-        self.kaggle, self.journal, self.step = kaggle, journal, step
 
-    def send(self, files: list[Path]) -> list[str]:
-        """Upload files; return a token for each, in order."""
-        total = sum(path.stat().st_size for path in files)
-        with tqdm(total=total, unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="uploading") as bar:
-            tokens = []
-            for path in files:
-                base = int(bar.n)
-                tokens.append(self._send(path, bar, base))
-                _show(bar, base + path.stat().st_size)
-        return tokens
+class _Upload:
+    """One file on its way, from where an earlier attempt stopped."""
 
-    def _send(self, path: Path, bar: tqdm, base: int) -> str:
-        """Upload one file, from where an earlier attempt stopped; return its token."""
-        name, size, doing = path.name, path.stat().st_size, f"uploading {path.name}"
-        step, about = f"{self.step}: {name}", {"sha256": hash_file(path), "size": size}
-        noted = self.journal.recall(step, **about) or {"token": "", "url": ""}
-        token, url = noted["token"], noted["url"]
-        arrived: int | None = None
-        """Bytes that Kaggle has; None where it must be asked."""
+    def __init__(self, kaggle: Kaggle, journal: Journal, step: str, path: Path, bar: tqdm) -> None:
+        self.kaggle, self.journal, self.path, self.bar = kaggle, journal, path, bar
+        self.step, self.size, self.begin = f"{step}: {path.name}", path.stat().st_size, int(bar.n)
+        self.about = {"sha256": hash_file(path), "size": self.size}
+        noted = journal.recall(self.step, **self.about) or {"token": "", "url": ""}
+        self.token, self.url, self.arrived = noted["token"], noted["url"], 0
 
-        def once() -> None:
-            nonlocal token, url, arrived
-            if not url:
-                token, url = self.kaggle.start_upload(name, size, MODIFIED)
-                self.journal.note(step, **about, token=token, url=url)
-                start = 0
-            else:
-                start = arrived = self._put(url, b"", size, {"Content-Range": f"bytes */{size}"})
-            _show(bar, base + start)
-            if arrived == size:
-                return
-            headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
-            with path.open("rb") as file:
-                file.seek(start)
-                body = CallbackIOWrapper(bar.update, file, "read") if size else b""
-                arrived = self._put(url, body, size, headers)
-            if arrived < size:
-                raise ServiceError(doing, "Kaggle took a part of the file", "Run the same command again later")
-
-        fresh = False
+    def finish(self) -> str:
+        """Send what has not arrived; return the file's token."""
+        doing, fresh = f"uploading {self.path.name}", False
         while True:
-            before = arrived or 0
+            before = self.arrived
             try:
-                self.kaggle.call(doing, once)
-                return token
+                self.kaggle.call(doing, self._attempt)
+                return self.token
             except ServiceError as error:
                 if error.status in EXPIRED and not fresh:
                     self.kaggle.say(f"{doing}: {error.said}; starting this file anew")
-                    url, arrived, fresh = "", None, True
+                    self.url, self.arrived, fresh = "", 0, True
                     continue
                 if not error.transient:
-                    self.journal.forget(step)
+                    self.journal.forget(self.step)
                 # What moved the upload on does not count: only attempts without progress are limited.
-                if not error.transient or (arrived or 0) <= before:
+                if not error.transient or self.arrived <= before:
                     raise
 
-    def _put(self, url: str, body: Any, size: int, headers: dict[str, str]) -> int:
-        """Send a part of a file, or nothing to ask; return how many bytes have arrived."""
-        timeout = self.kaggle.pace.timeout
-        answer = self.kaggle.http.put(url, data=body, headers=headers, allow_redirects=False, timeout=timeout)
+    def _attempt(self) -> None:
+        """Announce the file, or ask how much of it has arrived; send the rest."""
+        if not self.url:
+            self.token, self.url = self.kaggle.start_upload(self.path.name, self.size, MODIFIED)
+            self.journal.note(self.step, **self.about, token=self.token, url=self.url)
+        elif self._put(b"", {"Content-Range": f"bytes */{self.size}"}) == self.size:
+            return
+        start = self.arrived
+        headers = {"Content-Range": f"bytes {start}-{self.size - 1}/{self.size}"} if start else {}
+        with self.path.open("rb") as file:
+            file.seek(start)
+            self._put(CallbackIOWrapper(self.bar.update, file, "read") if self.size else b"", headers)
+        if self.arrived < self.size:
+            todo = "Run the same command again later"
+            raise ServiceError(f"uploading {self.path.name}", "Kaggle took a part of the file", todo)
+
+    def _put(self, body: Any, headers: dict[str, str]) -> int:
+        """Send a part of the file, or nothing to ask; return how many bytes have arrived."""
+        http, timeout = self.kaggle.http, self.kaggle.pace.timeout
+        answer = http.put(self.url, data=body, headers=headers, allow_redirects=False, timeout=timeout)
         answer.raise_for_status()
-        if answer.status_code < 300:
-            return size
         match = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
-        return int(match[1]) + 1 if match else 0
-
-
-def _show(bar: tqdm, position: int) -> None:
-    bar.n = position
-    bar.refresh()
+        self.arrived = self.size if answer.status_code < 300 else int(match[1]) + 1 if match else 0
+        self.bar.n = self.begin + self.arrived
+        self.bar.refresh()
+        return self.arrived

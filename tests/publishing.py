@@ -29,7 +29,7 @@ if os.name == "posix":
     FORKS.set_forkserver_preload(
         [
             *("build", "rehearsal.rehearse", "dataset_builder.bundle", "rehearsal.memory", "tests.tiny_job"),
-            *("publisher.submit", "publisher.push", "publisher.output", "publisher.pull", "publisher.screen"),
+            *("publisher.submit", "publisher.push", "publisher.output", "publisher.screen"),
         ]
     )
 DATASET, KERNEL = f"{USER}/hms-scalogram-bundle", f"{USER}/hms-scalogram-inference"

@@ -15,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,8 +23,8 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from dataset_builder.metadata import dataset_metadata, find_dataset_faults, make_slug, make_title
-from publisher.download import is_safe
 from publisher.kernel import read_stamp, stamp
+from publisher.output import is_safe
 from publisher.run import decode_log, find_marker
 from publisher.target import aim, fill_kernel_metadata, find_kernel_faults
 from publisher.upload import pack
@@ -440,12 +441,14 @@ print("loaded", *{"requests", "kaggle", "kagglesdk", "numpy"} & sys.modules.keys
     assert result.stdout.endswith("loaded\n")
 
 
-def test_metadata_keep_the_rules() -> None:
+def test_metadata_keep_the_rules(tmp_path: Path) -> None:
     target = aim(INFERENCE, "alice")
     assert find_dataset_faults(dataset_metadata("alice")) == []
     assert find_kernel_faults(fill_kernel_metadata(target)) == []
     assert find_dataset_faults(dataset_metadata(None))
-    filled = fill_kernel_metadata(target, {"title": "x", "code_file": "kernel/main.py"})
+    path = tmp_path / "kernel-metadata.json"
+    path.write_text('{"title": "x", "code_file": "kernel/main.py"}')
+    filled = fill_kernel_metadata(replace(target, job=replace(INFERENCE, metadata=path)))
     assert filled["enable_internet"] is False
     assert filled["is_private"] is True
     assert filled["code_file"] == "main.py"

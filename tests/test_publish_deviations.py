@@ -186,11 +186,7 @@ ROWS = [
     Row("what does not exist answers 404", served(forbid_missing=True), (PUSHED, UNCHANGED), "but 403"),
     Row(
         "what does not exist answers 404",
-        plays(
-            served(forbid_missing=True),
-            always("ListDatasets", answer(403)),
-            always("ListKernels", answer(403)),
-        ),
+        plays(served(forbid_missing=True), always("ListDatasets", answer(403)), always("ListKernels", answer(403))),
         (PUSHED, UNCHANGED),
         "but 403, and no list",
     ),

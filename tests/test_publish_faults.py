@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,21 @@ class Case:
     kernels: int = 1
     again: bool = True
     check: Callable[[Desk], None] = field(default=lambda desk: None)
+
+
+def case(status: int, name: str, play: Callable[[Desk], None], says: str | tuple[str, ...], **options: Any) -> Case:
+    """Return a case; where something was published before, there is one more of each in the end."""
+    count = 2 if getattr(play, "published_before", False) else 1
+    says = (says,) if isinstance(says, str) else says
+    return Case(name, play, status, says, **{"versions": count, "kernels": count, **options})
+
+
+def works(name: str, play: Callable[[Desk], None], says: str | tuple[str, ...] = (), **options: Any) -> Case:
+    return case(0, name, play, says, **options)
+
+
+def fails(name: str, play: Callable[[Desk], None], says: str | tuple[str, ...], **options: Any) -> Case:
+    return case(1, name, play, says, **options)
 
 
 def fault(name: str, play: object, **options: object) -> Callable[[Desk], None]:
@@ -164,70 +180,56 @@ def session_limit(desk: Desk) -> None:
 
 PUSH = [
     # processing
-    Case("slow processing", setting(processing=6), 0),
-    Case("lagging answers after creating", setting(lag=8), 0),
-    Case("lagging answers after versioning", published_before(setting(lag=8)), 0, versions=2, kernels=2),
-    Case("processing fails", setting(fails=1), 1, ("failed to process", "/datasets/"), versions=2, check=no_kernel),
-    Case(
-        "processing of a version fails",
-        published_before(setting(fails=1)),
-        1,
-        ("failed to process",),
-        versions=3,
-        kernels=2,
-    ),
-    Case("another version in processing", published_before(still_processing), 0, versions=2, kernels=2),
-    Case("a version in hidden processing", published_before(hidden_processing), 0, versions=2, kernels=2),
-    Case(
+    works("slow processing", setting(processing=6)),
+    works("lagging answers after creating", setting(lag=8)),
+    works("lagging answers after versioning", published_before(setting(lag=8))),
+    fails("processing fails", setting(fails=1), ("failed to process", "/datasets/"), versions=2, check=no_kernel),
+    fails("processing of a version fails", published_before(setting(fails=1)), "failed to process", versions=3),
+    works("another version in processing", published_before(still_processing)),
+    works("a version in hidden processing", published_before(hidden_processing)),
+    fails(
         "no version allowed at all",
         published_before(fault("CreateDatasetVersion", answer(403, "No quota"), times=ALWAYS)),
-        1,
         ("403", "No quota"),
-        versions=2,
-        kernels=2,
     ),
     # uploads
-    Case("an upload answers 400 once", fault("PUT", answer(400, "bad"), skip=1), 0),
-    Case(
+    works("an upload answers 400 once", fault("PUT", answer(400, "bad"), skip=1)),
+    fails(
         "uploads answer 400",
         fault("PUT", answer(400, "bad chunk"), times=ALWAYS),
-        1,
         ("uploading kernel.zip", "400", "bad chunk"),
         check=nothing_published,
     ),
-    Case("an upload answers 404: expired", fault("PUT", answer(404), skip=2), 0),
-    Case("an upload stops at 503", fault("PUT", part(0.4, answer(503)), skip=2), 0, check=each_byte_once),
-    Case("an upload is cut", fault("PUT", part(0.7, cut), skip=2), 0, check=each_byte_once),
-    Case("each upload is cut", fault("PUT", part(0.5, cut), times=3), 0, check=each_byte_once),
-    Case("an upload arrives, the answer is lost", fault("PUT", cut, before=False, skip=1), 0, check=each_byte_once),
-    Case("an upload answers 429", fault("PUT", answer(429, Retry_After="0.2")), 0),
-    Case("uploads are refused", fault("StartBlobUpload", answer(413, "Too large"), times=ALWAYS), 1, ("413",)),
-    Case("uploads never end", fault("PUT", answer(503), times=ALWAYS), 1, ("503", "goes on"), check=nothing_published),
+    works("an upload answers 404: expired", fault("PUT", answer(404), skip=2)),
+    works("an upload stops at 503", fault("PUT", part(0.4, answer(503)), skip=2), check=each_byte_once),
+    works("an upload is cut", fault("PUT", part(0.7, cut), skip=2), check=each_byte_once),
+    works("each upload is cut", fault("PUT", part(0.5, cut), times=3), check=each_byte_once),
+    works("an upload arrives, the answer is lost", fault("PUT", cut, before=False, skip=1), check=each_byte_once),
+    works("an upload answers 429", fault("PUT", answer(429, Retry_After="0.2"))),
+    fails("uploads are refused", fault("StartBlobUpload", answer(413, "Too large"), times=ALWAYS), "413"),
+    fails("uploads never end", fault("PUT", answer(503), times=ALWAYS), ("503", "goes on"), check=nothing_published),
     # answers that are lost: done or not done, the service is asked
     *(
-        Case(f"{method}: {what}, {'not done' if before else 'done'}", fault(method, play, before=before), 0)
+        works(f"{method}: {what}, {'not done' if before else 'done'}", fault(method, play, before=before))
         for method in ("CreateDataset", "SaveKernel")
         for what, play in (("500", web_page(500)), ("cut", cut), ("503", answer(503)), ("no JSON", web_page(200)))
         for before in (True, False)
     ),
     *(
-        Case(
+        works(
             f"CreateDatasetVersion: {what}, {'not done' if before else 'done'}",
             published_before(fault("CreateDatasetVersion", play, before=before), setting(lag=lag)),
-            0,
-            versions=2,
-            kernels=2,
         )
         for what, play, lag in (("500", web_page(500), 0), ("cut", cut, 6))
         for before in (True, False)
     ),
-    Case(
-        "CreateDataset never answers", fault("CreateDataset", HANGS, before=False), 0, argv=("push", "--timeout", "0.5")
+    works(
+        "CreateDataset never answers", fault("CreateDataset", HANGS, before=False), argv=("push", "--timeout", "0.5")
     ),
-    Case("SaveKernel never answers", fault("SaveKernel", HANGS, before=False), 0, argv=("push", "--timeout", "0.5")),
+    works("SaveKernel never answers", fault("SaveKernel", HANGS, before=False), argv=("push", "--timeout", "0.5")),
     # passing and lasting faults of reading calls
     *(
-        Case(f"{method}: {what} twice", fault(method, play, times=2), 0)
+        works(f"{method}: {what} twice", fault(method, play, times=2))
         for method in (
             "GetDataset",
             "GetDatasetStatus",
@@ -239,121 +241,102 @@ PUSH = [
         )
         for what, play in (("500", web_page(500)), ("cut", cut))
     ),
-    Case("GetDataset: no JSON once", fault("GetDataset", web_page(200)), 0),
-    Case(
+    works("GetDataset: no JSON once", fault("GetDataset", web_page(200))),
+    fails(
         "nothing but 503",
         fault("GetDataset", answer(503, "Overloaded"), times=ALWAYS),
-        1,
         ("503", "Overloaded", "run the same command again"),
         check=nothing_published,
     ),
-    Case(
+    fails(
         "a server that accepts and never answers",
         fault("GetDataset", HANGS, times=ALWAYS),
-        1,
-        ("did not answer in time",),
+        "did not answer in time",
         argv=("push", "--timeout", "0.2"),
         check=nothing_published,
     ),
     # rates
-    Case("429 on asking", fault("GetDataset", answer(429, Retry_After="0.2")), 0),
-    Case("429 on creating", fault("CreateDataset", answer(429, Retry_After="0.2"), times=2), 0),
-    Case("429 on pushing", fault("SaveKernel", answer(429, Retry_After="0.2")), 0),
-    Case("429 until a date", fault("GetKernel", answer(429, Retry_After="Thu, 01 Jan 2026 00:00:00 GMT")), 0),
-    Case(
+    works("429 on asking", fault("GetDataset", answer(429, Retry_After="0.2"))),
+    works("429 on creating", fault("CreateDataset", answer(429, Retry_After="0.2"), times=2)),
+    works("429 on pushing", fault("SaveKernel", answer(429, Retry_After="0.2"))),
+    works("429 until a date", fault("GetKernel", answer(429, Retry_After="Thu, 01 Jan 2026 00:00:00 GMT"))),
+    fails(
         "429 for an hour",
         fault("SaveKernel", answer(429, "Slow down", Retry_After="3600"), times=ALWAYS),
-        1,
         ("429", "Slow down", "wait 60 minutes"),
     ),
     # permissions
-    Case(
+    fails(
         "401: a wrong key",
         wrong_key,
-        1,
         ("401", "the API key from KAGGLE_USERNAME and KAGGLE_KEY", "does not know this credential"),
         check=nothing_published,
     ),
-    Case(
+    fails(
         "403: not allowed",
         published_before(fault("GetDataset", answer(403, "Permission denied"), times=ALWAYS)),
-        1,
         ("403", "Permission denied", "knows this credential"),
-        versions=2,
-        kernels=2,
     ),
-    Case("403 for what does not exist", setting(forbid_missing=True), 0),
-    Case(
-        "no credentials", no_credentials, 1, ("no usable credentials", "kaggle.com/settings"), check=nothing_published
-    ),
-    Case(
+    works("403 for what does not exist", setting(forbid_missing=True)),
+    fails("no credentials", no_credentials, ("no usable credentials", "kaggle.com/settings"), check=nothing_published),
+    fails(
         "a server that repeats the credential",
         fault("GetDataset", answer(400, f"bad key {KEY}"), times=ALWAYS),
-        1,
-        ("bad key [hidden]",),
+        "bad key [hidden]",
     ),
     # refusals inside an answer of 200
-    Case(
-        "GPU session limit", session_limit, 1, ("Maximum batch GPU session count", "kaggle.com/code"), check=no_kernel
-    ),
-    Case(
+    fails("GPU session limit", session_limit, ("Maximum batch GPU session count", "kaggle.com/code"), check=no_kernel),
+    fails(
         "invalid data-set source",
         setting(save_answer={"invalidDatasetSources": [DATASET]}),
-        1,
         ("without what Kaggle calls invalid", DATASET),
         kernels=2,
         check=not_recorded,
     ),
-    Case(
+    fails(
         "invalid competition source",
         setting(save_answer={"invalidCompetitionSources": ["hms-harmful-brain-activity-classification"]}),
-        1,
-        ("competition hms-harmful-brain-activity-classification",),
+        "competition hms-harmful-brain-activity-classification",
         kernels=2,
     ),
-    Case(
+    fails(
         "409: the name is taken",
         fault("SaveKernel", answer(409, "Slug in use"), times=ALWAYS),
-        1,
         ("Slug in use", "--kernel"),
     ),
-    Case(
+    fails(
         "creating says that it exists",
         fault("CreateDataset", lambda _: reply({"error": "in use"})),
-        1,
-        ("in use",),
+        "in use",
         check=nothing_published,
     ),
     # what arrives is not what was sent
-    Case("a file gets lost in processing", setting(drops={"weights/b2/config.json"}), 0),
-    Case(
+    works("a file gets lost in processing", setting(drops={"weights/b2/config.json"})),
+    fails(
         "the manifest gets lost in processing",
         setting(drops={"manifest.json"}),
-        1,
-        ("does not show the new version",),
+        "does not show the new version",
         argv=("push", "--patience", "1"),
         again=False,
         check=no_kernel,
     ),
     # what is not ours
-    Case(
+    fails(
         "a foreign data set",
         foreign_dataset,
-        1,
         ("not published by this project", "FORCE=1"),
         again=False,
         check=no_kernel,
     ),
-    Case("a foreign data set, forced", foreign_dataset, 0, argv=("push", "--force"), versions=2),
-    Case("a foreign kernel", foreign_kernel, 1, ("not what this project published",), versions=0, again=False),
-    Case("a foreign kernel, forced", foreign_kernel, 0, argv=("push", "--force"), kernels=2),
-    Case("our kernel, edited on the web", edited_kernel, 1, ("written or changed elsewhere",), again=False),
+    works("a foreign data set, forced", foreign_dataset, argv=("push", "--force"), versions=2),
+    fails("a foreign kernel", foreign_kernel, "not what this project published", versions=0, again=False),
+    works("a foreign kernel, forced", foreign_kernel, argv=("push", "--force"), kernels=2),
+    fails("our kernel, edited on the web", edited_kernel, "written or changed elsewhere", again=False),
     # our side
-    Case(
+    fails(
         "a failing rehearsal",
         failing_rehearsal,
-        1,
-        ("the kernel failed with status 1: no luck today",),
+        "the kernel failed with status 1: no luck today",
         check=nothing_published,
     ),
 ]
@@ -559,140 +542,118 @@ def none_escaped(desk: Desk) -> None:
 
 STATUS, SUBMIT, OUTPUT = ("status", "--watch"), ("submit",), ("output",)
 AFTER = [
-    Case("the run waits and runs", setting(run_polls=4), 0, ("complete",), STATUS),
-    Case("the run fails", failed_run, 1, ("ERROR", "ran out of memory", "  | MemoryError\n", "make push"), STATUS),
-    Case("the run is cancelled", setting(run_status="CANCEL_ACKNOWLEDGED"), 1, ("CANCEL_ACKNOWLEDGED",), STATUS),
-    Case("the run is complete and crashed", crashed_run, 1, ("end marker", "Segmentation fault"), STATUS),
-    Case("the run leaves nothing", nothing_left, 1, ("neither a log nor submission.csv",), STATUS),
-    Case("the run used another bundle", other_bundle, 1, ("used the bundle 0000000000000000",), STATUS),
-    Case("a reason left blank", blank_error, 1, ("gives no reason", "/submissions"), STATUS),
-    Case("a score that comes late", both(setting(score_polls=5), submitted), 0, ("public score 0.31",), STATUS),
-    Case(
+    works("the run waits and runs", setting(run_polls=4), "complete", argv=STATUS),
+    fails("the run fails", failed_run, ("ERROR", "ran out of memory", "  | MemoryError\n", "make push"), argv=STATUS),
+    fails("the run is cancelled", setting(run_status="CANCEL_ACKNOWLEDGED"), "CANCEL_ACKNOWLEDGED", argv=STATUS),
+    fails("the run is complete and crashed", crashed_run, ("end marker", "Segmentation fault"), argv=STATUS),
+    fails("the run leaves nothing", nothing_left, "neither a log nor submission.csv", argv=STATUS),
+    fails("the run used another bundle", other_bundle, "used the bundle 0000000000000000", argv=STATUS),
+    fails("a reason left blank", blank_error, ("gives no reason", "/submissions"), argv=STATUS),
+    works("a score that comes late", both(setting(score_polls=5), submitted), "public score 0.31", argv=STATUS),
+    works(
         "passing faults while watching",
         fault("GetKernelSessionStatus", web_page(502), times=9),
-        0,
-        ("complete",),
-        STATUS,
+        "complete",
+        argv=STATUS,
     ),
-    Case(
+    fails(
         "a server gone while watching",
         fault("GetKernelSessionStatus", HANGS, times=ALWAYS),
-        1,
-        ("did not answer in time",),
-        (*STATUS, "--timeout", "0.05", "--interval", "0.002"),
+        "did not answer in time",
+        argv=(*STATUS, "--timeout", "0.05", "--interval", "0.002"),
     ),
-    Case(
+    fails(
         "401 while watching",
         fault("GetKernelSessionStatus", answer(401, "Expired"), times=ALWAYS),
-        1,
-        ("Expired",),
-        STATUS,
+        "Expired",
+        argv=STATUS,
     ),
-    Case("not a member, only looking", setting(member=False), 0, ("complete",), STATUS),
+    works("not a member, only looking", setting(member=False), "complete", argv=STATUS),
     # submit
-    Case("submit while the run goes on", setting(run_polls=99), 1, ("has not ended",), SUBMIT, check=no_submission),
-    Case("submit a failed run", failed_run, 1, ("nothing was submitted",), SUBMIT, check=no_submission),
-    Case("submit a crashed run", crashed_run, 1, ("end marker",), SUBMIT, check=no_submission),
-    Case(
-        "submit without output",
-        nothing_left,
-        1,
-        ("neither a log nor submission.csv",),
-        SUBMIT,
-        check=no_submission,
-    ),
-    Case(
+    fails("submit while the run goes on", setting(run_polls=99), "has not ended", argv=SUBMIT, check=no_submission),
+    fails("submit a failed run", failed_run, "nothing was submitted", argv=SUBMIT, check=no_submission),
+    fails("submit a crashed run", crashed_run, "end marker", argv=SUBMIT, check=no_submission),
+    fails("submit without output", nothing_left, "neither a log nor submission.csv", argv=SUBMIT, check=no_submission),
+    fails(
         "limits used up for today",
         setting(limits={"numToday": 5, "numTotal": 40, "numAllowedNow": 0}),
-        1,
         ("used up for today", "5 made today"),
-        SUBMIT,
+        argv=SUBMIT,
         check=no_submission,
     ),
-    Case(
+    fails(
         "limits used up in all",
         setting(limits={"numToday": 1, "numTotal": 40, "numAllowedNow": 0, "limitedByTotal": True}),
-        1,
-        ("used up in all",),
-        SUBMIT,
+        "used up in all",
+        argv=SUBMIT,
         check=no_submission,
     ),
-    Case("not joined", setting(limits={}), 1, ("join the competition",), SUBMIT, check=no_submission),
-    Case("rules not accepted", setting(member=False), 1, ("403", "rules"), SUBMIT, check=no_submission),
-    Case(
+    fails("not joined", setting(limits={}), "join the competition", argv=SUBMIT, check=no_submission),
+    fails("rules not accepted", setting(member=False), ("403", "rules"), argv=SUBMIT, check=no_submission),
+    fails(
         "a token that may not submit",
         fault("CreateCodeSubmission", answer(403, "Scope missing"), times=ALWAYS),
-        1,
         ("Scope missing", f"https://www.kaggle.com/code/{KERNEL}", "version 1"),
-        SUBMIT,
+        argv=SUBMIT,
         check=no_submission,
     ),
-    Case(
+    fails(
         "a cap that the limits did not show",
         fault("CreateCodeSubmission", answer(400, "Daily limit"), times=ALWAYS),
-        1,
         ("Daily limit", "/submissions"),
-        SUBMIT,
+        argv=SUBMIT,
         check=no_submission,
     ),
-    Case(
+    works(
         "429 on submitting",
         fault("CreateCodeSubmission", answer(429, Retry_After="0.2")),
-        0,
-        (),
-        SUBMIT,
+        argv=SUBMIT,
         check=one_submission,
     ),
     *(
-        Case(
+        works(
             f"submitting: {what}, {'not done' if before else 'done'}",
             fault("CreateCodeSubmission", play, before=before),
-            0,
-            (),
-            SUBMIT,
+            argv=SUBMIT,
             check=one_submission,
         )
         for what, play in (("500", web_page(500)), ("cut", cut))
         for before in (True, False)
     ),
-    Case(
+    works(
         "submitting never answers",
         fault("CreateCodeSubmission", HANGS, before=False),
-        0,
-        (),
-        (*SUBMIT, "--timeout", "0.5"),
+        argv=(*SUBMIT, "--timeout", "0.5"),
         check=one_submission,
     ),
     # output
-    Case(
-        "output while the run goes on", setting(run_polls=99), 1, ("has not ended",), OUTPUT, check=no_submission_file
+    fails(
+        "output while the run goes on", setting(run_polls=99), "has not ended", argv=OUTPUT, check=no_submission_file
     ),
-    Case("downloads answer an error page once", fault("GET", web_page(500)), 0, ("valid",), OUTPUT),
-    Case(
+    works("downloads answer an error page once", fault("GET", web_page(500)), "valid", argv=OUTPUT),
+    fails(
         "downloads answer an error page",
         fault("GET", web_page(500), times=ALWAYS),
-        1,
         ("downloading submission.csv", "500", "Nothing was replaced"),
-        OUTPUT,
+        argv=OUTPUT,
         check=no_submission_file,
     ),
-    Case("downloads answer an error page of 404", fault("GET", web_page(404), times=ALWAYS), 1, ("404",), OUTPUT),
-    Case("a download is cut", fault("GET", cut), 0, ("valid",), OUTPUT),
-    Case("a download never comes", fault("GET", HANGS, times=ALWAYS), 1, ("in time",), (*OUTPUT, "--timeout", "0.1")),
-    Case(
-        "an error page of 200 as submission", fault("GET", web_page(200)), 1, (".invalid",), OUTPUT, check=invalid_kept
+    fails("downloads answer an error page of 404", fault("GET", web_page(404), times=ALWAYS), "404", argv=OUTPUT),
+    works("a download is cut", fault("GET", cut), "valid", argv=OUTPUT),
+    fails("a download never comes", fault("GET", HANGS, times=ALWAYS), "in time", argv=(*OUTPUT, "--timeout", "0.1")),
+    fails(
+        "an error page of 200 as submission", fault("GET", web_page(200)), ".invalid", argv=OUTPUT, check=invalid_kept
     ),
-    Case("350 files on pages", many_files, 0, ("353 files",), OUTPUT, check=all_parts),
-    Case("hostile names", hostile_files, 1, ("left out a file", "escaped.txt"), OUTPUT, check=none_escaped),
-    Case(
+    works("350 files on pages", many_files, "353 files", argv=OUTPUT, check=all_parts),
+    fails("hostile names", hostile_files, ("left out a file", "escaped.txt"), argv=OUTPUT, check=none_escaped),
+    fails(
         "a submission with a wrong sum",
-        outputs(**{"submission.csv": submission_output(None)["submission.csv"].replace(b"11,0.5", b"11,0.6")}),  # type: ignore[arg-type]
-        1,
+        outputs(**{"submission.csv": submission_output(None)["submission.csv"].replace(b"11,0.5", b"11,0.6")}),
         ("sum to 1.1", ".invalid"),
-        OUTPUT,
+        argv=OUTPUT,
         check=invalid_kept,
     ),
-    Case(
+    fails(
         "a submission that lost rows",
         outputs(
             **{
@@ -700,18 +661,17 @@ AFTER = [
                     b"33,0.5,0.1,0.1,0.1,0.1,0.1\n", b""
                 )
             }
-        ),  # type: ignore[arg-type]
-        1,
-        ("2 rows, and the kernel wrote 3",),
-        OUTPUT,
+        ),
+        "2 rows, and the kernel wrote 3",
+        argv=OUTPUT,
         check=invalid_kept,
     ),
-    Case(
-        "no submission at all", setting(run_outputs=lambda _: {"a.txt": b"a"}), 1, ("left no submission.csv",), OUTPUT
+    fails(
+        "no submission at all", setting(run_outputs=lambda _: {"a.txt": b"a"}), "left no submission.csv", argv=OUTPUT
     ),
-    Case("the outputs of a failed run", failed_run, 1, ("ERROR", "left no submission.csv"), OUTPUT),
-    Case("the outputs of a crashed run", crashed_run, 1, ("end marker",), OUTPUT),
-    Case("the outputs of another bundle", other_bundle, 1, ("used the bundle 0000000000000000",), OUTPUT),
+    fails("the outputs of a failed run", failed_run, ("ERROR", "left no submission.csv"), argv=OUTPUT),
+    fails("the outputs of a crashed run", crashed_run, "end marker", argv=OUTPUT),
+    fails("the outputs of another bundle", other_bundle, "used the bundle 0000000000000000", argv=OUTPUT),
 ]
 
 

@@ -118,11 +118,7 @@ def test_a_lost_record_is_rebuilt_from_the_pushed_text(desk: Desk) -> None:
     assert len(desk.server.kernels[SECOND]) == 1
     record = json.loads((desk.dist / "training" / "published.json").read_text())
     assert record["kernel"]["ref"] == SECOND
-    assert record["run"] == {
-        "number": 2,
-        "after": "hms-scalogram-training",
-        "arguments": {"model": "raw_1d"},
-    }
+    assert record["run"] == {"number": 2, "after": "hms-scalogram-training", "arguments": {"model": "raw_1d"}}
 
 
 def fail(desk: Desk, status: str, log: str = "", message: str = "") -> None:

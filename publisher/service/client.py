@@ -36,43 +36,16 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from publisher.service.answers import (
-    DATASET_WORDS,
-    ENDED,
-    RUNNING,
-    SUBMISSION_WORDS,
-    DatasetState,
-    KernelState,
-    Limits,
-    Run,
-    SavedKernel,
-    Submission,
-    spell,
-)
-from publisher.service.faults import ServiceError
+from publisher.service.answers import SOURCES, DatasetState, Fields, KernelState, Limits, Run, Submission, number
+from publisher.service.faults import ServiceError, none_if_refused
 from publisher.service.session import Session
 
 T = TypeVar("T")
-Fields = dict[str, Any]
 BLOBS, DATASETS = "blobs.BlobApiService", "datasets.DatasetApiService"
 KERNELS, COMPETITIONS = "kernels.KernelsApiService", "competitions.CompetitionApiService"
-SOURCE_FIELDS = {
-    "dataset_sources": "datasetDataSources",
-    "competition_sources": "competitionDataSources",
-    "kernel_sources": "kernelDataSources",
-    "model_sources": "modelDataSources",
-}
-"""Key of `kernel-metadata.json` -> its name on the wire."""
-INVALID = {
-    "dataset_sources": "data set",
-    "competition_sources": "competition",
-    "kernel_sources": "kernel",
-    "model_sources": "model",
-    "tags": "keyword",
-}
-"""Field of the answer to a push -> the kind of what was refused, for people."""
+CODE_PAGE = "https://www.kaggle.com/code"
 
 
 class Kaggle(Session):
@@ -80,41 +53,32 @@ class Kaggle(Session):
 
     # data set
 
-    def dataset(self, ref: str) -> DatasetState | None:
-        """Return the data set's state, or None where there is none."""
+    def dataset(self, ref: str) -> DatasetState:
+        """Return the data set's state."""
         doing, asked = f"asking for the data set {ref}", _split(ref, "ownerSlug", "datasetSlug")
         mine = {"group": "DATASET_SELECTION_GROUP_MY", "search": asked["datasetSlug"]}
         found = self._find(doing, f"{DATASETS}/GetDataset", asked, f"{DATASETS}/ListDatasets", mine, "datasets")
         if found is None:
-            return None
-        try:
-            status = self.ask(doing, f"{DATASETS}/GetDatasetStatus", asked).get("status")
-        except ServiceError as error:
-            if error.status not in (400, 403, 404):
-                raise
-            status = None
-        versions = tuple(_number(item.get("versionNumber")) for item in found.get("versions") or [])
-        version = _number(found.get("currentVersionNumber")) or max(versions, default=0)
-        return DatasetState(version, spell(status, DATASET_WORDS), found.get("isPrivate"), versions)
+            return DatasetState()
+        told = none_if_refused(lambda: self.ask(doing, f"{DATASETS}/GetDatasetStatus", asked)) or {}
+        return DatasetState.read(found, told.get("status"))
 
-    def _find(self, doing: str, method: str, asked: Fields, list_method: str, mine: Fields, name: str) -> Fields | None:
+    def _find(
+        self, doing: str, method: str, asked: Fields, list_method: str, mine: Fields, holds: str
+    ) -> Fields | None:
         """Ask for something; None where it does not exist, for which Kaggle answers 403 where one's list lacks it."""
         try:
             return self.ask(doing, method, asked)
         except ServiceError as error:
-            if error.status not in (403, 404):
+            if error.status == 404:
+                return None
+            if error.status != 403:
                 raise
-            refused = error
-        try:
-            listed = self.ask(f"listing your {name}", list_method, mine).get(name) if refused.status == 403 else None
-        except ServiceError as error:
-            if error.status not in (400, 403, 404):
+            listed = none_if_refused(lambda: self.ask(f"listing your {holds}", list_method, mine)) or {}
+            ref = "/".join(asked.values()).lower()
+            if any(str(item.get("ref") or "").lower().endswith(ref) for item in listed.get(holds) or []):
                 raise
-            listed = None
-        ref = "/".join(asked.values()).lower()
-        if any(str(item.get("ref") or "").lower().endswith(ref) for item in listed or []):
-            raise refused
-        return None
+            return None
 
     def dataset_files(self, ref: str, version: int) -> list[str]:
         """Return the names of the files that one version is said to have, as far as they are listed."""
@@ -127,7 +91,7 @@ class Kaggle(Session):
         """Return the content of one small file of one version, of the latest for version 0."""
         asked = _split(ref, "ownerSlug", "datasetSlug") | {"fileName": name, "datasetVersionNumber": version or None}
         doing = f"reading {name} of {ref} version {version}"
-        content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content, to=self.credential)
+        content = self.call(doing, lambda: self.post(f"{DATASETS}/DownloadDataset", asked).content)
         if content[:4] == b"PK\x03\x04":  # single files may come zipped
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 content = archive.read(archive.namelist()[0])
@@ -161,7 +125,7 @@ class Kaggle(Session):
 
     def _publish(self, doing: str, method: str, asked: Fields) -> None:
         answer = self.ask(doing, method, asked, repeatable=False)
-        status, error = str(answer.get("status") or "ok"), self.redact(str(answer.get("error") or ""))
+        status, error = str(answer.get("status") or "ok"), str(answer.get("error") or "")
         if error or any(word in status.lower() for word in ("error", "fail")):
             said = error or f"Kaggle answered the status {status!r}"
             raise ServiceError(doing, said, "Nothing was published; fix it and run the same command again", status=400)
@@ -170,41 +134,55 @@ class Kaggle(Session):
 
     # kernel
 
-    def kernel(self, ref: str) -> KernelState | None:
-        """Return the kernel's latest version, or None where there is none."""
+    def kernel(self, ref: str) -> KernelState:
+        """Return the kernel's latest version."""
         doing, asked = f"asking for the kernel {ref}", _split(ref, "userName", "kernelSlug")
         mine = {"group": "PROFILE", "search": asked["kernelSlug"], "page": 1, "pageSize": 100}
         found = self._find(doing, f"{KERNELS}/GetKernel", asked, f"{KERNELS}/ListKernels", mine, "kernels")
-        if found is None:
-            return None
-        about = found.get("metadata") or {}
-        sources = {
-            kind: tuple(str(item).lower() for item in about[name])
-            for kind, name in SOURCE_FIELDS.items()
-            if isinstance(about.get(name), list)
-        }
-        source = str((found.get("blob") or {}).get("source") or "")
-        return KernelState(_number(about.get("currentVersionNumber")), source, sources)
+        return KernelState() if found is None else KernelState.read(found)
 
-    def save_kernel(self, folder: Path) -> SavedKernel:
-        """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run."""
+    def save_kernel(self, ref: str, folder: Path, rules: str) -> int:
+        """Push a folder with `kernel-metadata.json` and its code file: saves a version and starts its run.
+
+        Returns the version, 0 where Kaggle names none. `rules` is the page where the competition's are accepted.
+        """
+        doing, rules = f"pushing the kernel {ref}", f"; the competition's rules are at {rules}"
         push = partial(self.official.push_kernel, str(folder), self.credential.auth)
-        answer = self.call("pushing the kernel", push, repeatable=False, to=self.credential)
-        invalid = {kind: getattr(answer, f"invalid_{name}", None) for name, kind in INVALID.items()}
-        return SavedKernel(
-            str(answer.ref or ""),
-            str(answer.url or ""),
-            _number(answer.version_number),
-            self.redact(str(answer.error or "")),
-            {kind: [str(item) for item in items] for kind, items in invalid.items() if items},
-        )
+        try:
+            answer = self.call(doing, push, repeatable=False)
+        except ServiceError as error:
+            error.todo += rules if error.status == 403 else ""
+            raise
+        if answer.error:
+            said = self.redact(str(answer.error))
+            todo = "Nothing was submitted; fix it and run the same command again"
+            if any(word in said.lower() for word in ("session", "quota")):
+                wait = "Wait for the end of a run or the next week's quota"
+                todo = f"{wait}, or stop a run at {CODE_PAGE}, then run this again"
+            raise ServiceError(doing, f"Kaggle saved no running version: {said}", todo, status=400)
+        if keywords := getattr(answer, "invalid_tags", None):
+            self.say(f"note: Kaggle does not know the keywords {', '.join(keywords)}; the run does without them")
+        refused = [
+            f"{kind.replace('dataset', 'data set')} {', '.join(names)}"
+            for kind in SOURCES
+            if (names := getattr(answer, f"invalid_{kind}_sources", None))
+        ]
+        if refused:
+            said = f"version {answer.version_number} was saved without what Kaggle calls invalid: {'; '.join(refused)}"
+            todo = (
+                f"Its run is of no use: stop it at {answer.url or CODE_PAGE}. Check the names with `python build.py "
+                "doctor`; a competition's rules and a model's licence must be accepted, a kernel must have run"
+            )
+            raise ServiceError(doing, said, f"{todo}{rules}. Then run the same command again", status=400)
+        if answer.ref and answer.ref.strip("/").rpartition("/")[2].lower() != ref.rpartition("/")[2].lower():
+            self.say(f"note: Kaggle calls the kernel {answer.ref!r}, not {ref}")
+        return number(answer.version_number)
 
     def run(self, ref: str, version: int) -> Run:
         """Return the state of the run of one version."""
         doing, method = f"asking for the run of {ref} version {version}", f"{KERNELS}/GetKernelSessionStatus"
         pinned, answer = self._pinned(ref, version, lambda asked: self.ask(doing, method, asked))
-        status = spell(answer.get("status") or RUNNING[0], (*ENDED, *RUNNING))
-        return Run(status, self.redact(str(answer.get("failureMessage") or "")), pinned)
+        return Run.read(answer, pinned)
 
     def outputs(self, ref: str, version: int) -> Iterator[tuple[list[tuple[str, str]], str]]:
         """Yield what the run of one version left, page by page: (name, URL) of files, and the log, on the first."""
@@ -217,7 +195,7 @@ class Kaggle(Session):
         _, (page, others) = self._pinned(ref, version, first)
         for found in itertools.chain([page], others):
             files = [(str(file.get("fileName") or ""), str(file.get("url") or "")) for file in found.get("files") or []]
-            yield files, self.redact(str(found.get("log") or ""))
+            yield files, str(found.get("log") or "")
 
     def _pinned(self, ref: str, version: int, send: Callable[[Fields], T]) -> tuple[bool, T]:
         """Ask about the run of one version, or of the latest where the label of a version is refused."""
@@ -237,9 +215,7 @@ class Kaggle(Session):
     def limits(self, competition: str) -> Limits:
         """Return how many submissions the user's team may still make."""
         doing = f"asking how many submissions {competition} still allows"
-        answer = self.ask(doing, f"{COMPETITIONS}/GetSubmissionLimits", {"competitionName": competition})
-        today, total, allowed = (_number(answer.get(name)) for name in ("numToday", "numTotal", "numAllowedNow"))
-        return Limits(today, total, allowed, bool(answer.get("limitedByTotal")))
+        return Limits.read(self.ask(doing, f"{COMPETITIONS}/GetSubmissionLimits", {"competitionName": competition}))
 
     def submit(self, competition: str, ref: str, version: int, file_name: str, description: str) -> int:
         """Submit the output of one kernel version; return the submission's number, 0 where Kaggle names none."""
@@ -250,36 +226,20 @@ class Kaggle(Session):
             "submissionDescription": description,
         }
         doing = f"submitting {ref} version {version} to {competition}"
-        return _number(self.ask(doing, f"{COMPETITIONS}/CreateCodeSubmission", asked, repeatable=False).get("ref"))
+        return number(self.ask(doing, f"{COMPETITIONS}/CreateCodeSubmission", asked, repeatable=False).get("ref"))
 
-    def submission(self, number: int) -> Submission:
+    def submission(self, ref: int) -> Submission:
         """Return one submission."""
-        asked = {"ref": number}
-        return self._read(self.ask(f"asking for submission {number}", f"{COMPETITIONS}/GetSubmission", asked))
+        return Submission.read(self.ask(f"asking for submission {ref}", f"{COMPETITIONS}/GetSubmission", {"ref": ref}))
 
-    def submissions(self, competition: str) -> Iterator[Submission]:
-        """Yield the user's submissions, newest first."""
+    def submissions(self, competition: str) -> list[Submission]:
+        """Return the user's submissions, newest first; none for who is not in the competition."""
         doing, asked = f"listing your submissions to {competition}", {"competitionName": competition, "pageSize": 100}
-        for page in self.pages(doing, f"{COMPETITIONS}/ListSubmissions", asked, "submissions"):
-            yield from (self._read(item) for item in page.get("submissions") or [])
-
-    def _read(self, item: Fields) -> Submission:
-        return Submission(
-            _number(item.get("ref")),
-            spell(item.get("status") or SUBMISSION_WORDS[0], SUBMISSION_WORDS),
-            description=str(item.get("description") or ""),
-            public_score=str(item.get("publicScore") or ""),
-            private_score=str(item.get("privateScore") or ""),
-            error=self.redact(str(item.get("errorDescription") or "")),
-            url=str(item.get("url") or ""),
-        )
+        pages = self.pages(doing, f"{COMPETITIONS}/ListSubmissions", asked, "submissions")
+        found = none_if_refused(lambda: list(pages), (401, 403, 404)) or []
+        return [Submission.read(item) for page in found for item in page.get("submissions") or []]
 
 
 def _split(ref: str, owner: str, slug: str) -> Fields:
     """Return the two parts of `owner/slug` under the names that a call gives them."""
     return dict(zip((owner, slug), ref.split("/"), strict=True))
-
-
-def _number(value: Any) -> int:
-    """Return a whole number, which may come as text; 0 for what is none."""
-    return int(value) if isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal()) else 0

@@ -6,14 +6,17 @@ Texts from the service pass through here before they are shown: control characte
 from __future__ import annotations
 
 import http.client
+import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+from publisher.service.official import read_retry_after
+
+T = TypeVar("T")
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER = 300.0
@@ -39,84 +42,78 @@ class ServiceError(OSError):
     """Kaggle refused, failed or did not answer: what was being done, what was said, what to do about it."""
 
     def __init__(
-        self,
-        doing: str,
-        said: str,
-        todo: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-        unsent: bool = False,
+        self, doing: str, said: str, todo: str, *, status: int = 0, retry_after: float = 0.0, unsent: bool = False
     ) -> None:
-        super().__init__(f"{doing}: {said}. {todo}")
+        super().__init__(doing)
         self.doing, self.said, self.todo = doing, said, todo
         self.status, self.retry_after, self.unsent = status, retry_after, unsent
+
+    def __str__(self) -> str:
+        return f"{self.doing}: {self.said}. {self.todo}"
 
     @property
     def transient(self) -> bool:
         """Whether the same call may well succeed a little later: no answer, too many calls, a fault at Kaggle."""
-        return self.status is None or self.status in TRANSIENT
+        return not self.status or self.status in TRANSIENT
 
     @property
     def refused(self) -> bool:
         """Whether it is sure that nothing was done: the call never left, or was turned away."""
-        return self.unsent or (self.status is not None and 400 <= self.status < 500 and self.status != 408)
+        return self.unsent or (400 <= self.status < 500 and self.status != 408)
 
     @property
     def must_come_back_later(self) -> bool:
         """Whether Kaggle asks for a longer wait than a command waits for."""
-        return self.retry_after is not None and self.retry_after > LONGEST_RETRY_AFTER
+        return self.retry_after > LONGEST_RETRY_AFTER
 
 
-def explain(doing: str, error: Exception, to: object, redact: Callable[[str], str]) -> ServiceError:
+def none_if_refused(call: Callable[[], T], statuses: tuple[int, ...] = (400, 403, 404)) -> T | None:
+    """Return what a call brings; None where Kaggle answers it with one of these statuses."""
+    try:
+        return call()
+    except ServiceError as error:
+        if error.status not in statuses:
+            raise
+        return None
+
+
+def explain(doing: str, error: Exception, credential: object, redact: Callable[[str], str]) -> ServiceError:
     """Return what an exception of `requests` means; its own text, which can hold URLs, is not used."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _explain_response(doing, error.response, to, redact)
-    if isinstance(error, requests.exceptions.JSONDecodeError):
-        return ServiceError(doing, "Kaggle's answer is not what was expected (no JSON)", LATER)
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return ServiceError(doing, "Kaggle cannot be reached (no connection in time)", LATER, unsent=True)
+        return _explain_response(doing, error.response, credential, redact)
     if isinstance(error, requests.exceptions.SSLError):
         return ServiceError(doing, "the secure connection failed", "Check the system's clock and any proxy", status=495)
-    if isinstance(error, requests.exceptions.Timeout):
-        return ServiceError(doing, "Kaggle took the call and did not answer in time", LATER)
-    if isinstance(error, requests.exceptions.ConnectionError):
+    said, unsent = f"the call failed ({type(error).__name__})", False
+    if isinstance(error, json.JSONDecodeError):
+        said = "Kaggle's answer is not what was expected (no JSON)"
+    elif isinstance(error, requests.exceptions.ReadTimeout):
+        said = "Kaggle took the call and did not answer in time"
+    elif isinstance(error, requests.exceptions.ConnectionError):
         # A connection that breaks behind a proxy is called a ProxyError too: only this one never began.
         reason = getattr(error.args[0], "reason", None) if error.args else None
         proxy = " (through the proxy of http_proxy or https_proxy)" if isinstance(reason, ProxyError) else ""
         if isinstance(reason, ProxyError):
             reason = reason.original_error
         unsent = isinstance(reason, NewConnectionError | ConnectTimeoutError)
-        said = "Kaggle cannot be reached" if unsent else "the connection was lost"
-        return ServiceError(doing, said + proxy, LATER, unsent=unsent)
-    return ServiceError(doing, f"the call failed ({type(error).__name__})", LATER)
+        said = ("Kaggle cannot be reached" if unsent else "the connection was lost") + proxy
+    return ServiceError(doing, said, LATER, unsent=unsent)
 
 
 def _explain_response(
-    doing: str, response: requests.Response, to: object, redact: Callable[[str], str]
+    doing: str, response: requests.Response, credential: object, redact: Callable[[str], str]
 ) -> ServiceError:
     """Return the error for an answer that refuses."""
     status = response.status_code if response.status_code >= 400 else int(response.json()["code"])
     reason = redact(strip_controls(_read_reason(response)).strip().replace("\n", " "))[:300].rstrip(" .")
     said = f"Kaggle answered {status} {http.client.responses.get(status, '')}".rstrip()
-    said += (f" to {to}" if str(to) else "") + (f": {reason}" if reason else "")
-    retry_after = _read_retry_after(response)
+    if str(credential) and "Authorization" in response.request.headers:
+        said += f" to {credential}"
+    said += f": {reason}" if reason else ""
+    retry_after = read_retry_after(response) or 0.0
     todo = TODO.get(status, LATER if status >= 500 else TODO[400])
-    if retry_after and retry_after > 60:
+    if retry_after > 60:
         todo = f"Kaggle asks to wait {retry_after / 60:.0f} minutes: run the same command again then"
     return ServiceError(doing, said, todo, status=status, retry_after=retry_after)
-
-
-def _read_retry_after(response: requests.Response) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its two forms, or None."""
-    value = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _read_reason(response: requests.Response) -> str:

@@ -9,34 +9,29 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
+# `kaggle` would sign in while it is imported, without a time-out, and say so: it gets nothing to sign in with.
+_environment = dict(os.environ)
+os.environ.update(KAGGLE_API_TOKEN=os.devnull, KAGGLE_USERNAME="-", KAGGLE_KEY="-", VERBOSE="", VERBOSE_OUTPUT="")
+try:
+    with contextlib.redirect_stdout(io.StringIO()):
+        from kaggle.api.kaggle_api_extended import KaggleApi
+        from kagglesdk.kaggle_env import get_access_token_from_env as find_access_token
+        from kagglesdk.kaggle_http_client import KaggleHttpClient
+finally:
+    os.environ.clear()
+    os.environ.update(_environment)
 
-@contextlib.contextmanager
-def _without_signing_in() -> Iterator[None]:
-    """Hide credentials and debug switches while `kaggle` is imported: it would sign in at once, without a time-out."""
-    hidden = {"KAGGLE_API_TOKEN": os.devnull, "KAGGLE_USERNAME": "-", "KAGGLE_KEY": "-", "VERBOSE": ""}
-    before = {name: os.environ.get(name) for name in (*hidden, "VERBOSE_OUTPUT")}
-    os.environ.update(hidden, VERBOSE_OUTPUT="")
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+__all__ = ["BearerAuth", "OfficialClient", "find_access_token", "read_retry_after"]
 
-
-with _without_signing_in(), contextlib.redirect_stdout(io.StringIO()):
-    from kaggle.api.kaggle_api_extended import KaggleApi
-    from kagglesdk.kaggle_env import get_access_token_from_env as find_access_token
-
-__all__ = ["OfficialClient", "find_access_token"]
+BearerAuth = KaggleHttpClient.BearerAuth
+"""Puts an access token into a request."""
+read_retry_after = KaggleApi._get_retry_after_delay
+"""Returns the seconds that an answer's Retry-After asks for, in either of its two forms, or None."""
 
 
 class _Fields(dict[str, Any]):
@@ -57,19 +52,6 @@ class _Answer:
         return response
 
 
-class _TimedAdapter(HTTPAdapter):
-    """An HTTP adapter whose requests cannot wait for ever."""
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-        super().__init__()
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        """Send with a time-out on connecting and on each read."""
-        options["timeout"] = options.get("timeout") or self.timeout
-        return super().send(request, *args, **options)
-
-
 class OfficialClient(KaggleApi):
     """Kaggle's own client, with time-outs; `auth` is what goes into a request, as `requests` takes it."""
 
@@ -87,8 +69,7 @@ class OfficialClient(KaggleApi):
         client = self.build_kaggle_client_with_params(args=["--local"] if local else [], api_token="-")
         http = client.http_client()
         http.__enter__()
-        http._session.mount("http://", _TimedAdapter(self.timeout))
-        http._session.mount("https://", _TimedAdapter(self.timeout))
+        http._session.send = partial(http._session.send, timeout=self.timeout)
         http._session.auth = self.auth
         return client
 

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 import requests
 
+from publisher.service.answers import Fields
 from publisher.service.faults import ServiceError, explain
 from publisher.service.official import OfficialClient
-from publisher.service.sign_in import ANONYMOUS, Credential, sign_in
+from publisher.service.sign_in import Credential, sign_in
 
 T = TypeVar("T")
 FEWEST_LOOKS = 8
@@ -54,13 +55,13 @@ class Pace:
 class Session:
     """The service, signed in: every call has a time-out, is retried where that is safe, and explains a refusal."""
 
-    def __init__(self, pace: Pace, say: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, pace: Pace, say: Callable[[str], None], wait: Callable[..., None] = time.sleep) -> None:
         self.pace, self.say, self.wait = pace, say, wait
         self.http = requests.Session()  # for uploads and downloads, which carry their permission in the URL
         self.http.headers["User-Agent"] = "kaggle-api/v1.7.0"  # as the official client's library
         self.official = OfficialClient(pace.timeout)
         self._secrets: set[str] = set()
-        self.credential: Credential = ANONYMOUS
+        self.credential = Credential()
         self.credential, self.notes = sign_in(self.ask, self.hide)
 
     def hide(self, *secrets: str | None) -> None:
@@ -73,18 +74,10 @@ class Session:
             text = text.replace(secret, "[hidden]")
         return text
 
-    def call(
-        self,
-        doing: str,
-        send: Callable[[], T],
-        *,
-        repeatable: bool = True,
-        attempts: int | None = None,
-        to: object = "",
-    ) -> T:
+    def call(self, doing: str, send: Callable[[], T], *, repeatable: bool = True, attempts: int = 0) -> T:
         """Send one call; try again after a passing fault, and only where repeating it cannot do something twice.
 
-        Between attempts the pause grows, or is what Retry-After asks for. `to` is the credential that is sent along.
+        Between attempts the pause grows, or is what Retry-After asks for.
         """
         pause = min(1.0, self.pace.interval)
         for left in reversed(range(attempts or self.pace.attempts)):
@@ -92,39 +85,35 @@ class Session:
                 return send()
             except (requests.RequestException, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 # The cause is cut off: its text can carry URLs with permissions in them.
-                fault = explain(doing, error, to, self.redact)
+                fault = explain(doing, error, self.credential, self.redact)
             except ServiceError as error:
                 fault = error
             if not left or not fault.transient or fault.must_come_back_later or not (repeatable or fault.refused):
                 break
-            seconds = max(pause * random.uniform(1, 2), fault.retry_after or 0.0)
+            seconds = max(pause * random.uniform(1, 2), fault.retry_after)
             self.say(f"{doing}: {fault.said}; trying again in {seconds:.0f} s")
             time.sleep(seconds)
             pause = min(2 * pause, 30.0)
         raise fault from None
 
-    def post(self, method: str, asked: dict[str, Any], auth: Any = None) -> requests.Response:
+    def post(self, method: str, asked: Fields, auth: Any = None) -> requests.Response:
         """Post to `service/Method` the fields that are not None or an empty list; raises for a refusal."""
         fields = {key: value for key, value in asked.items() if value is not None and value != []}
         return self.official.post(method, fields, auth or self.credential.auth)
 
-    def ask(
-        self, doing: str, method: str, asked: dict[str, Any], *, auth: Any = None, **options: Any
-    ) -> dict[str, Any]:
-        """Call `service/Method`, and return the fields of the answer."""
+    def ask(self, doing: str, method: str, asked: Fields, *, auth: Any = None, **options: Any) -> Fields:
+        """Call `service/Method`, and return the fields of the answer, in which no secret is left."""
 
-        def send() -> dict[str, Any]:
-            answer = self.post(method, asked, auth)
-            content = answer.json()
+        def send() -> Fields:
+            text = self.post(method, asked, auth).content.decode("utf-8", "replace")
+            content = json.loads(self.redact(text))
             if not isinstance(content, dict):
                 raise ServiceError(doing, "Kaggle's answer is not what was expected (no object)", "Try again later")
             return content
 
-        return self.call(doing, send, to=self.credential, **options)
+        return self.call(doing, send, **options)
 
-    def pages(
-        self, doing: str, method: str, asked: dict[str, Any], holds: str, **options: Any
-    ) -> Iterator[dict[str, Any]]:
+    def pages(self, doing: str, method: str, asked: Fields, holds: str, **options: Any) -> Iterator[Fields]:
         """Yield page after page; a page without any of what it `holds`, or one that was there before, is the last."""
         token, seen = "", {""}
         while True:
