@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from tqdm import tqdm
 from kernel.constants import CLASS_NAMES, ELECTRODES, VOTES
 from kernel.files import replacing
 from simulator.generate import STREAMS, Recording, simulate_recording, simulate_window
+from simulator.workers import open_pool
 
 EXPECTED = [f"expected_{vote}" for vote in VOTES]
 TEST_COLUMNS = ("spectrogram_id", "eeg_id", "patient_id")
@@ -76,7 +75,7 @@ def _run(write: Callable[[tuple[str, int]], None], jobs: list[tuple[str, int]], 
     if workers == 1 or len(jobs) < 2:
         yield from map(write, jobs)
         return
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
+    pool = open_pool(min(workers, len(jobs)))
     try:
         yield from pool.map(write, jobs, chunksize=4)
     finally:

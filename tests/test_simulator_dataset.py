@@ -70,14 +70,21 @@ def test_workers_do_not_change_a_byte(folder, tmp_path):
     assert read_all(tmp_path / "two") == read_all(folder)
 
 
-def test_an_interrupted_run_goes_on(folder, tmp_path):
-    out = tmp_path / "cut"
+def begin(out, workers):
+    """Start a run that is on its way; recordings 0 to 5 of seed 3, as in `folder`."""
     command = [sys.executable, "build.py", "simulate", "--out", str(out), "--recordings", "6"]
-    command += ["--test-recordings", "2", "--seed", "3"]
+    command += ["--test-recordings", "2", "--seed", "3", "--workers", str(workers)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     until = time.time() + 120
     while len(list(out.glob(".unfinished/*.json"))) < 2 and time.time() < until:
         time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_goes_on(folder, tmp_path, workers):
+    out = tmp_path / "cut"
+    process = begin(out, workers)
     process.send_signal(signal.SIGINT)
     error = process.communicate()[1].decode()
     if process.returncode == 130:  # else it was through before the signal came
@@ -89,6 +96,25 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     assert read_all(out) == read_all(folder)
     done = [p for p, at in kept.items() if p.stat().st_mtime_ns == at]
     assert len(done) >= len(kept) - 1
+
+
+def test_no_process_outlives_a_run_that_was_killed(tmp_path):
+    process = begin(tmp_path / "killed", 2)
+    process.stderr.close()
+    asked = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
+    children = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    until = time.time() + 30
+    while (left := [pid for pid in children if is_running(int(pid))]) and time.time() < until:
+        time.sleep(0.1)
+    assert not left
+
+
+def is_running(pid):
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return found.stdout.strip()[:1] not in ("", "Z")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from training.augmentation import AUGMENTATIONS
 from training.batches import TrainingBatches, predict_windows, smooth
 from training.commands import FIELDS
 from training.cross_validation import train_model
-from training.drawn import DrawnWindows, draw_windows, open_pool, simulate
+from training.drawn import DrawnWindows, draw_windows, keep_pool, simulate
 from training.fitting import Watch, fit_fold
 from training.folds import assign_folds, choose_folds
 from training.metric import kl_per_row
@@ -243,8 +243,8 @@ def test_windows_drawn_ahead_by_other_processes_are_the_same():
         assert votes.sum() == pytest.approx(round(votes.sum()))
         assert (votes % 1).any()
     finally:
-        open_pool(1).shutdown(cancel_futures=True)
-        open_pool.cache_clear()
+        keep_pool(1).shutdown(cancel_futures=True)
+        keep_pool.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from kernel.constants import VOTES
-from kernel.model import ModelConfig, calibrate, load_model, read_model_config, write_config, write_weights
+from kernel.model import ModelConfig, calibrate, fold_files, load_model, read_model_config, write_config, write_weights
 from training.batches import predict_windows
 from training.blending import fit_calibration
 from training.budget import Budget
@@ -88,11 +88,13 @@ def train_model(
 
 def _add_heard_before(folds: pd.DataFrame, start_from: Sequence[Path]) -> pd.DataFrame:
     """Return which fold leaves out each recording, -1 for none: the weights a fold starts from have heard some too."""
-    tables = [folds]
+    tables: list[pd.DataFrame | None] = [folds]
     for path in start_from:
         known = read_folds(path if path.is_dir() else path.parent)
-        if known is not None:
-            tables.append(known if path.is_dir() else known[known["fold"] != fold_number(path)].assign(fold=-1))
+        if known is not None and path.is_file():
+            left_out = fold_number(path) if path in fold_files(path.parent) else None
+            known = known[known["fold"] != left_out].assign(fold=-1)
+        tables.append(known)
     each = pd.concat(tables).groupby(["eeg_id", "patient_id"], sort=False)["fold"]
     return each.min().where(each.nunique() == 1, -1).reset_index()
 

@@ -10,14 +10,12 @@ and `cache` prepared.
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -25,6 +23,7 @@ import pandas as pd
 from kernel.recording import build_channels
 from kernel.table import MANY_VOTES
 from simulator.generate import simulate_window
+from simulator.workers import open_pool
 from training.recipe import Recipe, Stage
 
 Draw = Callable[[int, bool], tuple[np.ndarray, np.ndarray]]
@@ -75,7 +74,7 @@ class DrawnWindows:
         number = self.first + index + (epoch * self.windows if self.fresh else 0)
         if not self.workers:
             return draw_channels(self.draw, self.many, number)
-        pool = open_pool(self.workers)
+        pool = keep_pool(self.workers)
         with self._lock:
             for old in [known for known in self._drawn if known < number - KEPT]:
                 self._drawn.pop(old).cancel()
@@ -134,8 +133,6 @@ def draw_channels(draw: Draw, many: bool, number: int) -> tuple[np.ndarray, np.n
 
 
 @lru_cache(maxsize=1)
-def open_pool(workers: int) -> ProcessPoolExecutor:
-    """Start the processes that draw, once; Ctrl-C is the training's to handle, and they end with it."""
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    )
+def keep_pool(workers: int) -> ProcessPoolExecutor:
+    """Start the processes that draw, once."""
+    return open_pool(workers)
