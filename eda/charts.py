@@ -103,13 +103,6 @@ def draw_matrices(
     return figure
 
 
-def find_largest(frame: pd.DataFrame) -> tuple[str, str, float]:
-    """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
-    values = frame.mask(np.eye(len(frame), dtype=bool)).fillna(-np.inf).to_numpy()
-    row, column = np.unravel_index(values.argmax(), values.shape)
-    return CLASSES[row], CLASSES[column], float(frame.iat[row, column])
-
-
 def measure_boxes(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
     """Return the `QUANTILES` (columns) of each class's values and their number `n`; NaN where a class has none."""
     groups = values.groupby(classes.astype(str))
@@ -119,13 +112,13 @@ def measure_boxes(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
 
 def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = False, share: bool = False) -> Figure:
     """Draw tables of `measure_boxes` as horizontal boxes, one under another."""
-    heights = [0.3 * len(CLASSES) + 0.25 * bool(title) for title in panels]
     said = []
     for title, table in panels.items():
         medians = ", ".join(f"{name} {value:.3g}" for name, value in table["median"].dropna().items())
         said.append(f"{title.capitalize()} medians: {medians}")
-    figure = new_figure(0.55 + sum(heights), f"Box chart. {'; '.join(said)}.")
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    height = 0.55 + sum(0.3 * len(CLASSES) + 0.25 * bool(title) for title in panels)
+    figure = new_figure(height, f"Box chart. {'; '.join(said)}.")
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, table) in zip(grid, panels.items(), strict=True):
         stats: Any = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
         boxes = axes.bxp(

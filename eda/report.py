@@ -14,16 +14,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 import eda.recording
-from eda.cases import add_cases, sort_cases
-from eda.content import Content
+from eda.content import Content, write_whole
 from eda.examples import add_examples, choose_examples
 from eda.findings import add_findings
-from eda.rows import list_files, read_windows
+from eda.rows import list_files, read_windows, sort_cases
 from eda.shape import add_shape, measure_recordings
 from eda.signals import add_signals, choose_sample, measure_signals
 from eda.style import CLASS_COLOURS, count, drawing, number, percent
-from eda.votes import add_votes
-from kernel.files import replacing
+from eda.votes import add_cases, add_votes
 from kernel.scalogram import ScalogramConfig
 
 
@@ -98,9 +96,10 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         colours=CLASS_COLOURS,
     )
     findings = pd.DataFrame(content.findings).sort_values("act", ascending=False, kind="stable")
+    content.files["config.json"] = (json.dumps(asdict(config), indent=2) + "\n").encode()
     content.tables["findings"] = findings.set_index("title")
-    _write_files(folder, content, config)
-    _write(out, page.encode())
+    content.write(folder)
+    write_whole(out, page.encode())
     return folder
 
 
@@ -119,21 +118,3 @@ def _load_template() -> Template:
 def _write_cell(value: float | str) -> str:
     """Write a cell of a table for the page: text as it is, whole numbers whole, others with three digits."""
     return value if isinstance(value, str) else number(value, 0 if value == int(value) else 3)
-
-
-def _write_files(folder: Path, content: Content, config: ReportConfig) -> None:
-    """Write pictures, tables and configuration, each whole or not at all; then remove what an earlier report left."""
-    files = {"config.json": (json.dumps(asdict(config), indent=2) + "\n").encode()}
-    files |= {f"figures/{name}.png": picture.png for name, picture in content.pictures.items()}
-    files |= {f"tables/{name}.csv": table.to_csv().encode() for name, table in content.tables.items()}
-    for name, written in files.items():
-        _write(folder / name, written)
-    for old in [*folder.glob("figures/*.png"), *folder.glob("tables/*.csv")]:
-        if old.relative_to(folder).as_posix() not in files:
-            old.unlink()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        part.write_bytes(content)

@@ -30,38 +30,37 @@ READERS = 8
 """Files whose footers are read at once: on a mounted disk that is waiting, not work."""
 
 
+def read_seconds(path: Path) -> tuple[float, str | None]:
+    """Return a recording's length in seconds, from the file's footer, or NaN and why it cannot be read."""
+    try:
+        return read_length(path) / SFREQ, None
+    except (ValueError, OSError) as error:
+        return np.nan, str(error)
+
+
 def measure_recordings(rows: pd.DataFrame, files: dict[int, Path]) -> pd.DataFrame:
     """Return what there is of every recording that has rows or a file.
 
     Columns: `rows` and `patients`, their numbers; `end`, seconds from its start to the end of its last window, which is
-    all that `train.csv` says of its length; `file`, whether it has one; `seconds`, its length as read from the file's
-    footer; `error`, why that cannot be read; `short`, whether it is shorter than one window; `past_end`, whether one
-    reaches past its end. Indexed by `eeg_id`; a row without an id counts nowhere.
+    all that `train.csv` says of its length; `file`, whether it has one; `seconds` and `error`, as of `read_seconds`;
+    `short`, whether it is shorter than one window; `past_end`, whether one reaches past its end. Indexed by `eeg_id`; a
+    row without an id counts nowhere.
     """
-
-    def read(path: Path) -> tuple[float, str | None]:
-        try:
-            return read_length(path) / SFREQ, None
-        except (ValueError, OSError) as error:
-            return np.nan, str(error)
-
-    found = thread_map(read, files.values(), max_workers=READERS, desc="lengths", unit="rec", disable=None)
-    on_disk = pd.DataFrame(found, pd.Index(files, dtype=np.int64), ["seconds", "error"])
+    found = thread_map(read_seconds, files.values(), max_workers=READERS, desc="lengths", unit="rec", disable=None)
+    on_disk = pd.DataFrame(found, pd.Index(files, dtype=np.int64, name="eeg_id"), ["seconds", "error"])
     groups = rows.dropna(subset="eeg_id").astype({"eeg_id": np.int64}).groupby("eeg_id")
-    ids = on_disk.index.union(groups.size().index)
-    end, seconds = groups[OFFSET].max().reindex(ids) + WINDOW_SECONDS, on_disk["seconds"].reindex(ids).astype(float)
-    return pd.DataFrame(
-        {
-            "rows": groups.size().reindex(ids, fill_value=0),
-            "patients": groups["patient_id"].nunique().reindex(ids, fill_value=0),
-            "end": end,
-            "file": ids.isin(on_disk.index),
-            "seconds": seconds,
-            "error": on_disk["error"].reindex(ids).astype(object),
-            "short": seconds < WINDOW_SECONDS,
-            "past_end": end > seconds + 0.5 / SFREQ,
-        },
-        ids.rename("eeg_id"),
+    named = groups.agg(rows=(OFFSET, "size"), patients=("patient_id", "nunique"), end=(OFFSET, "max"))
+    both = named.join(on_disk.astype({"seconds": float, "error": object}), how="outer")
+    end = both["end"] + WINDOW_SECONDS
+    return (
+        both.fillna({"rows": 0, "patients": 0})
+        .astype({"rows": int, "patients": int})
+        .assign(
+            end=end,
+            file=both.index.isin(on_disk.index),
+            short=both["seconds"] < WINDOW_SECONDS,
+            past_end=end > both["seconds"] + 0.5 / SFREQ,
+        )
     )
 
 
@@ -113,44 +112,6 @@ def describe_sizes(sizes: pd.Series, group: str, part: str) -> str:
     )
 
 
-def add_shape(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame) -> None:
-    """Add the shape: counts, missing values, how windows, recordings and patients hang together, lengths."""
-    per_patient = rows.groupby("patient_id")["eeg_id"].nunique()
-    content.tables["shape"] = count_all(rows, recordings).rename_axis("what").to_frame("count")
-    missing = count_missing(rows).rename_axis("column").to_frame("missing")
-    content.tables["missing_values"] = missing.assign(share=missing["missing"] / len(rows))
-    known = recordings["seconds"].notna().any()
-    content.facts |= {
-        "hours_at_least": recordings.loc[recordings["end"].notna(), "seconds"].isna().any(),
-        "hours_recorded": measure_recorded(recordings) / 3600,
-        "hours_covered": measure_covered(rows, recordings) / 3600,
-        "steps": measure_steps(rows),
-        "lengths": recordings["seconds" if known else "end"].dropna(),
-        "lengths_known": known,
-        "sizes": {},
-    }
-    for group, part, sizes in (
-        ("recording", "window", recordings.loc[recordings["rows"] > 0, "rows"]),
-        ("patient", "recording", per_patient),
-    ):
-        if len(sizes):
-            shares = {
-                f"share of {group}s": bin_shares(sizes, COUNT_BINS, whole=True),
-                f"share of their {part}s": bin_shares(sizes, COUNT_BINS, whole=True, weighted=True),
-            }
-            table = pd.DataFrame(shares).rename_axis(f"{part}s")
-            name = f"{part}s_per_{group}"
-            content.draw(name, draw_columns(table, PAIR, f"{part}s of a {group}", "share"), table)
-            content.facts["sizes"][name] = describe_sizes(sizes, group, part)
-    for name, values, bins, xlabel, ylabel in (
-        ("window_overlap", content.facts["steps"], STEP_BINS, "seconds from one window to the next", "the steps"),
-        ("lengths", content.facts["lengths"], LENGTH_BINS, "length in seconds", "recordings"),
-    ):
-        if len(values):
-            table = bin_shares(values, bins).rename_axis("seconds").to_frame("share")
-            content.draw(name, draw_columns(table, RAMP[1:2], xlabel, f"share of {ylabel}"), table)
-
-
 def count_all(rows: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
     """Return the numbers of what there is, and of what is odd about it."""
     named, files = recordings["rows"] > 0, recordings["file"]
@@ -173,3 +134,41 @@ def count_all(rows: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
         "recordings whose window reaches past their end": recordings["past_end"].sum(),
     }
     return pd.Series(counts | on_disk if files.any() else counts)
+
+
+def add_shape(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame) -> None:
+    """Add the shape: counts, missing values, how windows, recordings and patients hang together, lengths."""
+    content.tables["shape"] = count_all(rows, recordings).rename_axis("what").to_frame("count")
+    missing = count_missing(rows).rename_axis("column").to_frame("missing")
+    content.tables["missing_values"] = missing.assign(share=missing["missing"] / len(rows))
+    known = recordings["seconds"].notna().any()
+    steps, lengths = measure_steps(rows), recordings["seconds" if known else "end"].dropna()
+    content.facts |= {
+        "hours_at_least": recordings.loc[recordings["end"].notna(), "seconds"].isna().any(),
+        "hours_recorded": measure_recorded(recordings) / 3600,
+        "hours_covered": measure_covered(rows, recordings) / 3600,
+        "steps": steps,
+        "lengths": lengths,
+        "lengths_known": known,
+        "sizes": {},
+    }
+    for group, part, sizes in (
+        ("recording", "window", recordings.loc[recordings["rows"] > 0, "rows"]),
+        ("patient", "recording", rows.groupby("patient_id")["eeg_id"].nunique()),
+    ):
+        if len(sizes):
+            shares = {
+                f"share of {group}s": bin_shares(sizes, COUNT_BINS, whole=True),
+                f"share of their {part}s": bin_shares(sizes, COUNT_BINS, whole=True, weighted=True),
+            }
+            table = pd.DataFrame(shares).rename_axis(f"{part}s")
+            name = f"{part}s_per_{group}"
+            content.draw(name, draw_columns(table, PAIR, f"{part}s of a {group}", "share"), table)
+            content.facts["sizes"][name] = describe_sizes(sizes, group, part)
+    for name, values, bins, xlabel, ylabel in (
+        ("window_overlap", steps, STEP_BINS, "seconds from one window to the next", "the steps"),
+        ("lengths", lengths, LENGTH_BINS, "length in seconds", "recordings"),
+    ):
+        if len(values):
+            table = bin_shares(values, bins).rename_axis("seconds").to_frame("share")
+            content.draw(name, draw_columns(table, RAMP[1:2], xlabel, f"share of {ylabel}"), table)

@@ -65,9 +65,8 @@ def show_recording(data: Path, eeg_id: int, out: Path, *, weights: Path, offset:
     channels = build_channels(electrodes, start)
     first = place_window(start, electrodes.shape[1]) / SFREQ
     known = percent(float(np.isfinite(cut_window(electrodes, start)).mean()))
-    lines = [
-        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first:g} s, {known} of its samples are there"
-    ]
+    length = f"{electrodes.shape[1] / SFREQ:g} s"
+    lines = [f"{path}: {length}; the window starts at {first:g} s, {known} of its samples are there"]
     bars: dict[str, np.ndarray] = {}
     if row is not None and row["n_votes"] > 0:
         lines.append("votes: " + ", ".join(f"{name} {n}" for name, n in list_votes(row).items()))

@@ -56,13 +56,10 @@ def measure_signals(sample: pd.DataFrame, files: dict[int, Path]) -> Signals:
     recordings.insert(0, "class", sample.set_index("eeg_id")["consensus"])
     spectra = pd.DataFrame([power for _, _, power in measured.values()], ids, pd.Index(FREQS, name="hertz"))
     electrodes = np.array([one for _, one, _ in measured.values()]).reshape(-1, 3, len(EEG_ELECTRODES))
+    shares = electrodes.sum(axis=0).T / max(1, len(electrodes))
     return Signals(
         recordings=recordings,
-        electrodes=pd.DataFrame(
-            electrodes.sum(axis=0).T / max(1, len(electrodes)),
-            pd.Index(EEG_ELECTRODES, name="electrode"),
-            ["flat", "saturated", "missing"],
-        ),
+        electrodes=pd.DataFrame(shares, pd.Index(EEG_ELECTRODES, name="electrode"), ["flat", "saturated", "missing"]),
         spectra=10 ** spectra.groupby(recordings["class"], observed=True).mean().dropna().T,
         errors=errors,
     )

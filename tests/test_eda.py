@@ -11,11 +11,11 @@ import pytest
 
 import build
 from benchmarks.report import draw_train_table
-from eda.cases import CASES, count_cases, count_pairs, sort_cases
 from eda.findings import FOLDS, leak, list_recordings_to_leave_out
 from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
 from eda.rows import (
     ALL,
+    CASES,
     CLASSES,
     FEW,
     MANY,
@@ -23,6 +23,7 @@ from eda.rows import (
     derive,
     list_files,
     read_windows,
+    sort_cases,
     split_populations,
 )
 from eda.shape import (
@@ -36,7 +37,16 @@ from eda.shape import (
 )
 from eda.signals import choose_sample
 from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
-from eda.votes import COLOURS, count_not_on_top, score_constant, share_consensus, share_together, share_unanimous
+from eda.votes import (
+    COLOURS,
+    count_cases,
+    count_not_on_top,
+    count_pairs,
+    score_constant,
+    share_consensus,
+    share_together,
+    share_unanimous,
+)
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
 from tests.conftest import make_eeg, write_recording
 from training.metric import kl_per_row
