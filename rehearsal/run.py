@@ -21,7 +21,7 @@ from typing import Any
 
 from kernel.files import naming_full_disk
 from kernel.main import END
-from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
+from rehearsal.isolation import find_isolation, guarded, isolated
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUT, WORKING, SCRIPT = "/kaggle/input", "/kaggle/working", "/kaggle/src/script.py"
@@ -109,8 +109,8 @@ def run_kernel(
             # The checkout's own code and weights are hidden: what runs must come from what is mounted.
             inside = {parent for path in read_only.values() for parent in path.parents}
             hidden = [path for path in (ROOT / "kernel", ROOT / "weights") if path.is_dir() and path not in inside]
-            sandbox = Sandbox(read_only, {WORKING: working.resolve()}, hidden)
-            command = stack.enter_context(isolated([sys.executable, SCRIPT, *arguments], sandbox))
+            command = [sys.executable, SCRIPT, *arguments]
+            command = stack.enter_context(isolated(command, read_only, (WORKING, working.resolve()), hidden))
             seen = {**mounts, WORKING: working, SCRIPT: code_file}
         else:
             network = f"guarded: Python's sockets refuse, the rest of the machine is open ({why_not})"
