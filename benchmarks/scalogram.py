@@ -14,7 +14,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "SSQ_PARALLEL":
 
 import importlib
 import re
-import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -152,10 +152,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(ROUNDS):
         for name, run in methods.items():
-            for _ in range(METHODS[name][1]):
-                started = time.perf_counter()
-                run(channels)
-                times[name].append(time.perf_counter() - started)
+            times[name] += timeit.repeat(partial(run, channels), number=1, repeat=METHODS[name][1])
     table = pd.DataFrame({name: found[name] for name in methods}).T
     table.insert(0, "ms", pd.Series(times).map(np.median) * 1e3)
     table.insert(1, "ratio", table["ms"] / table["ms"].loc["this project"])

@@ -3,7 +3,7 @@
 On Linux the command gets a user, mount and network namespace of its own, which an ordinary user may create: a new root
 on a temporary file system, where everything of the machine is mounted again and `/kaggle` is added. The network
 namespace has no interface but a loopback that is down, so not even this machine can be reached. Elsewhere, and on hosts
-that forbid it, `find_isolation` says why, and `guarded` does what can be done: Python's sockets refuse to connect.
+that forbid it, `find_isolation` says why, and `guard` does what can be done: Python's sockets refuse to connect.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--net")
@@ -46,21 +44,19 @@ def find_isolation() -> str | None:
     return None
 
 
-@contextmanager
-def isolated(
-    command: list[str], read_only: Mapping[str, Path], working: tuple[str, Path], hidden: Iterable[Path] = ()
-) -> Iterator[list[str]]:
-    """Yield the command line that runs `command` in a namespace, without a network.
+def isolate(
+    command: list[str], stage: Path, read_only: Mapping[str, Path], working: tuple[str, Path], hidden: Iterable[Path]
+) -> list[str]:
+    """Return the command line that runs `command` in a namespace, without a network; its root is built in `stage`.
 
     It sees the files and folders of `read_only` (path inside -> path outside), can write into the folder `working`
-    (path inside, path outside), where it starts, and finds the folders `hidden` empty.
+    (path inside, path outside), where it starts, and finds the folders `hidden` empty. `stage` is an empty folder.
     """
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as stage:
-        mounts = _list_mounts(Path(stage), read_only, working, hidden)
-        # exec, so that a signal to the process reaches the command.
-        inside = f"cd {shlex.quote(working[0])} && exec {shlex.join(command)}"
-        run = f"exec {shlex.join(['chroot', stage, '/bin/sh', '-c', inside])}"
-        yield [*UNSHARE, "/bin/sh", "-ec", "\n".join([*map(shlex.join, mounts), run])]
+    mounts = _list_mounts(stage, read_only, working, hidden)
+    # exec, so that a signal to the process reaches the command.
+    inside = f"cd {shlex.quote(working[0])} && exec {shlex.join(command)}"
+    run = f"exec {shlex.join(['chroot', str(stage), '/bin/sh', '-c', inside])}"
+    return [*UNSHARE, "/bin/sh", "-ec", "\n".join([*map(shlex.join, mounts), run])]
 
 
 def _list_mounts(
@@ -102,9 +98,7 @@ def _locked_flags(path: Path) -> list[str]:
     return [name for name, bit in names if flags & bit]
 
 
-@contextmanager
-def guarded(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Yield an environment in which Python's sockets refuse to connect."""
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-        Path(folder, "sitecustomize.py").write_text(GUARD)
-        yield {**environment, "PYTHONPATH": folder}
+def guard(folder: Path) -> dict[str, str]:
+    """Write into an empty folder what makes Python refuse to connect; return the environment that it takes."""
+    (folder / "sitecustomize.py").write_text(GUARD)
+    return {"PYTHONPATH": str(folder)}

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataset_builder.metadata import describe_file, hash_tree
+from rehearsal.job import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("simulator/*.py", "simulator/*.npz", "kernel/*.py")
 """What decides on the recordings that are drawn: the simulator, and the code that it builds on."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from dataset_builder.bundle import build_bundle
 from rehearsal import rehearse as inference
-from rehearsal.isolation import find_isolation, guarded, isolated
+from rehearsal.isolation import find_isolation, guard, isolate
 from rehearsal.memory import describe_rehearsal, rehearse_once
 from rehearsal.run import LAYOUTS, Findings, mount, run_kernel
 from rehearsal.simulated import draw_hidden_test, hash_simulator
@@ -170,6 +170,7 @@ def server():
 @needs_namespaces
 @pytest.mark.parametrize("user", ["this", "unprivileged"])
 def test_the_cut_holds(server, tmp_path, user):
+    (tmp_path / "stage").mkdir()
     for name in ("data", "working", "hidden"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
@@ -186,9 +187,9 @@ def test_the_cut_holds(server, tmp_path, user):
         (tmp_path / "working").chmod(0o777)
         for folder in [tmp_path, *tmp_path.parents][:-2]:
             folder.chmod(folder.stat().st_mode | 0o755)
-    with isolated(command, {"/kaggle/input/data": tmp_path / "data"}, working, [tmp_path / "hidden"]) as line:
-        Path(line[-1].split("\n")[0].split()[-1]).chmod(0o755)
-        done = subprocess.run([*prefix, *line], capture_output=True, text=True)
+    read_only = {"/kaggle/input/data": tmp_path / "data"}
+    line = isolate(command, tmp_path / "stage", read_only, working, [tmp_path / "hidden"])
+    done = subprocess.run([*prefix, *line], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.removeprefix("FOUND "))
     assert found == {
@@ -203,10 +204,10 @@ def test_the_cut_holds(server, tmp_path, user):
     assert not (tmp_path / "data" / "new").exists()
 
 
-def test_the_guard_refuses_connections(server):
-    with guarded({"PATH": os.environ["PATH"]}) as environment:
-        code = f"import socket; socket.create_connection(('127.0.0.1', {server}), timeout=2)"
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+def test_the_guard_refuses_connections(server, tmp_path):
+    environment = {"PATH": os.environ["PATH"], **guard(tmp_path)}
+    code = f"import socket; socket.create_connection(('127.0.0.1', {server}), timeout=2)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "the rehearsal has cut the network" in done.stderr
 
