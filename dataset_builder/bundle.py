@@ -46,10 +46,12 @@ def build_bundle(out: Path = DIST / "dataset", *, root: Path = ROOT, **options: 
     """
     _refuse_secrets(root, "kernel", "weights")
     taken = [*root.glob("kernel/*.py"), *root.glob("weights/ensemble.json")]
-    for name in read_model_weights(root / "weights"):
+    models = []
+    for name, share in read_model_weights(root / "weights").items():
         folder = root / "weights" / name
-        taken += [*folder.glob("config.json"), *folder.glob("metrics.json"), *fold_files(folder)]
-    return _pack(out, root, taken, DATASET_SLUG, BUNDLE_FORMAT, _describe_models(root / "weights"), **options)
+        taken += [folder / "config.json", *folder.glob("metrics.json"), *fold_files(folder)]
+        models.append(_describe_model(folder, share))
+    return _pack(out, root, taken, DATASET_SLUG, BUNDLE_FORMAT, models, **options)
 
 
 def build_code_data_set(out: Path, *, root: Path = ROOT, **options: Any) -> dict[str, Any]:
@@ -122,13 +124,9 @@ def _describe_commit(root: Path) -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
-def _describe_models(weights: Path) -> list[dict[str, Any]]:
-    """Return each model's name, share, number of folds and, from its metrics.json, each fold's out-of-fold KL."""
-    models = []
-    for name, share in read_model_weights(weights).items():
-        path = weights / name / "metrics.json"
-        scores = json.loads(path.read_text())["folds"] if path.is_file() else {}
-        kl = {fold: score["kl"] for fold, score in scores.items()}
-        folds = len(fold_files(weights / name))
-        models.append({"name": name, "share": round(share, 4), "folds": folds, "kl": kl})
-    return models
+def _describe_model(folder: Path, share: float) -> dict[str, Any]:
+    """Return a model's name, share, number of folds and, from its metrics.json, each fold's out-of-fold KL."""
+    path = folder / "metrics.json"
+    scores = json.loads(path.read_text())["folds"] if path.is_file() else {}
+    kl = {fold: score["kl"] for fold, score in scores.items()}
+    return {"name": folder.name, "share": round(share, 4), "folds": len(fold_files(folder)), "kl": kl}

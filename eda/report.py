@@ -13,10 +13,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-import eda.recording
+import eda.signals
 from eda.content import Content, write_whole
 from eda.examples import add_examples, choose_examples
-from eda.findings import add_findings
 from eda.rows import list_files, read_windows, sort_cases
 from eda.shape import add_shape, measure_recordings
 from eda.signals import add_signals, choose_sample, measure_signals
@@ -77,10 +76,9 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         add_shape(content, rows, recordings)
         add_votes(content, rows)
         add_cases(content, rows)
-        add_signals(content, signals)
+        add_signals(content, signals, recordings)
         if len(sample):
             add_examples(content, choose_examples(rows, files), config.scalogram)
-    add_findings(content, rows, recordings, signals.recordings)
     folder = out.with_name(f"{out.stem}_files")
     page = _load_template().render(
         **vars(content),
@@ -92,7 +90,7 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         recordings=recordings,
         finding=content.add_finding,
         config=config,
-        limits=eda.recording,
+        limits=eda.signals,
         colours=CLASS_COLOURS,
     )
     findings = pd.DataFrame(content.findings).sort_values("act", ascending=False, kind="stable")

@@ -17,7 +17,7 @@ from eda.charts import draw_columns
 from eda.content import Content
 from eda.rows import OFFSET, count_missing
 from eda.style import PAIR, RAMP, count, number, percent
-from kernel.constants import SFREQ, WINDOW_SECONDS
+from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
 from kernel.recording import read_length
 
 COUNT_BINS = (1, 2, 3, 4, 6, 11, 21, 51, 101)
@@ -25,6 +25,9 @@ COUNT_BINS = (1, 2, 3, 4, 6, 11, 21, 51, 101)
 
 LENGTH_BINS = (0, 50, 51, 60, 90, 120, 180, 300, 600, 1200)
 STEP_BINS = (0, 2, 4, 6, 10, 20, 30, 40, 50)
+
+FOLDS = 5
+"""Folds of the split that leakage is computed for."""
 
 READERS = 8
 """Files whose footers are read at once: on a mounted disk that is waiting, not work."""
@@ -136,6 +139,16 @@ def count_all(rows: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
     return pd.Series(counts | on_disk if files.any() else counts)
 
 
+def leak(groups: pd.Series) -> float:
+    """Return the expected share of rows with another row of their group outside their fold, in a random split.
+
+    `groups` names each row's group. A row of a group of n does not leak only if all n - 1 others fall into its own one
+    of `FOLDS` folds, which has the probability FOLDS^-(n - 1).
+    """
+    sizes = groups.map(groups.value_counts()).dropna()
+    return float((1 - FOLDS ** -(sizes - 1.0)).mean()) if len(sizes) else 0.0
+
+
 def add_shape(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame) -> None:
     """Add the shape: counts, missing values, how windows, recordings and patients hang together, lengths."""
     content.tables["shape"] = count_all(rows, recordings).rename_axis("what").to_frame("count")
@@ -144,6 +157,14 @@ def add_shape(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame) ->
     known = recordings["seconds"].notna().any()
     steps, lengths = measure_steps(rows), recordings["seconds" if known else "end"].dropna()
     content.facts |= {
+        "leaks": {
+            "folds": FOLDS,
+            "recording": leak(rows["eeg_id"]),
+            "patient": leak(rows["patient_id"]),
+            "between": leak(rows.drop_duplicates("eeg_id")["patient_id"]),
+        },
+        "distinct": len(rows.drop_duplicates(["eeg_id", *VOTES])),
+        "largest_recordings": recordings["rows"].nlargest(max(1, round(0.01 * (recordings["rows"] > 0).sum()))),
         "hours_at_least": recordings.loc[recordings["end"].notna(), "seconds"].isna().any(),
         "hours_recorded": measure_recorded(recordings) / 3600,
         "hours_covered": measure_covered(rows, recordings) / 3600,

@@ -78,7 +78,17 @@ def add_votes(content: Content, rows: pd.DataFrame) -> None:
     table = pd.DataFrame({name: measure_population(part) for name, part in populations.items()}, dtype=object)
     content.tables["populations"] = table.rename_axis("votes_of_a_row")
     voted = populations.pop(ALL)
-    content.facts |= {"populations": populations, "voted": voted, "largest_pair": {}}
+    names = list(populations)
+    apart = populations[names[0]][CLASSES].mean() - populations[names[-1]][CLASSES].mean()
+    content.facts |= {
+        "populations": populations,
+        "voted": voted,
+        "furthest_apart": apart.abs().idxmax(),
+        "not_on_top": count_not_on_top(voted),
+        "patients": voted.groupby("consensus", observed=True)["patient_id"].nunique(),
+        "scores": table[names[-1]],
+        "largest_pair": {},
+    }
 
     by = {"By row": None, "By recording": "eeg_id", "By patient": "patient_id"}
     shares = {name: share_consensus(voted, column) for name, column in by.items()}

@@ -11,8 +11,6 @@ import pytest
 
 import build
 from benchmarks.report import draw_train_table
-from eda.findings import FOLDS, leak, list_recordings_to_leave_out
-from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
 from eda.rows import (
     ALL,
     CASES,
@@ -27,15 +25,25 @@ from eda.rows import (
     split_populations,
 )
 from eda.shape import (
+    FOLDS,
     count_all,
     count_twins,
     describe_sizes,
+    leak,
     measure_covered,
     measure_recorded,
     measure_recordings,
     measure_steps,
 )
-from eda.signals import choose_sample
+from eda.signals import (
+    EXPONENT_HZ,
+    choose_sample,
+    find_flat,
+    find_saturated,
+    list_recordings_to_leave_out,
+    measure_recording,
+    place_gaps,
+)
 from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
 from eda.votes import (
     COLOURS,
