@@ -5,8 +5,6 @@ Everything but the files and their lengths comes from `train.csv` alone.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +18,11 @@ from eda.style import PAIR, RAMP, count, number, percent
 from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
 from kernel.recording import read_length
 
-COUNT_BINS = (1, 2, 3, 4, 6, 11, 21, 51, 101)
-"""First count of each bin; the last one is open."""
-
-LENGTH_BINS = (0, 50, 51, 60, 90, 120, 180, 300, 600, 1200)
-STEP_BINS = (0, 2, 4, 6, 10, 20, 30, 40, 50)
+COUNTS = {"1": 1, "2": 2, "3": 3, "4–5": 4, "6–10": 6, "11–20": 11, "21–50": 21, "51–100": 51, "101+": 101}
+STEPS = {"0–2": 0, "2–4": 2, "4–6": 4, "6–10": 6, "10–20": 10, "20–30": 20, "30–40": 30, "40–50": 40, "50+": 50}
+LENGTHS = {"<50": 0, "50": 50, "51–60": 51, "60–90": 60, "90–120": 90, "120–180": 120, "180–300": 180, "300–600": 300,
+           "600–1200": 600, "1200+": 1200}  # fmt: skip
+"""Bins by their names: the first value of each; a bin ends where the next begins, the last one is open."""
 
 FOLDS = 5
 """Folds of the split that leakage is computed for."""
@@ -67,11 +65,6 @@ def measure_recordings(rows: pd.DataFrame, files: dict[int, Path]) -> pd.DataFra
     )
 
 
-def count_twins(rows: pd.DataFrame) -> int:
-    """Count the rows that repeat another row's recording and offset."""
-    return int(rows.dropna(subset=["eeg_id", OFFSET]).duplicated(["eeg_id", OFFSET]).sum())
-
-
 def measure_steps(rows: pd.DataFrame) -> pd.Series:
     """Return the seconds from each window of a recording to its next."""
     return rows.sort_values(OFFSET).groupby("eeg_id")[OFFSET].diff().dropna()
@@ -94,14 +87,10 @@ def measure_recorded(recordings: pd.DataFrame) -> float:
     return float(recordings["seconds"].fillna(recordings["end"])[recordings["end"].notna()].sum())
 
 
-def bin_shares(values: pd.Series, bins: Sequence[int], whole: bool = False, weighted: bool = False) -> pd.Series:
-    """Return the share of values, or of their sum, per bin [first, next), the last open, by the bin's name."""
-    counts = np.histogram(values, [*bins, np.inf], weights=values if weighted else None)[0]
-    names = [
-        f"<{b}" if a == 0 and b > 9 else str(a) if b - a == 1 else f"{a}–{b - whole}"
-        for a, b in itertools.pairwise(bins)
-    ]
-    return pd.Series(counts / max(1, counts.sum()), [*names, f"{bins[-1]}+"])
+def bin_shares(values: pd.Series, bins: dict[str, int], weighted: bool = False) -> pd.Series:
+    """Return the share of values, or of their sum, in each bin, by the bin's name."""
+    counts = np.histogram(values, [*bins.values(), np.inf], weights=values if weighted else None)[0]
+    return pd.Series(counts / max(1, counts.sum()), list(bins))
 
 
 def describe_sizes(sizes: pd.Series, group: str, part: str) -> str:
@@ -119,6 +108,7 @@ def count_all(rows: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
     """Return the numbers of what there is, and of what is odd about it."""
     named, files = recordings["rows"] > 0, recordings["file"]
     per_patient = rows.groupby("patient_id")["eeg_id"].nunique()
+    twins = rows.dropna(subset=["eeg_id", OFFSET]).duplicated(["eeg_id", OFFSET])
     counts = {
         "rows": len(rows),
         "recordings (eeg_id)": named.sum(),
@@ -126,7 +116,7 @@ def count_all(rows: pd.DataFrame, recordings: pd.DataFrame) -> pd.Series:
         "patients": len(per_patient),
         "recordings with one row": (recordings["rows"] == 1).sum(),
         "patients with one recording": (per_patient == 1).sum(),
-        "rows with the same recording and offset as another": count_twins(rows),
+        "rows with the same recording and offset as another": twins.sum(),
     }
     on_disk = {
         "recordings on disk": files.sum(),
@@ -179,16 +169,16 @@ def add_shape(content: Content, rows: pd.DataFrame, recordings: pd.DataFrame) ->
     ):
         if len(sizes):
             shares = {
-                f"share of {group}s": bin_shares(sizes, COUNT_BINS, whole=True),
-                f"share of their {part}s": bin_shares(sizes, COUNT_BINS, whole=True, weighted=True),
+                f"share of {group}s": bin_shares(sizes, COUNTS),
+                f"share of their {part}s": bin_shares(sizes, COUNTS, weighted=True),
             }
             table = pd.DataFrame(shares).rename_axis(f"{part}s")
             name = f"{part}s_per_{group}"
             content.draw(name, draw_columns(table, PAIR, f"{part}s of a {group}", "share"), table)
             content.facts["sizes"][name] = describe_sizes(sizes, group, part)
     for name, values, bins, xlabel, ylabel in (
-        ("window_overlap", steps, STEP_BINS, "seconds from one window to the next", "the steps"),
-        ("lengths", lengths, LENGTH_BINS, "length in seconds", "recordings"),
+        ("window_overlap", steps, STEPS, "seconds from one window to the next", "the steps"),
+        ("lengths", lengths, LENGTHS, "length in seconds", "recordings"),
     ):
         if len(values):
             table = bin_shares(values, bins).rename_axis("seconds").to_frame("share")

@@ -115,7 +115,7 @@ INFERENCE = Job(
     ROOT / "kernel-metadata.json",
     BUNDLE_NAME,
     lazily("dataset_builder.bundle:build_bundle"),
-    lazily("rehearsal.rehearse:rehearse"),
+    lazily("rehearsal.inference:rehearse_inference"),
     leaves="submission.csv",
     submitted=True,
 )

@@ -88,9 +88,9 @@ def run_kernel(
     if why_not and isolation == "namespace":
         raise ValueError(f"the network cannot be cut by a namespace: {why_not}; use --isolation guard")
     working.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as name:
-        home, stage, src = folders = [Path(name, part) for part in ("home", "stage", "src")]
-        for folder in folders:
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as top:
+        home, stage, src = (Path(top, part) for part in ("home", "stage", "src"))
+        for folder in (home, stage, src):
             folder.mkdir()
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), **ENVIRONMENT}
         if why_not is None:
@@ -104,12 +104,12 @@ def run_kernel(
             seen = {**mounts, WORKING: working, SCRIPT: code_file}
         else:
             network = f"guarded: Python's sockets refuse, the rest of the machine is open ({why_not})"
-            seen = {name + path.removeprefix("/kaggle"): outside for path, outside in mounts.items()}
+            seen = {top + path.removeprefix("/kaggle"): outside for path, outside in mounts.items()}
             for link, path in seen.items():
                 Path(link).parent.mkdir(parents=True, exist_ok=True)
                 Path(link).symlink_to(path.resolve())
             script = shutil.copyfile(code_file, src / "script.py")
-            paths = ["--input", f"{name}/input", "--working", str(working.resolve())]
+            paths = ["--input", f"{top}/input", "--working", str(working.resolve())]
             command = [sys.executable, str(script), *arguments, *paths]
             environment |= guard(src)
         log(f"network {network}")

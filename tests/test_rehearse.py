@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from dataset_builder.bundle import build_bundle
-from rehearsal import rehearse as inference
+from rehearsal.inference import rehearse_inference
 from rehearsal.isolation import find_isolation, guard, isolate
 from rehearsal.memory import describe_rehearsal, rehearse_once
 from rehearsal.run import LAYOUTS, Findings, mount, run_kernel
@@ -38,9 +38,8 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def rehearse(source: Path, out: Path, bundle: Path, code_file: Path = ROOT / "kernel" / "main.py", **options):
-    return inference.rehearse(
-        source, out, bundle, dist=out.parent, code_file=code_file, **{"log": lambda _: None, **options}
-    )
+    options = {"dist": out.parent, "code_file": code_file, "log": lambda _: None, **options}
+    return rehearse_inference(source, out, bundle, **options)
 
 
 ISOLATIONS = [pytest.param("flat", "namespace", marks=needs_namespaces), ("nested", "guard")]

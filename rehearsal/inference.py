@@ -18,7 +18,7 @@ from rehearsal.simulated import draw_hidden_test
 SUBMISSION = "submission.csv"
 
 
-def rehearse(
+def rehearse_inference(
     source: Path | None,
     out: Path,
     data_set: Path,
