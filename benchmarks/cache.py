@@ -13,7 +13,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,20 +42,20 @@ def measure_building(data: Path, scratch: Path) -> None:
     """Print windows a second and processor time of building, in one process and two."""
     windows, folder = len(find_windows(data)), scratch / "built"
 
-    def build(jobs: int) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+    def build(jobs: int, anew: bool = True) -> None:
+        if anew:
+            shutil.rmtree(folder, ignore_errors=True)
         build_cache(data, folder, jobs=jobs, progress=False)
 
     build(2)  # joblib's processes start once
-    measured: dict[str, Callable[[], object]] = {
-        "two processes": lambda: build(2),
-        "one process": lambda: build(1),
-        "the same, checked, nothing to do": lambda: build_cache(data, folder, jobs=1, progress=False),
-    }
     table = pd.DataFrame(columns=["windows/s", "core ms", "MB a window"])
-    for name, work in measured.items():
+    for name, jobs, anew in (
+        ("two processes", 2, True),
+        ("one process", 1, True),
+        ("the same, checked, nothing to do", 1, False),
+    ):
         before, started = core_seconds(), time.perf_counter()
-        work()
+        build(jobs, anew)
         wall, core = time.perf_counter() - started, 1e3 * (core_seconds() - before) / windows
         size = sum(path.stat().st_size for path in folder.iterdir()) / windows / 1e6
         table.loc[name] = [windows / wall, core, size]

@@ -8,18 +8,18 @@ TensorFlow, 512 x 512 pictures, batches of 32. Processor time is what other work
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks import in_own_process
 from kernel.constants import SFREQ
 from kernel.main import set_threads
 from kernel.montage import MONTAGE
@@ -132,12 +132,6 @@ def run_baseline(folder: Path, recordings: int) -> Measured:
     return time_of(answer, recordings)
 
 
-def measure(run: Callable[..., Measured], *arguments: object) -> Measured:
-    """Run a measurement in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(run, *arguments).result()
-
-
 def main() -> None:
     """Measure in turn and print the table."""
     ours = "this project"
@@ -151,15 +145,14 @@ def main() -> None:
         folder = Path(name)
         write_recordings(folder, MANY)
         found = [
-            {"": label, **measure(run, folder, *arguments)}
+            {"": label, **in_own_process(run, folder, *arguments)}
             for _ in range(ROUNDS)
             for label, (run, *arguments) in runs.items()
         ]
-        shipped = measure(run_inference, folder, 96, True) if list(WEIGHTS.glob("*/config.json")) else None
-        few, lots = (measure(run_inference, folder, n)["mb"] for n in (200, MANY))
+        shipped = in_own_process(run_inference, folder, 96, True) if list(WEIGHTS.glob("*/config.json")) else None
+        few, lots = (in_own_process(run_inference, folder, n)["mb"] for n in (200, MANY))
     table = pd.DataFrame(found).groupby("", sort=False)[["ms", "cpu"]].median()
-    for column in ("ms", "cpu"):
-        table[f"{column} ratio"] = table[column].loc[ours] / table[column]
+    table = table.join(table.loc[ours] / table, rsuffix=" ratio")
     print(f"\nthe whole inference, one EfficientNetV2-B2, {set_threads()} cores, median of {ROUNDS} rounds")
     print(table.round(2).to_string())
     print("ms a recording; ratio: what this project takes of it; to reach: 1.15 of its network alone")

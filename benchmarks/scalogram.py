@@ -13,11 +13,10 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "SSQ_PARALLEL": "0"}
 
 import importlib
-import multiprocessing
 import re
-import time
+import timeit
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ import psutil
 import pywt
 import scipy.fft
 
+from benchmarks import in_own_process
 from kernel.constants import SFREQ, WINDOW_SAMPLES
 from kernel.scalogram import ScalogramConfig, build_magnitude
 
@@ -110,8 +110,8 @@ METHODS: dict[str, tuple[Callable[[], Method], int]] = {
     "this project": (use_ours, 15),
     "fCWT": (use_fcwt, 5),
     "ssqueezepy": (use_ssqueezepy, 5),
-    "pywt.cwt, fft": (lambda: use_pywavelets("fft"), 5),
-    "pywt.cwt, conv": (lambda: use_pywavelets("conv"), 1),
+    "pywt.cwt, fft": (partial(use_pywavelets, "fft"), 5),
+    "pywt.cwt, conv": (partial(use_pywavelets, "conv"), 1),
 }
 """Name -> (how to make it, runs a round)."""
 
@@ -145,19 +145,14 @@ def main() -> None:
         try:
             methods[name] = make()
             found[name] = measure_errors(methods[name](channels).astype(np.float64), truth)
-            # In a process of its own.
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                found[name]["MB"] = process.submit(measure_memory, name).result()
+            found[name]["MB"] = in_own_process(measure_memory, name)
         except Exception as error:  # An alternative that is not installed, or broken here.
             methods.pop(name, None)
             print(f"left out: {name}: {type(error).__name__}: {error}".splitlines()[0])
     times: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(ROUNDS):
         for name, run in methods.items():
-            for _ in range(METHODS[name][1]):
-                started = time.perf_counter()
-                run(channels)
-                times[name].append(time.perf_counter() - started)
+            times[name] += timeit.repeat(partial(run, channels), number=1, repeat=METHODS[name][1])
     table = pd.DataFrame({name: found[name] for name in methods}).T
     table.insert(0, "ms", pd.Series(times).map(np.median) * 1e3)
     table.insert(1, "ratio", table["ms"] / table["ms"].loc["this project"])

@@ -12,6 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import sys
 import time
+import timeit
+from functools import partial
 
 import numpy as np
 
@@ -34,12 +36,8 @@ def main() -> int:
     rng = np.random.default_rng(0)
     noise = ours = 0.0
     for index in range(WINDOWS):  # taking turns, so that the machine's drift hits both
-        started = time.process_time()
-        draw_noise(rng)
-        middle = time.process_time()
-        simulate_window(1, index)
-        noise += middle - started
-        ours += time.process_time() - middle
+        noise += timeit.timeit(partial(draw_noise, rng), time.process_time, number=1)
+        ours += timeit.timeit(partial(simulate_window, 1, index), time.process_time, number=1)
     rate = WINDOWS / ours
     print(f"simulated windows: {rate:.0f} a second and core (bound {BOUND}), {ours / WINDOWS * 1e3:.1f} ms each")
     print(f"1/f noise alone: {noise / WINDOWS * 1e3:.1f} ms; a window of EEG costs {ours / noise:.1f} times that")

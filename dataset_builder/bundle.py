@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dataset_builder.metadata import CODE_FORMAT, CODE_SLUG, DATASET_SLUG, describe_file, write_manifest
+from dataset_builder.metadata import CODE_FORMAT, CODE_SLUG, DATASET_SLUG, MANIFEST, describe_file, write_manifest
 from dataset_builder.wheels import REQUIREMENTS, fetch_wheels, hash_record
 from kernel.ensemble import read_model_weights
 from kernel.files import replacing_folder
@@ -23,9 +23,7 @@ from kernel.model import fold_files
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
-MANIFEST = "manifest.json"
 
-TAKEN = ("kernel/*.py", "weights/ensemble.json", "weights/*/config.json", "weights/*/metrics.json")
 CODE_ROOMS = ("kernel", "cache", "simulator", "eda", "training")
 """Whole rooms, so that every import in them can be resolved."""
 CODE_TAKEN = ("*.py", "recipes/*.json", "*.html.j2", "*.npz")
@@ -47,12 +45,13 @@ def build_bundle(out: Path = DIST / "dataset", *, root: Path = ROOT, **options: 
     Options and errors are those of `pack`; without weights it is a FileNotFoundError too.
     """
     _refuse_secrets(root, "kernel", "weights")
-    weights = [file for name in read_model_weights(root / "weights") for file in fold_files(root / "weights" / name)]
-    folders = {file.parent for file in weights}
-    taken = [path for pattern in TAKEN for path in root.glob(pattern)]
-    taken = [path for path in taken if path.parent.parent != root / "weights" or path.parent in folders]
-    models = _describe_models(root / "weights")
-    return _pack(out, root, taken + weights, DATASET_SLUG, BUNDLE_FORMAT, models, **options)
+    taken = [*root.glob("kernel/*.py"), *root.glob("weights/ensemble.json")]
+    models = []
+    for name, share in read_model_weights(root / "weights").items():
+        folder = root / "weights" / name
+        taken += [folder / "config.json", *folder.glob("metrics.json"), *fold_files(folder)]
+        models.append(_describe_model(folder, share))
+    return _pack(out, root, taken, DATASET_SLUG, BUNDLE_FORMAT, models, **options)
 
 
 def build_code_data_set(out: Path, *, root: Path = ROOT, **options: Any) -> dict[str, Any]:
@@ -87,8 +86,8 @@ def _pack(
         sources["kernel/LICENSE"] = root / "LICENSE"
     extra = {}
     for wheel, path in fetch_wheels(wheels, requirements):
-        sources[f"wheels/{path.name}"] = path
-        extra[f"wheels/{path.name}"] = {"module": wheel.module, "record_sha256": hash_record(path)}
+        name = f"wheels/{path.name}"
+        sources[name], extra[name] = path, {"module": wheel.module, "record_sha256": hash_record(path)}
     with replacing_folder(out, MANIFEST) as part:
         files = []
         for name, source in sorted(sources.items()):
@@ -125,13 +124,9 @@ def _describe_commit(root: Path) -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
-def _describe_models(weights: Path) -> list[dict[str, Any]]:
-    """Return each model's name, share, number of folds and, from its metrics.json, each fold's out-of-fold KL."""
-    models = []
-    for name, share in read_model_weights(weights).items():
-        path = weights / name / "metrics.json"
-        scores = json.loads(path.read_text())["folds"] if path.is_file() else {}
-        kl = {fold: score["kl"] for fold, score in scores.items()}
-        folds = len(fold_files(weights / name))
-        models.append({"name": name, "share": round(share, 4), "folds": folds, "kl": kl})
-    return models
+def _describe_model(folder: Path, share: float) -> dict[str, Any]:
+    """Return a model's name, share, number of folds and, from its metrics.json, each fold's out-of-fold KL."""
+    path = folder / "metrics.json"
+    scores = json.loads(path.read_text())["folds"] if path.is_file() else {}
+    kl = {fold: score["kl"] for fold, score in scores.items()}
+    return {"name": folder.name, "share": round(share, 4), "folds": len(fold_files(folder)), "kl": kl}

@@ -57,13 +57,17 @@ def describe_file(folder: Path, name: str) -> dict[str, Any]:
     return {"path": name, "size": (folder / name).stat().st_size, "sha256": hash_file(folder / name)}
 
 
+def hash_tree(files: list[dict[str, Any]]) -> str:
+    """Return the one SHA-256 that stands for all files, by their entries in the manifest in any order."""
+    tree = "".join(sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files))
+    return hashlib.sha256(tree.encode()).hexdigest()
+
+
 def write_manifest(
     folder: Path, format_: str, files: list[dict[str, Any]], owner: str | None, slug: str, **about: Any
 ) -> dict[str, Any]:
     """Write `manifest.json`, which is returned, and `dataset-metadata.json` into a data set's folder."""
-    tree = "".join(sorted(f"{entry['path']} {entry['sha256']}\n" for entry in files))
-    sha256 = hashlib.sha256(tree.encode()).hexdigest()
-    manifest = {"format": format_, "tree_sha256": sha256, **about, "files": files}
+    manifest = {"format": format_, "tree_sha256": hash_tree(files), **about, "files": files}
     for name, content in ((MANIFEST, manifest), (DATASET_METADATA, dataset_metadata(owner, slug))):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
     return manifest

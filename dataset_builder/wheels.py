@@ -12,32 +12,21 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dataset_builder.metadata import hash_file
 
 REQUIREMENTS = Path(__file__).with_name("wheels.txt")
-PIN = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[\w.]+) --hash=sha256:(?P<sha256>[0-9a-f]{64})$")
+PIN = re.compile(r"([\w.-]+)==([\w.]+) --hash=sha256:([0-9a-f]{64})")
 
 
-@dataclass(frozen=True)
-class Wheel:
-    """One line of `wheels.txt`."""
+class Wheel(NamedTuple):
+    """One line of `wheels.txt`: the name by which the wheel is imported, the name and the hash of its file."""
 
-    name: str
-    version: str
+    module: str
+    filename: str
     sha256: str
-
-    @property
-    def module(self) -> str:
-        """The name by which it is imported."""
-        return self.name.replace("-", "_")
-
-    @property
-    def filename(self) -> str:
-        """The file's name: pure Python, any platform."""
-        return f"{self.module}-{self.version}-py3-none-any.whl"
 
 
 def read_requirements(path: Path = REQUIREMENTS) -> list[Wheel]:
@@ -45,10 +34,12 @@ def read_requirements(path: Path = REQUIREMENTS) -> list[Wheel]:
     wheels = []
     for line in path.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            match = PIN.match(line.strip())
+            match = PIN.fullmatch(line.strip())
             if match is None:
                 raise ValueError(f"{path}: {line!r} is not 'name==version --hash=sha256:<64 hex digits>'")
-            wheels.append(Wheel(**match.groupdict()))
+            name, version, sha256 = match.groups()
+            module = name.replace("-", "_")
+            wheels.append(Wheel(module, f"{module}-{version}-py3-none-any.whl", sha256))
     return wheels
 
 
@@ -66,7 +57,7 @@ def fetch_wheels(folder: Path, requirements: Path = REQUIREMENTS) -> list[tuple[
             raise ValueError(f"{requirements}: cannot fetch {names} ({reason}); connect, or put them into {folder}")
     for wheel, path in wheels:
         if not path.is_file():
-            raise ValueError(f"{path}: not fetched; {wheel.name} has no pure-Python wheel of this version")
+            raise ValueError(f"{path}: not fetched; {wheel.module} has no pure-Python wheel of this version")
         if hash_file(path) != wheel.sha256:
             raise ValueError(f"{path}: its sha256 is not the one in {requirements}; delete it and run again")
     return wheels

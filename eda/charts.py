@@ -5,7 +5,7 @@ A figure's label says in words what kind of chart it is and, where they are few,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from eda.rows import CLASSES
 from eda.style import CLASS_COLOURS, INK, MATRIX_COLOURS, SOFT, ink_on, new_figure, number, percent
@@ -86,8 +86,7 @@ def draw_matrices(
 ) -> Figure:
     """Draw square tables one under another, their numbers written in them; NaN stays empty."""
     figure = new_figure(3.05 * len(panels) + 0.25, "Matrix.")
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (title, frame) in zip(grid, panels.items(), strict=True):
+    for axes, frame in _list_panels(figure, panels, xlabel):
         values = frame.to_numpy()
         image = axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
         for row, column in np.argwhere(~np.isnan(values)):
@@ -96,18 +95,10 @@ def draw_matrices(
             axes.text(column, row, number(value, digits), ha="center", va="center", color=ink, fontsize=8)
         axes.set_xticks(range(frame.shape[1]), frame.columns)
         axes.set_yticks(range(len(frame)), frame.index)
-        axes.set(ylabel=ylabel, title=title.capitalize())
+        axes.set_ylabel(ylabel)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    grid[-1].set_xlabel(xlabel)
     return figure
-
-
-def find_largest(frame: pd.DataFrame) -> tuple[str, str, float]:
-    """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
-    values = frame.mask(np.eye(len(frame), dtype=bool)).fillna(-np.inf).to_numpy()
-    row, column = np.unravel_index(values.argmax(), values.shape)
-    return CLASSES[row], CLASSES[column], float(frame.iat[row, column])
 
 
 def measure_boxes(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
@@ -119,14 +110,13 @@ def measure_boxes(values: pd.Series, classes: pd.Series) -> pd.DataFrame:
 
 def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = False, share: bool = False) -> Figure:
     """Draw tables of `measure_boxes` as horizontal boxes, one under another."""
-    heights = [0.3 * len(CLASSES) + 0.25 * bool(title) for title in panels]
     said = []
     for title, table in panels.items():
         medians = ", ".join(f"{name} {value:.3g}" for name, value in table["median"].dropna().items())
         said.append(f"{title.capitalize()} medians: {medians}")
-    figure = new_figure(0.55 + sum(heights), f"Box chart. {'; '.join(said)}.")
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (title, table) in zip(grid, panels.items(), strict=True):
+    height = 0.55 + sum(0.3 * len(CLASSES) + 0.25 * bool(title) for title in panels)
+    figure = new_figure(height, f"Box chart. {'; '.join(said)}.")
+    for axes, table in _list_panels(figure, panels, xlabel):
         stats: Any = table[list(QUANTILES)].set_axis(["whislo", "q1", "med", "q3", "whishi"], axis=1)
         boxes = axes.bxp(
             stats.to_dict("records"), orientation="horizontal", showfliers=False, patch_artist=True, widths=0.66,
@@ -138,10 +128,8 @@ def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = Fals
             box.set(facecolor=CLASS_COLOURS[name], edgecolor=CLASS_COLOURS[name])
         axes.set_yticks(range(len(table)), [f"{name}  n = {n:,}" for name, n in table["n"].items()])
         axes.invert_yaxis()
-        axes.set_title(title.capitalize())
         _hide_y_axis(axes)
         axes.grid(axis="x")
-    axes.set_xlabel(xlabel)
     if share:
         _show_percent(axes.xaxis)
     if log:
@@ -149,7 +137,7 @@ def draw_boxes(panels: Mapping[str, pd.DataFrame], xlabel: str, log: bool = Fals
         low, high = axes.get_xlim()
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
+        axes.minorticks_off()
     return figure
 
 
@@ -169,6 +157,17 @@ def draw_spectra(frame: pd.DataFrame) -> Figure:
     axes.grid()
     _add_legend(axes, frame.shape[1], 3)
     return figure
+
+
+def _list_panels(
+    figure: Figure, panels: Mapping[str, pd.DataFrame], xlabel: str
+) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Yield axes one under another, each with the table to draw there and its title above."""
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    grid[-1].set_xlabel(xlabel)
+    for axes, (title, table) in zip(grid, panels.items(), strict=True):
+        axes.set_title(title.capitalize())
+        yield axes, table
 
 
 def _show_percent(axis: Axis) -> None:

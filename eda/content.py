@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,28 +14,22 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from kernel.files import replacing
+
 PNG_DPI = 200
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A rendered figure: its `data:` address, the PNG beside the page, CSS pixels; `label` begins its alt text."""
-
-    label: str
-    source: str
-    png: bytes
-    width: int
-    height: int
 
 
 @dataclass
 class Content:
     """What `report.html.j2` is rendered with; pictures and tables are also written as files of their names."""
 
-    pictures: dict[str, Picture] = field(default_factory=dict)
+    pictures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of each the `source`, a `data:` address, its `width` and `height` in CSS pixels; `label` begins its alt text."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What is written beside the page."""
 
     def add_finding(self, title: str, advice: str = "", act: bool = False, *, caller: Callable[[], Markup]) -> str:
         """Take a finding from the template: `act` where there is something to do, which `advice` says."""
@@ -53,6 +48,23 @@ class Content:
         kind = "webp" if pixels else "svg+xml"
         source = f"data:image/{kind};base64,{base64.b64encode(page.getvalue()).decode()}"
         width, height = (round(96 * inches) for inches in figure.get_size_inches())
-        self.pictures[name] = Picture(str(figure.get_label()), source, png.getvalue(), width, height)
+        self.pictures[name] = {"label": figure.get_label(), "source": source, "width": width, "height": height}
+        self.files[f"figures/{name}.png"] = png.getvalue()
         if table is not None:
             self.tables[name] = table
+
+    def write(self, folder: Path) -> None:
+        """Write the files and the tables, each whole or not at all; then remove what an earlier report left."""
+        tables = {f"tables/{name}.csv": table.to_csv().encode() for name, table in self.tables.items()}
+        files = {folder / name: content for name, content in (self.files | tables).items()}
+        for path, content in files.items():
+            write_whole(path, content)
+        for old in {*folder.glob("figures/*.png"), *folder.glob("tables/*.csv")} - files.keys():
+            old.unlink()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(content)

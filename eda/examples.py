@@ -66,28 +66,28 @@ def rank_windows(rows: pd.DataFrame, class_name: str, kind: str) -> pd.DataFrame
 
 def choose_examples(rows: pd.DataFrame, files: dict[int, Path]) -> list[Example]:
     """Choose two windows a class that can be read and are whole enough, no recording twice."""
-    known = rows[rows["eeg_id"].isin(files.keys())]
+    left = rows[rows["eeg_id"].isin(files.keys())]
     wanted = list(itertools.product(CLASS_NAMES, KINDS))
     chosen: list[Example] = []
     for class_name, kind in tqdm(wanted, desc="examples", unit="page", disable=None):
-        ranked = rank_windows(known, class_name, kind)
-        ranked = ranked[~ranked["eeg_id"].isin([example.row["eeg_id"] for example in chosen])]
-        for _, row in ranked.head(TRIES).iterrows():
-            example = _read_example(class_name, kind, row, files[int(row["eeg_id"])])
+        for _, row in rank_windows(left, class_name, kind).head(TRIES).iterrows():
+            example = read_example(class_name, kind, row, files[int(row["eeg_id"])])
             if example is not None:
                 chosen.append(example)
+                left = left[left["eeg_id"] != row["eeg_id"]]
                 break
     return chosen
 
 
-def _read_example(class_name: str, kind: str, row: pd.Series, path: Path) -> Example | None:
+def read_example(class_name: str, kind: str, row: pd.Series, path: Path) -> Example | None:
     """Return an example, None if it cannot be read or too little is there."""
+    start = int(row["start"])
     try:
         electrodes = read_electrodes(path)
-        channels = build_channels(electrodes, int(row["start"]))
+        channels = build_channels(electrodes, start)
     except (ValueError, OSError):
         return None
-    known = np.isfinite(cut_window(electrodes, int(row["start"]))).mean()
+    known = np.isfinite(cut_window(electrodes, start)).mean()
     if known < MIN_KNOWN or (channels.std(axis=1) > 1).sum() < MIN_ALIVE:
         return None
     return Example(class_name, kind, row, channels, electrodes.shape[1] / SFREQ)

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import LogLocator
 from scipy.signal import butter, sosfiltfilt
 
 from eda.style import INK, MARK, MICROVOLT_COLOURS, SOFT
@@ -156,15 +157,14 @@ def draw_scalograms(
         axes.set(xlim=(0, WINDOW_SECONDS), ylim=(-0.5, config.n_freqs - 0.5))
         axes.tick_params(labelsize=7, length=2, pad=1.5)
         axes.spines[:].set_visible(False)
-    ticks = [f for f in (1, 4, 16) if config.f_min < f < config.f_max]
-    grid.flat[0].set_yticks(np.interp(ticks, config.freqs, rows), [f"{f:g}" for f in ticks])
+    hertz = [f for f in (1, 4, 16) if config.f_min < f < config.f_max]
+    grid.flat[0].set_yticks(np.interp(hertz, config.freqs, rows), hertz)
     grid.flat[0].set_xticks(range(0, WINDOW_SECONDS + 1, 10))
     figure.text((place["left"] + place["right"]) / 2, 0.05 / height, "seconds of the window", ha="center")
     middle = (place["bottom"] + place["top"]) / 2
     figure.text(0.03 / width, middle, "frequency, Hz", va="center", rotation=90)
     bar_axes = figure.add_axes((place["left"], 1 - 0.36 / height, place["right"] - place["left"], 0.09 / height))
-    bar = figure.colorbar(image, cax=bar_axes, orientation="horizontal", ticklocation="top")
-    marks = [v for v in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if limits[0] <= v <= limits[1]]
-    bar.set_ticks(marks, labels=[f"{v:g} µV" for v in marks])
+    steps = LogLocator(subs=(1, 2, 5))
+    bar = figure.colorbar(image, cax=bar_axes, location="top", ticks=steps, format="{x:g} µV")
     bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize=7.5, length=2, pad=1)

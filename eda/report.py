@@ -13,17 +13,14 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-import eda.recording
-from eda.cases import add_cases, sort_cases
-from eda.content import Content
+import eda.signals
+from eda.content import Content, write_whole
 from eda.examples import add_examples, choose_examples
-from eda.findings import add_findings
-from eda.rows import list_files, read_windows
+from eda.rows import list_files, read_windows, sort_cases
 from eda.shape import add_shape, measure_recordings
 from eda.signals import add_signals, choose_sample, measure_signals
 from eda.style import CLASS_COLOURS, count, drawing, number, percent
-from eda.votes import add_votes
-from kernel.files import replacing
+from eda.votes import add_cases, add_votes
 from kernel.scalogram import ScalogramConfig
 
 
@@ -79,10 +76,9 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         add_shape(content, rows, recordings)
         add_votes(content, rows)
         add_cases(content, rows)
-        add_signals(content, signals)
+        add_signals(content, signals, recordings)
         if len(sample):
             add_examples(content, choose_examples(rows, files), config.scalogram)
-    add_findings(content, rows, recordings, signals.recordings)
     folder = out.with_name(f"{out.stem}_files")
     page = _load_template().render(
         **vars(content),
@@ -94,13 +90,14 @@ def write_report(data: Path, out: Path, config: ReportConfig) -> Path:
         recordings=recordings,
         finding=content.add_finding,
         config=config,
-        limits=eda.recording,
+        limits=eda.signals,
         colours=CLASS_COLOURS,
     )
     findings = pd.DataFrame(content.findings).sort_values("act", ascending=False, kind="stable")
+    content.files["config.json"] = (json.dumps(asdict(config), indent=2) + "\n").encode()
     content.tables["findings"] = findings.set_index("title")
-    _write_files(folder, content, config)
-    _write(out, page.encode())
+    content.write(folder)
+    write_whole(out, page.encode())
     return folder
 
 
@@ -119,21 +116,3 @@ def _load_template() -> Template:
 def _write_cell(value: float | str) -> str:
     """Write a cell of a table for the page: text as it is, whole numbers whole, others with three digits."""
     return value if isinstance(value, str) else number(value, 0 if value == int(value) else 3)
-
-
-def _write_files(folder: Path, content: Content, config: ReportConfig) -> None:
-    """Write pictures, tables and configuration, each whole or not at all; then remove what an earlier report left."""
-    files = {"config.json": (json.dumps(asdict(config), indent=2) + "\n").encode()}
-    files |= {f"figures/{name}.png": picture.png for name, picture in content.pictures.items()}
-    files |= {f"tables/{name}.csv": table.to_csv().encode() for name, table in content.tables.items()}
-    for name, written in files.items():
-        _write(folder / name, written)
-    for old in [*folder.glob("figures/*.png"), *folder.glob("tables/*.csv")]:
-        if old.relative_to(folder).as_posix() not in files:
-            old.unlink()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        part.write_bytes(content)

@@ -61,13 +61,14 @@ def show_recording(data: Path, eeg_id: int, out: Path, *, weights: Path, offset:
     path = locate_recording(data, eeg_id)
     row = choose_row(data, eeg_id, offset)
     electrodes = read_electrodes(path)
-    start = int(row["start"]) if row is not None else None if offset is None else int(to_sample(offset))
+    start = None if offset is None else int(to_sample(offset))
+    if row is not None:
+        start = int(row["start"])
     channels = build_channels(electrodes, start)
     first = place_window(start, electrodes.shape[1]) / SFREQ
     known = percent(float(np.isfinite(cut_window(electrodes, start)).mean()))
-    lines = [
-        f"{path}: {electrodes.shape[1] / SFREQ:g} s; the window starts at {first:g} s, {known} of its samples are there"
-    ]
+    length = f"{electrodes.shape[1] / SFREQ:g} s"
+    lines = [f"{path}: {length}; the window starts at {first:g} s, {known} of its samples are there"]
     bars: dict[str, np.ndarray] = {}
     if row is not None and row["n_votes"] > 0:
         lines.append("votes: " + ", ".join(f"{name} {n}" for name, n in list_votes(row).items()))

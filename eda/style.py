@@ -67,9 +67,7 @@ def drawing() -> AbstractContextManager[None]:
 
 def new_figure(height: float, label: str = "", layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Return an empty figure of a card's width; with constrained layout no label is cut off."""
-    figure = Figure(figsize=(CARD_WIDTH, height), layout=layout)
-    figure.set_label(label)
-    return figure
+    return Figure(figsize=(CARD_WIDTH, height), layout=layout, label=label)
 
 
 def ink_on(colour: object) -> str:

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import rel_entr
 
-from eda.charts import draw_boxes, draw_columns, draw_matrices, draw_stacks, find_largest, measure_boxes
+from eda.charts import draw_boxes, draw_columns, draw_matrices, draw_stacks, measure_boxes
 from eda.content import Content
 from eda.rows import ALL, CLASSES, FEW, MANY, derive, split_populations
-from eda.style import CLASS_COLOURS, DIVERGING_COLOURS, MATRIX_COLOURS, PAIR
+from eda.style import CLASS_COLOURS, DIVERGING_COLOURS, MATRIX_COLOURS, PAIR, RAMP
 from kernel.constants import VOTES
 from kernel.table import MANY_VOTES
 
@@ -41,18 +41,54 @@ def score_constant(rows: pd.DataFrame, prediction: np.ndarray | pd.Series) -> fl
 
 def count_not_on_top(rows: pd.DataFrame) -> int:
     """Count the rows whose `expert_consensus` is none of the classes with the most votes."""
-    codes = pd.Categorical(rows["expert_consensus"], CLASSES).codes
-    named = rows[CLASSES].to_numpy()[np.arange(len(rows)), codes]
-    return int(((codes < 0) | (named < rows["top_share"])).sum())
+    named = pd.get_dummies(rows["expert_consensus"]).reindex(columns=CLASSES, fill_value=False)
+    on_top = rows[CLASSES].eq(rows["top_share"], axis=0)
+    return int((~(named & on_top).any(axis=1)).sum())
+
+
+def count_pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count half-and-half rows by their two classes: (6, 6), lower triangle, NaN above and on the diagonal."""
+    # Beside two halves no third class has more than a third of the votes.
+    has_half = (rows.loc[rows["case"].isin(("proto", "edge")), CLASSES] > 1 / 3).astype(float)
+    return (has_half.T @ has_half).where(np.tri(6, k=-1, dtype=bool))
+
+
+def find_largest(frame: pd.DataFrame) -> tuple[str, str, float]:
+    """Return the names of row and column, and the value, of a matrix's largest entry off the diagonal."""
+    values = frame.mask(np.eye(len(frame), dtype=bool)).fillna(-np.inf).to_numpy()
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    return CLASSES[row], CLASSES[column], float(frame.iat[row, column])
+
+
+def measure_population(rows: pd.DataFrame) -> dict[str, float]:
+    """Return a column of the table of populations: numbers, means, and the scores of constant predictions."""
+    mean = rows[CLASSES].mean()
+    return {
+        "rows": len(rows),
+        "mean entropy (nats)": rows["entropy"].mean(),
+        **mean.add_prefix("mean share "),
+        "score, uniform": score_constant(rows, UNIFORM),
+        "score, mean share": score_constant(rows, mean),
+    }
 
 
 def add_votes(content: Content, rows: pd.DataFrame) -> None:
     """Add the votes: the two populations, the class on top, votes a row, agreement, entropy, classes in pairs."""
     populations = split_populations(rows)
-    table = pd.DataFrame({name: _measure_population(part) for name, part in populations.items()}, dtype=object)
+    table = pd.DataFrame({name: measure_population(part) for name, part in populations.items()}, dtype=object)
     content.tables["populations"] = table.rename_axis("votes_of_a_row")
     voted = populations.pop(ALL)
-    content.facts |= {"populations": populations, "voted": voted, "largest_pair": {}}
+    names = list(populations)
+    apart = populations[names[0]][CLASSES].mean() - populations[names[-1]][CLASSES].mean()
+    content.facts |= {
+        "populations": populations,
+        "voted": voted,
+        "furthest_apart": apart.abs().idxmax(),
+        "not_on_top": count_not_on_top(voted),
+        "patients": voted.groupby("consensus", observed=True)["patient_id"].nunique(),
+        "scores": table[names[-1]],
+        "largest_pair": {},
+    }
 
     by = {"By row": None, "By recording": "eeg_id", "By patient": "patient_id"}
     shares = {name: share_consensus(voted, column) for name, column in by.items()}
@@ -87,12 +123,23 @@ def add_votes(content: Content, rows: pd.DataFrame) -> None:
         content.facts["largest_pair"][name] = {population: find_largest(panel) for population, panel in panels.items()}
 
 
-def _measure_population(rows: pd.DataFrame) -> dict[str, float]:
-    mean = rows[CLASSES].mean()
-    return {
-        "rows": len(rows),
-        "mean entropy (nats)": rows["entropy"].mean(),
-        **{f"mean share {name}": share for name, share in mean.items()},
-        "score, uniform": score_constant(rows, UNIFORM),
-        "score, mean share": score_constant(rows, mean),
-    }
+def add_cases(content: Content, rows: pd.DataFrame) -> None:
+    """Add the cases: by population, by class, and the pairs of half-and-half rows."""
+    for name, groups in (
+        ("cases_by_population", split_populations(rows)),
+        ("cases_by_class", dict(list(rows.groupby("consensus", observed=True)))),
+    ):
+        counts = pd.DataFrame({label: count_cases(group) for label, group in groups.items()}).T.rename_axis("rows")
+        shares = counts.div(counts.sum(axis=1), axis=0).rename(lambda label: label.replace(" votes", ""))
+        content.draw(name, draw_stacks(shares, RAMP, "share of the rows", columns=4), counts)
+    pairs = count_pairs(rows)
+    high, low, most = find_largest(pairs)
+    content.facts |= {"cases": count_cases(rows), "half_and_half": (low, high, most)}
+    content.tables["half_and_half"] = pairs.rename_axis("class")
+    if most:
+        content.draw("half_and_half", draw_matrices({"": pairs}, "", "", limits=(0, most), digits=0))
+
+
+def count_cases(rows: pd.DataFrame) -> pd.Series:
+    """Return the number of rows of each of the `CASES`."""
+    return rows["case"].value_counts(sort=False)

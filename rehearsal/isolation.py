@@ -13,10 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--net")
@@ -35,15 +32,6 @@ socket.getaddrinfo = socket.gethostbyname = socket.create_connection = _refuse
 '''
 
 
-@dataclass(frozen=True)
-class Sandbox:
-    """What the command shall see: path inside -> file or folder outside; and folders that shall be empty inside."""
-
-    read_only: dict[str, Path]
-    writable: dict[str, Path]
-    hidden: list[Path] = field(default_factory=list)
-
-
 def find_isolation() -> str | None:
     """Return None where namespaces can be had, else why not."""
     if not sys.platform.startswith("linux"):
@@ -56,50 +44,52 @@ def find_isolation() -> str | None:
     return None
 
 
-@contextmanager
-def isolated(command: list[str], sandbox: Sandbox) -> Iterator[list[str]]:
-    """Yield the command line that runs `command` in a namespace with the sandbox's paths and no network."""
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as stage:
-        script = _stage_script(Path(stage), sandbox)
-        inside = shlex.join(command)
-        working = shlex.quote(next(iter(sandbox.writable)))
-        # exec, so that a signal to the process reaches the command.
-        run = f"exec chroot {shlex.quote(stage)} /bin/sh -c {shlex.quote(f'cd {working} && exec {inside}')}"
-        yield [*UNSHARE, "/bin/sh", "-ec", f"{script}\n{run}"]
+def isolate(
+    command: list[str], stage: Path, read_only: Mapping[str, Path], working: tuple[str, Path], hidden: Iterable[Path]
+) -> list[str]:
+    """Return the command line that runs `command` in a namespace, without a network; its root is built in `stage`.
+
+    It sees the files and folders of `read_only` (path inside -> path outside), can write into the folder `working`
+    (path inside, path outside), where it starts, and finds the folders `hidden` empty. `stage` is an empty folder.
+    """
+    mounts = _list_mounts(stage, read_only, working, hidden)
+    # exec, so that a signal to the process reaches the command.
+    inside = f"cd {shlex.quote(working[0])} && exec {shlex.join(command)}"
+    run = f"exec {shlex.join(['chroot', str(stage), '/bin/sh', '-c', inside])}"
+    return [*UNSHARE, "/bin/sh", "-ec", "\n".join([*map(shlex.join, mounts), run])]
 
 
-def _stage_script(stage: Path, sandbox: Sandbox) -> str:
-    """Return the shell commands that build the new root."""
-    commands = [["mount", "-t", "tmpfs", "tmpfs", str(stage)]]
+def _list_mounts(
+    stage: Path, read_only: Mapping[str, Path], working: tuple[str, Path], hidden: Iterable[Path]
+) -> Iterator[list[str]]:
+    """Yield the commands that build the new root."""
+    empty = ["mount", "-t", "tmpfs", "tmpfs"]
+    yield [*empty, str(stage)]
     for entry in sorted(Path("/").iterdir()):
         target = f"{stage}{entry}"
         if entry.name == "kaggle":
             continue
         if entry.is_symlink():
-            commands.append(["ln", "-s", str(entry.readlink()), target])
+            yield ["ln", "-s", str(entry.readlink()), target]
         elif entry.is_dir():
-            commands.append(["mkdir", target])
-            commands.append(["mount", "--rbind", str(entry), target])
+            yield ["mkdir", target]
+            yield ["mount", "--rbind", str(entry), target]
     # A file system of its own, so that nothing can be added beside the mounts either.
     kaggle_input = f"{stage}/kaggle/input"
-    commands.append(["mkdir", "-p", kaggle_input])
-    commands.append(["mount", "-t", "tmpfs", "tmpfs", kaggle_input])
-    for inside, outside in (*sandbox.read_only.items(), *sandbox.writable.items()):
+    yield ["mkdir", "-p", kaggle_input]
+    yield [*empty, kaggle_input]
+    for inside, outside in (*read_only.items(), working):
         target = f"{stage}{inside}"
-        if outside.is_dir():
-            commands.append(["mkdir", "-p", target])
-        else:
-            commands.append(["mkdir", "-p", str(Path(target).parent)])
-            commands.append(["touch", target])
-        commands.append(["mount", "--bind", str(outside.resolve()), target])
-        if inside in sandbox.read_only:
+        yield ["mkdir", "-p", target if outside.is_dir() else str(Path(target).parent)]
+        if not outside.is_dir():
+            yield ["touch", target]
+        yield ["mount", "--bind", str(outside.resolve()), target]
+        if inside in read_only:
             # A mount's own restrictions are locked in a namespace, and must be repeated.
-            flags = ",".join(["remount", "bind", "ro", *_locked_flags(outside)])
-            commands.append(["mount", "-o", flags, target])
-    commands.append(["mount", "-o", "remount,bind,ro", kaggle_input])
-    for folder in sandbox.hidden:
-        commands.append(["mount", "-t", "tmpfs", "tmpfs", f"{stage}{folder.resolve()}"])
-    return "\n".join(map(shlex.join, commands))
+            yield ["mount", "-o", ",".join(["remount", "bind", "ro", *_locked_flags(outside)]), target]
+    yield ["mount", "-o", "remount,bind,ro", kaggle_input]
+    for folder in hidden:
+        yield [*empty, f"{stage}{folder.resolve()}"]
 
 
 def _locked_flags(path: Path) -> list[str]:
@@ -108,9 +98,7 @@ def _locked_flags(path: Path) -> list[str]:
     return [name for name, bit in names if flags & bit]
 
 
-@contextmanager
-def guarded(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Yield an environment in which Python's sockets refuse to connect."""
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-        Path(folder, "sitecustomize.py").write_text(GUARD)
-        yield {**environment, "PYTHONPATH": folder}
+def guard(folder: Path) -> dict[str, str]:
+    """Write into an empty folder what makes Python refuse to connect; return the environment that it takes."""
+    (folder / "sitecustomize.py").write_text(GUARD)
+    return {"PYTHONPATH": str(folder)}

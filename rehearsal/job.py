@@ -115,7 +115,7 @@ INFERENCE = Job(
     ROOT / "kernel-metadata.json",
     BUNDLE_NAME,
     lazily("dataset_builder.bundle:build_bundle"),
-    lazily("rehearsal.rehearse:rehearse"),
+    lazily("rehearsal.inference:rehearse_inference"),
     leaves="submission.csv",
     submitted=True,
 )
@@ -140,7 +140,7 @@ TRAINING = Job(
     ROOT / "training" / "kernel-metadata.json",
     CODE_SLUG,
     BUILD_CODE,
-    lazily("rehearsal.training:rehearse"),
+    lazily("rehearsal.training_set:rehearse_training"),
     leaves="session.json",
     options={
         "model": "training: a recipe's name [scalogram_b2]",
@@ -159,7 +159,7 @@ REPORT = Job(
     ROOT / "eda" / "kernel-metadata.json",
     CODE_SLUG,
     BUILD_CODE,
-    lazily("rehearsal.report:rehearse"),
+    lazily("rehearsal.training_set:rehearse_report"),
     leaves="report.html",
     options={"sample": "report: recordings whose signals are read [600]"},
 )

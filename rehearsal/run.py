@@ -14,16 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernel.files import naming_full_disk
 from kernel.main import END
-from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
+from rehearsal.isolation import find_isolation, guard, isolate
+from rehearsal.job import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 INPUT, WORKING, SCRIPT = "/kaggle/input", "/kaggle/working", "/kaggle/src/script.py"
 
 MOUNTS = {
@@ -50,26 +48,19 @@ def mount(kind: str, ref: str, layout: str) -> str:
     return f"{INPUT}/{MOUNTS[kind][LAYOUTS.index(layout)].format(*ref.split('/'))}"
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What a rehearsal found."""
+class Findings(NamedTuple):
+    """What a rehearsal found: lines for people, data for scripts."""
 
     lines: list[str]
-    """For people."""
     data: dict[str, Any]
-    """For scripts."""
 
 
-@dataclass(frozen=True)
-class KernelRun:
-    """What a run that reached its end marker said."""
+class KernelRun(NamedTuple):
+    """A run that reached its end marker: how the network was cut, the marker's JSON, seconds of the whole process."""
 
     network: str
-    """How the network was cut."""
     report: dict[str, Any]
-    """The end marker."""
     seconds: float
-    """Of the whole process, imports and loading included."""
 
 
 def run_kernel(
@@ -97,44 +88,34 @@ def run_kernel(
     if why_not and isolation == "namespace":
         raise ValueError(f"the network cannot be cut by a namespace: {why_not}; use --isolation guard")
     working.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-home-")),
-            **ENVIRONMENT,
-        }
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as top:
+        home, stage, src = (Path(top, part) for part in ("home", "stage", "src"))
+        for folder in (home, stage, src):
+            folder.mkdir()
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), **ENVIRONMENT}
         if why_not is None:
             network = "cut: a network namespace without interfaces"
             read_only = {name: path.resolve() for name, path in (*mounts.items(), (SCRIPT, code_file))}
             # The checkout's own code and weights are hidden: what runs must come from what is mounted.
             inside = {parent for path in read_only.values() for parent in path.parents}
             hidden = [path for path in (ROOT / "kernel", ROOT / "weights") if path.is_dir() and path not in inside]
-            sandbox = Sandbox(read_only, {WORKING: working.resolve()}, hidden)
-            command = stack.enter_context(isolated([sys.executable, SCRIPT, *arguments], sandbox))
+            command = [sys.executable, SCRIPT, *arguments]
+            command = isolate(command, stage, read_only, (WORKING, working.resolve()), hidden)
             seen = {**mounts, WORKING: working, SCRIPT: code_file}
         else:
             network = f"guarded: Python's sockets refuse, the rest of the machine is open ({why_not})"
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-")))
-            seen = _lay_out(folder, mounts, code_file)
-            script = str(folder / "src" / "script.py")
-            paths = ["--input", str(folder / "input"), "--working", str(working.resolve())]
-            command = [sys.executable, script, *arguments, *paths]
-            environment = stack.enter_context(guarded(environment))
+            seen = {top + path.removeprefix("/kaggle"): outside for path, outside in mounts.items()}
+            for link, path in seen.items():
+                Path(link).parent.mkdir(parents=True, exist_ok=True)
+                Path(link).symlink_to(path.resolve())
+            script = shutil.copyfile(code_file, src / "script.py")
+            paths = ["--input", f"{top}/input", "--working", str(working.resolve())]
+            command = [sys.executable, str(script), *arguments, *paths]
+            environment |= guard(src)
         log(f"network {network}")
         started = time.monotonic()
         report = _follow(command, environment, working / "kernel.log", log, seen)
         return KernelRun(network, report, time.monotonic() - started)
-
-
-def _lay_out(folder: Path, mounts: dict[str, Path], code_file: Path) -> dict[str, Path]:
-    """Link Kaggle's layout below a folder; return what each path there stands for."""
-    seen = {str(folder / name.removeprefix("/kaggle/")): path for name, path in mounts.items()}
-    for link, path in seen.items():
-        Path(link).parent.mkdir(parents=True, exist_ok=True)
-        Path(link).symlink_to(path.resolve())
-    (folder / "src").mkdir()
-    shutil.copyfile(code_file, folder / "src" / "script.py")
-    return seen
 
 
 def _follow(

@@ -28,7 +28,7 @@ FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spa
 if os.name == "posix":
     FORKS.set_forkserver_preload(
         [
-            *("build", "rehearsal.rehearse", "dataset_builder.bundle", "rehearsal.memory", "tests.tiny_job"),
+            *("build", "rehearsal.inference", "dataset_builder.bundle", "rehearsal.memory", "tests.tiny_job"),
             *("publisher.submit", "publisher.push", "publisher.output", "publisher.screen"),
         ]
     )

@@ -11,11 +11,9 @@ import pytest
 
 import build
 from benchmarks.report import draw_train_table
-from eda.cases import CASES, count_cases, count_pairs, sort_cases
-from eda.findings import FOLDS, leak, list_recordings_to_leave_out
-from eda.recording import EXPONENT_HZ, find_flat, find_saturated, measure_recording, place_gaps
 from eda.rows import (
     ALL,
+    CASES,
     CLASSES,
     FEW,
     MANY,
@@ -23,20 +21,39 @@ from eda.rows import (
     derive,
     list_files,
     read_windows,
+    sort_cases,
     split_populations,
 )
 from eda.shape import (
+    FOLDS,
     count_all,
-    count_twins,
     describe_sizes,
+    leak,
     measure_covered,
     measure_recorded,
     measure_recordings,
     measure_steps,
 )
-from eda.signals import choose_sample
+from eda.signals import (
+    EXPONENT_HZ,
+    choose_sample,
+    find_flat,
+    find_saturated,
+    list_recordings_to_leave_out,
+    measure_recording,
+    place_gaps,
+)
 from eda.style import CLASS_COLOURS, PAIR, RAMP, percent
-from eda.votes import COLOURS, count_not_on_top, score_constant, share_consensus, share_together, share_unanimous
+from eda.votes import (
+    COLOURS,
+    count_cases,
+    count_not_on_top,
+    count_pairs,
+    score_constant,
+    share_consensus,
+    share_together,
+    share_unanimous,
+)
 from kernel.constants import CLASS_NAMES, EEG_ELECTRODES, SFREQ, VOTES
 from tests.conftest import make_eeg, write_recording
 from training.metric import kl_per_row
@@ -180,7 +197,7 @@ def test_odd_rows_are_found():
     rows = make_rows(*[(3, 0, 0, 0, 0, 0)] * 4, eeg_id=[1, 1, 1, 2], patient_id=[1, 1, 2, 3],
                      eeg_label_offset_seconds=[0.0, 0.0, 6.0, 0.0])  # fmt: skip
     recordings = measure_recordings(rows, {})
-    assert count_twins(rows) == 1
+    assert count_all(rows, recordings)["rows with the same recording and offset as another"] == 1
     assert recordings.patients.tolist() == [2, 1]
     assert recordings.end.tolist() == [56, 50]
 
@@ -336,6 +353,10 @@ def test_small_shares_are_not_none():
 # Errors, through the command line
 
 
+def write_report(folder: Path, *options: str, out: Path | None = None) -> int:
+    return build.main(["eda", "--data", str(folder), "--out", str(out or folder / "r.html"), *options])
+
+
 GOOD = make_rows((3, 0, 0, 0, 0, 0), (0, 0, 12, 0, 0, 1))
 
 
@@ -364,7 +385,7 @@ def spoil(folder, **columns):
 )
 def test_bad_tables_get_one_clear_line(make, words, tmp_path, capsys):
     make(tmp_path)
-    assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html")]) == 1
+    assert write_report(tmp_path) == 1
     said = capsys.readouterr().err.strip()
     assert said.startswith("error: ")
     assert len(said.splitlines()) == 1
@@ -383,13 +404,13 @@ def test_bad_tables_get_one_clear_line(make, words, tmp_path, capsys):
 )
 def test_bad_arguments_get_one_clear_line(arguments, word, tmp_path, capsys):
     spoil(tmp_path)
-    assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html"), *arguments]) == 1
+    assert write_report(tmp_path, *arguments) == 1
     assert word in capsys.readouterr().err
 
 
 def test_a_folder_is_no_page(tmp_path, capsys):
     spoil(tmp_path)
-    assert build.main(["eda", "--data", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert write_report(tmp_path, out=tmp_path) == 1
     assert "is a folder" in capsys.readouterr().err
 
 
@@ -409,8 +430,7 @@ def table_alone(tmp_path_factory):
     """A folder with a table of 1,000 rows, and the report on it."""
     folder = tmp_path_factory.mktemp("table_alone")
     draw_train_table(1000).to_csv(folder / "train.csv", index=False)
-    out = folder / "report.html"
-    assert build.main(["eda", "--data", str(folder), "--out", str(out), "--ideal", "0.8"]) == 0
+    assert write_report(folder, "--ideal", "0.8", out=folder / "report.html") == 0
     return folder
 
 
@@ -435,15 +455,14 @@ def test_same_data_same_page(table_alone, tmp_path):
     old = tmp_path / "report_files" / "tables" / "old.csv"
     old.parent.mkdir(parents=True)
     old.write_text("left by an earlier version")
-    command = ["eda", "--data", str(table_alone), "--out", str(tmp_path / "report.html"), "--ideal", "0.8"]
-    assert build.main(command) == 0
+    assert write_report(table_alone, "--ideal", "0.8", out=tmp_path / "report.html") == 0
     assert (tmp_path / "report.html").read_bytes() == (table_alone / "report.html").read_bytes()
     assert not old.exists()
 
 
 def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monkeypatch):
     draw_train_table(300).to_csv(tmp_path / "train.csv", index=False)
-    out, command = tmp_path / "r.html", ["eda", "--data", str(tmp_path), "--out", str(tmp_path / "r.html")]
+    out = tmp_path / "r.html"
     out.write_text("the earlier page")
     write = Path.write_bytes
 
@@ -453,7 +472,7 @@ def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monk
 
     monkeypatch.setattr(Path, "write_bytes", fill)
     monkeypatch.setattr("eda.content.Content.draw", Mock())  # pictures take time and are not what fails
-    assert build.main(command) == 1
+    assert write_report(tmp_path) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert "no space left" in said[0]
@@ -464,7 +483,6 @@ def test_full_disk_is_one_line_and_keeps_the_earlier_page(tmp_path, capsys, monk
 
 def test_stopped_promises_no_more_than_it_keeps(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("eda.report.read_windows", Mock(side_effect=KeyboardInterrupt))
-    out = tmp_path / "r.html"
-    assert build.main(["eda", "--data", str(tmp_path), "--out", str(out)]) == 130
+    assert write_report(tmp_path) == 130
     assert "the same command starts over" in capsys.readouterr().err
-    assert not out.exists()
+    assert not (tmp_path / "r.html").exists()

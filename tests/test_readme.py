@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import build
-from rehearsal.rehearse import describe
+from rehearsal.inference import describe
 from rehearsal.run import KernelRun
 from tests.conftest import ROOT
 from tests.test_make import make

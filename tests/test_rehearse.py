@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,10 +14,11 @@ import pandas as pd
 import pytest
 
 from dataset_builder.bundle import build_bundle
-from rehearsal import rehearse as inference
-from rehearsal.isolation import Sandbox, find_isolation, guarded, isolated
+from rehearsal.inference import rehearse_inference
+from rehearsal.isolation import find_isolation, guard, isolate
 from rehearsal.memory import describe_rehearsal, rehearse_once
 from rehearsal.run import LAYOUTS, Findings, mount, run_kernel
+from rehearsal.simulated import draw_hidden_test, hash_simulator
 from tests.conftest import ROOT
 
 WHY_NOT = find_isolation()
@@ -36,9 +38,8 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def rehearse(source: Path, out: Path, bundle: Path, code_file: Path = ROOT / "kernel" / "main.py", **options):
-    return inference.rehearse(
-        source, out, bundle, dist=out.parent, code_file=code_file, **{"log": lambda _: None, **options}
-    )
+    options = {"dist": out.parent, "code_file": code_file, "log": lambda _: None, **options}
+    return rehearse_inference(source, out, bundle, **options)
 
 
 ISOLATIONS = [pytest.param("flat", "namespace", marks=needs_namespaces), ("nested", "guard")]
@@ -87,8 +88,6 @@ def test_a_kernel_that_fails_fails_the_rehearsal(bundle, hidden_test, tmp_path, 
 
 
 def test_a_damaged_bundle_stops_with_the_files_name(bundle, hidden_test, tmp_path):
-    import shutil
-
     damaged = tmp_path / "dataset"
     shutil.copytree(bundle, damaged)
     (damaged / "kernel" / "montage.py").write_text("damaged")
@@ -104,6 +103,37 @@ def test_an_input_that_lacks_something_is_named(bundle, tmp_path, missing):
     path.rmdir() if path.is_dir() else path.unlink()
     with pytest.raises(FileNotFoundError, match=missing):
         rehearse(tmp_path, tmp_path / "out", bundle)
+
+
+def test_a_hidden_test_is_drawn_once_and_anew_by_a_changed_simulator(tmp_path, monkeypatch):
+    folder = draw_hidden_test(tmp_path, 1, 0)
+    (path,) = (folder / "test_eegs").iterdir()
+    drawn = path.read_bytes()
+    path.write_bytes(b"as the simulator was before")
+    assert draw_hidden_test(tmp_path, 1, 0) == folder
+    assert path.read_bytes() == b"as the simulator was before", "the same simulator does not draw again"
+    for change in (
+        lambda: monkeypatch.setattr("rehearsal.simulated.hash_simulator", lambda: "another"),
+        lambda: (folder / "drawn_by.txt").unlink(),  # as drawn before there was a record
+    ):
+        path.write_bytes(b"as the simulator was before")
+        change()
+        draw_hidden_test(tmp_path, 1, 0)
+        assert path.read_bytes() == drawn
+    (tmp_path / "hidden_test_2_0").mkdir()
+    (tmp_path / "hidden_test_2_0" / "test.csv").write_text("mine")
+    with pytest.raises(ValueError, match="holds data that was not simulated"):
+        draw_hidden_test(tmp_path, 2, 0)
+
+
+@pytest.mark.parametrize("name", ["simulator/generate.py", "simulator/raters.npz", "kernel/montage.py"])
+def test_every_source_of_the_simulator_counts(tmp_path, name):
+    for room in ("simulator", "kernel"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    assert hash_simulator(tmp_path) == hash_simulator()
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert hash_simulator(tmp_path) != hash_simulator()
 
 
 PROBE = """
@@ -139,12 +169,11 @@ def server():
 @needs_namespaces
 @pytest.mark.parametrize("user", ["this", "unprivileged"])
 def test_the_cut_holds(server, tmp_path, user):
+    (tmp_path / "stage").mkdir()
     for name in ("data", "working", "hidden"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text("x")
-    sandbox = Sandbox(
-        {"/kaggle/input/data": tmp_path / "data"}, {"/kaggle/working": tmp_path / "working"}, [tmp_path / "hidden"]
-    )
+    working = ("/kaggle/working", tmp_path / "working")
     command = [sys.executable, "-c", PROBE, str(server), str(tmp_path / "hidden" / "file")]
     outside = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert json.loads(outside.removeprefix("FOUND "))["host"] == "worked", "the server must answer outside"
@@ -157,9 +186,9 @@ def test_the_cut_holds(server, tmp_path, user):
         (tmp_path / "working").chmod(0o777)
         for folder in [tmp_path, *tmp_path.parents][:-2]:
             folder.chmod(folder.stat().st_mode | 0o755)
-    with isolated(command, sandbox) as line:
-        Path(line[-1].split("\n")[0].split()[-1]).chmod(0o755)
-        done = subprocess.run([*prefix, *line], capture_output=True, text=True)
+    read_only = {"/kaggle/input/data": tmp_path / "data"}
+    line = isolate(command, tmp_path / "stage", read_only, working, [tmp_path / "hidden"])
+    done = subprocess.run([*prefix, *line], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.removeprefix("FOUND "))
     assert found == {
@@ -174,10 +203,10 @@ def test_the_cut_holds(server, tmp_path, user):
     assert not (tmp_path / "data" / "new").exists()
 
 
-def test_the_guard_refuses_connections(server):
-    with guarded({"PATH": os.environ["PATH"]}) as environment:
-        code = f"import socket; socket.create_connection(('127.0.0.1', {server}), timeout=2)"
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+def test_the_guard_refuses_connections(server, tmp_path):
+    environment = {"PATH": os.environ["PATH"], **guard(tmp_path)}
+    code = f"import socket; socket.create_connection(('127.0.0.1', {server}), timeout=2)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "the rehearsal has cut the network" in done.stderr
 

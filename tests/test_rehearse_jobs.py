@@ -8,9 +8,9 @@ import pytest
 
 from dataset_builder.bundle import build_code_data_set
 from dataset_builder.metadata import CODE_SLUG
-from rehearsal import report, training
 from rehearsal.isolation import find_isolation
 from rehearsal.job import JOBS
+from rehearsal.training_set import rehearse_report, rehearse_training
 from simulator.dataset import write_data_set
 
 WHERE = "namespace" if find_isolation() is None else "guard"
@@ -36,13 +36,13 @@ def test_a_training_goes_on_with_what_the_kernel_before_left(code, data, tmp_pat
     script.write_text(JOBS["training"].read_code({"model": "raw_1d", "set": "recipe.stages.0.learning_rate=0.001"}))
     lines: list[str] = []
     places = {"dist": tmp_path / "dist", "code_file": script, "log": lines.append}
-    first = training.rehearse(data, tmp_path / "first", code, layout="flat", isolation=WHERE, **places)
+    first = rehearse_training(data, tmp_path / "first", code, layout="flat", isolation=WHERE, **places)
     assert first.data["complete"]
     end = json.loads(next(line for line in lines if "HMS-END" in line).split(" ", 3)[-1])
     assert end["tree_sha256"] == json.loads((code / "manifest.json").read_text())["tree_sha256"]
     weights = (tmp_path / "first" / "fold_0.weights.h5").read_bytes()
     lines.clear()
-    second = training.rehearse(
+    second = rehearse_training(
         data,
         tmp_path / "second",
         code,
@@ -75,7 +75,7 @@ def test_a_training_without_a_gpu_fails_its_rehearsal_nowhere_but_says_so_on_kag
 def test_the_report_is_written_where_the_data_is(code, data, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(JOBS["report"].read_code({"sample": "4"}))
-    found = report.rehearse(
+    found = rehearse_report(
         data, tmp_path / "out", code, dist=tmp_path, code_file=script, isolation=WHERE, log=lambda _: None
     )
     assert found.data["page"] == str(tmp_path / "out" / "report.html")

@@ -23,7 +23,8 @@ import pandas as pd
 import pytest
 
 from kernel.constants import COMPETITION, VOTES
-from simulator.dataset import write_data_set, write_hidden_test
+from rehearsal.simulated import draw_training_set
+from simulator.dataset import write_hidden_test
 from tests.conftest import ROOT
 from tests.kaggle_runs import Executor
 from tests.kaggle_server import USER, Kaggle
@@ -68,8 +69,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(checkout: Path) -> Iterator[Kaggle]:
     """Kaggle with the competition's data: a training set, and a hidden test of other recordings."""
-    data, hidden = checkout / "dist" / "training_set_16_1", checkout.parent / "hidden"
-    write_data_set(data, recordings=16, seed=1, progress=False)
+    data, hidden = draw_training_set(checkout / "dist"), checkout.parent / "hidden"
     write_hidden_test(hidden, recordings=6, seed=5, progress=False)
     server = Kaggle()
     names = {name: data / name for name in ("train.csv", "train_eegs")}

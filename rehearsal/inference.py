@@ -13,11 +13,12 @@ from kernel.main import BUNDLE_NAME
 from kernel.submission import read_submission
 from kernel.table import read_ids, read_votes
 from rehearsal.run import Findings, KernelRun, mount, run_kernel
+from rehearsal.simulated import draw_hidden_test
 
 SUBMISSION = "submission.csv"
 
 
-def rehearse(
+def rehearse_inference(
     source: Path | None,
     out: Path,
     data_set: Path,
@@ -38,11 +39,7 @@ def rehearse(
     `Job.rehearse` and `rehearsal.run.run_kernel`.
     """
     if source is None:
-        from simulator.dataset import write_hidden_test
-
-        recordings = recordings or (8 if quick else 64)
-        source = dist / f"hidden_test_{recordings}_{seed}"
-        write_hidden_test(source, recordings=recordings, seed=seed)
+        source = draw_hidden_test(dist, recordings or (8 if quick else 64), seed)
     for path in (source / "test.csv", source / "test_eegs"):
         if not path.exists():
             raise FileNotFoundError(f"{path}: not found; a rehearsal needs test.csv and test_eegs/")

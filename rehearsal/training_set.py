@@ -1,7 +1,8 @@
-"""The rehearsal of the training's job: the pushed file on a small training set, and the weights that it leaves.
+"""The rehearsals of the jobs that work on a training set: the training and the report.
 
-The recipe is the one that will be pushed, with the same changes, but made small: one epoch of a few windows for each
-stage, two folds of which one is trained, small pictures. Random weights in the same files stand in for ImageNet's.
+The training's recipe is the one that will be pushed, with the same changes, but made small: one epoch of a few windows
+for each stage, two folds of which one is trained, small pictures. Random weights in the same files stand in for
+ImageNet's.
 """
 
 from __future__ import annotations
@@ -14,15 +15,47 @@ from typing import Any
 from dataset_builder.metadata import CODE_SLUG
 from kernel.constants import COMPETITION
 from kernel.networks import NETWORKS
-from rehearsal.job import TRAINING, read_arguments
+from rehearsal.job import REPORT, TRAINING, read_arguments
 from rehearsal.run import Findings, mount, run_kernel
+from rehearsal.simulated import draw_training_set
 
 BATCH, WINDOWS = 2, 4
 SMALL = {"pool_freqs": 10, "pool_frames": 25, "zoom_pool_frames": 10, "size": 64, "width": 8}
 """Options that make a network's work small, where it has them."""
 
 
-def rehearse(
+def mount_training_set(source: Path | None, code: Path, dist: Path, layout: str) -> dict[str, Path]:
+    """Return the mounts of the code and of a training set: the given one, or a simulated one below `dist`."""
+    return {
+        mount("dataset", f"owner/{CODE_SLUG}", layout): code,
+        mount("competition", COMPETITION, layout): source or draw_training_set(dist),
+    }
+
+
+def rehearse_report(
+    source: Path | None,
+    out: Path,
+    data_set: Path,
+    *,
+    dist: Path,
+    code_file: Path,
+    layout: str = "nested",
+    quick: bool = False,
+    **options: Any,
+) -> Findings:
+    """Run the report's pushed file on a training set, or a small simulated one; it must leave a page."""
+    mounts = mount_training_set(source, data_set, dist, layout)
+    page = out / REPORT.leaves
+    page.unlink(missing_ok=True)
+    run = run_kernel(code_file, mounts, out, **options)
+    if not page.is_file() or b"</html>" not in page.read_bytes()[-200:]:
+        raise ValueError(f"{page}: the kernel ended well and left no whole page there; its log is {out / 'kernel.log'}")
+    data = {name: run.report[name] for name in ("files", "seconds")} | {"network": run.network, "page": str(page)}
+    line = f"{page}: {page.stat().st_size / 1e6:.1f} MB, {data['files']} files in {data['seconds']:.0f} s"
+    return Findings([line], data)
+
+
+def rehearse_training(
     source: Path | None,
     out: Path,
     data_set: Path,
@@ -46,7 +79,7 @@ def rehearse(
     asked = read_arguments(code_file)
     model = asked.get("model", "scalogram_b2")
     config, recipe = read_recipe(model, asked.get("set", "").split())
-    mounts = mount_training(source, data_set, dist, layout)
+    mounts = mount_training_set(source, data_set, dist, layout)
     shutil.rmtree(out, ignore_errors=True)
     if earlier is not None:
         mounts[mount("notebook", "owner/hms-scalogram-training", layout)] = earlier
@@ -76,19 +109,6 @@ def rehearse(
     )
     data = {name: run.report[name] for name in ("epochs", "of_epochs", "complete", "broken", "kl")}
     return Findings([line], {**data, "seconds": round(run.seconds, 3), "network": run.network, "folder": str(out)})
-
-
-def mount_training(source: Path | None, code: Path, dist: Path, layout: str) -> dict[str, Path]:
-    """Return the mounts of the code and of a training set: the given one, or a simulated one below `dist`."""
-    if source is None:
-        from simulator.dataset import write_data_set
-
-        source = dist / "training_set_16_1"
-        write_data_set(source, recordings=16, seed=1)
-    return {
-        mount("dataset", f"owner/{CODE_SLUG}", layout): code,
-        mount("competition", COMPETITION, layout): source,
-    }
 
 
 def _write_preset(dist: Path) -> Path:
