@@ -16,6 +16,7 @@ import functools
 import hashlib
 import importlib
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -158,6 +159,7 @@ def set_threads() -> int:
     Each call uses one thread, because the workers run side by side. TensorFlow also needs a thread per worker between
     calls, or it would run the workers' calls one after the other.
     """
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every network after the fourth
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
