@@ -11,7 +11,7 @@ from kernel.constants import PRIOR
 from kernel.model import read_model_config
 from tests.test_training import RECIPE, SOURCES, STAGES, TINY, Interrupted, draw, folder, weights_of  # noqa: F401
 from training.batches import TrainingBatches
-from training.cross_validation import train_model
+from training.cross_validation import add_heard_before, train_model
 from training.drawn import DrawnWindows
 from training.fitting import fit_fold
 from training.mixed import mix_windows
@@ -84,21 +84,23 @@ def test_each_fold_leaves_its_part_of_what_is_mixed_in_out_and_answers_it(folder
 
 
 def test_what_the_weights_that_a_training_starts_from_have_heard_is_left_out_too(folder, tmp_path):  # noqa: F811
-    recipe = replace(RECIPE, stages=STAGES[1:], validation_windows=4)
-    data, folds = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4), list(range(RECIPE.folds))
-    train_model(TINY, recipe, data, folds, tmp_path / "first")
-    rows, first = read_folder(folder).patterns, read_folds(tmp_path / "first").set_index("eeg_id")["fold"]
-    train_model(TINY, recipe, data, folds, tmp_path / "by_fold", start_from=[tmp_path / "first"])
-    assert find_allowed_folds(tmp_path / "by_fold", rows).any(axis=1).all()
-    file = tmp_path / "first" / "fold_1.weights.h5"
-    train_model(TINY, recipe, data, [0], tmp_path / "from_one", start_from=[file])
-    assert not find_allowed_folds(tmp_path / "from_one", rows).any(), "fold 1 has heard what fold 0 leaves out"
-    train_model(TINY, recipe, data, [1], tmp_path / "same", start_from=[file])
-    allowed = find_allowed_folds(tmp_path / "same", rows)[:, 0]
-    np.testing.assert_array_equal(allowed, rows["eeg_id"].map(first) == 1)
-    train_model(TINY, recipe, data.main, [0], tmp_path / "without", start_from=[file])
-    allowed = find_allowed_folds(tmp_path / "without", rows)[:, 0]
-    np.testing.assert_array_equal(allowed, rows["eeg_id"].map(first) == 1)
+    recipe, rows = replace(RECIPE, stages=STAGES[1:], validation_windows=4), read_folder(folder).patterns
+    data = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4)
+    train_model(TINY, recipe, data, [1], tmp_path / "first")
+    file, first = tmp_path / "first" / "fold_1.weights.h5", read_folds(tmp_path / "first")
+    left_out = rows["eeg_id"].map(first.set_index("eeg_id")["fold"]) == 1
+    train_model(TINY, recipe, data.main, [0], tmp_path / "second", start_from=[file])
+    np.testing.assert_array_equal(find_allowed_folds(tmp_path / "second", rows)[:, 0], left_out)
+
+    folds = data.assign_folds(recipe)
+    by_fold = add_heard_before(folds, [tmp_path / "first"])
+    assert (by_fold.merge(folds, on=["eeg_id", "patient_id", "fold"])["fold"] >= 0).all(), "each goes on from its own"
+    assert len(by_fold) == folds["eeg_id"].nunique()
+    from_one = add_heard_before(folds, [file]).set_index("eeg_id")["fold"]
+    assert set(from_one) == {-1, 1}, "fold 1 has heard what the others leave out"
+    np.testing.assert_array_equal(rows["eeg_id"].map(from_one) == 1, left_out)
+    copy = file.rename(file.with_name("copy.h5"))
+    assert set(add_heard_before(folds, [copy])["fold"]) == {-1}, "nobody knows which fold that is"
 
 
 def test_two_folders_that_number_patients_alike_are_of_different_patients(folder, tmp_path):  # noqa: F811

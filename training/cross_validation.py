@@ -61,7 +61,7 @@ def train_model(
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    write_folds(_add_heard_before(data.assign_folds(recipe), start_from), out)
+    write_folds(add_heard_before(data.assign_folds(recipe), start_from), out)
     for fold in folds:
         weights, state = out / f"fold_{fold}.weights.h5", out / UNFINISHED / f"fold_{fold}"
         if weights.is_file() and count_done(metrics, fold) == count_epochs(recipe):
@@ -86,7 +86,7 @@ def train_model(
     return metrics
 
 
-def _add_heard_before(folds: pd.DataFrame, start_from: Sequence[Path]) -> pd.DataFrame:
+def add_heard_before(folds: pd.DataFrame, start_from: Sequence[Path]) -> pd.DataFrame:
     """Return which fold leaves out each recording, -1 for none: the weights a fold starts from have heard some too."""
     tables: list[pd.DataFrame | None] = [folds]
     for path in start_from:
