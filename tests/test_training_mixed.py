@@ -91,6 +91,8 @@ def test_what_the_weights_that_a_training_starts_from_have_heard_is_left_out_too
     left_out = rows["eeg_id"].map(first.set_index("eeg_id")["fold"]) == 1
     train_model(TINY, recipe, data.main, [0], tmp_path / "second", start_from=[file])
     np.testing.assert_array_equal(find_allowed_folds(tmp_path / "second", rows)[:, 0], left_out)
+    train_model(TINY, recipe, data.main, [0], tmp_path / "second")  # it is done, and where it began was said before
+    np.testing.assert_array_equal(find_allowed_folds(tmp_path / "second", rows)[:, 0], left_out)
 
     folds = data.assign_folds(recipe)
     by_fold = add_heard_before(folds, [tmp_path / "first"])

@@ -61,7 +61,7 @@ def train_model(
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    write_folds(add_heard_before(data.assign_folds(recipe), start_from), out)
+    write_folds(add_heard_before(data.assign_folds(recipe), [*start_from, out]), out)
     for fold in folds:
         weights, state = out / f"fold_{fold}.weights.h5", out / UNFINISHED / f"fold_{fold}"
         if weights.is_file() and count_done(metrics, fold) == count_epochs(recipe):

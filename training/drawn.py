@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -132,7 +132,5 @@ def draw_channels(draw: Draw, many: bool, number: int) -> tuple[np.ndarray, np.n
     return build_channels(samples), np.asarray(votes, np.float64)
 
 
-@lru_cache(maxsize=1)
-def keep_pool(workers: int) -> ProcessPoolExecutor:
-    """Start the processes that draw, once."""
-    return open_pool(workers)
+keep_pool = lru_cache(maxsize=1)(open_pool)
+"""Start the processes that draw, once for all sources."""
