@@ -20,7 +20,7 @@ PROCESSING = (
 DATASET_WORDS = (*PROCESSING, "READY", "FAILED", "DELETED")
 RUNNING, ENDED = ("QUEUED", "RUNNING", "CANCEL_REQUESTED", "NEW_SCRIPT"), ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 SUBMISSION_WORDS = ("PENDING", "COMPLETE", "ERROR")
-SOURCES = ("dataset", "competition", "kernel", "model")
+SOURCE_KINDS = ("dataset", "competition", "kernel", "model")
 """The kinds of what a kernel can be given."""
 
 
@@ -79,7 +79,7 @@ class KernelState:
         about = found.get("metadata") or {}
         sources = {
             f"{kind}_sources": tuple(str(item).lower() for item in about[f"{kind}DataSources"])
-            for kind in SOURCES
+            for kind in SOURCE_KINDS
             if isinstance(about.get(f"{kind}DataSources"), list)
         }
         source = str((found.get("blob") or {}).get("source") or "")

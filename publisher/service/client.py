@@ -38,7 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from publisher.service.answers import SOURCES, DatasetState, Fields, KernelState, Limits, Run, Submission, number
+from publisher.service.answers import SOURCE_KINDS, DatasetState, Fields, KernelState, Limits, Run, Submission, number
 from publisher.service.faults import ServiceError, none_if_refused
 from publisher.service.session import Session
 
@@ -164,7 +164,7 @@ class Kaggle(Session):
             self.say(f"note: Kaggle does not know the keywords {', '.join(keywords)}; the run does without them")
         refused = [
             f"{kind.replace('dataset', 'data set')} {', '.join(names)}"
-            for kind in SOURCES
+            for kind in SOURCE_KINDS
             if (names := getattr(answer, f"invalid_{kind}_sources", None))
         ]
         if refused:
