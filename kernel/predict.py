@@ -24,13 +24,10 @@ import numpy as np
 
 from kernel.constants import PRIOR, SFREQ, VOTES
 from kernel.ensemble import Inputs, Member, build_inputs
-from kernel.recording import read_channels
+from kernel.recording import MIN_SIGNAL_SECONDS, read_channels
 
 BUDGET_SECONDS = 8.5 * 3600
 """Kaggle stops a run at 9 h and then nothing counts."""
-
-MIN_SIGNAL_SECONDS = 2
-"""Less signal than one period of the slowest pattern (0.5 Hz) says nothing: the prior answers better."""
 
 PROGRESS_SECONDS = 10
 """Between two lines that say how far the run is; the last line comes at its end."""

@@ -3,7 +3,7 @@
 `read_channels` does all of it, from a parquet file to the channels that a network's input is built from. Gaps are
 repaired after the montage: the noise of the reference can be ten times the EEG, and it cancels only where both
 electrodes of a channel still have it. A gap becomes a straight line between its two ends, which adds next to nothing
-above 0.5 Hz. Outside the recording a channel is zero, which is its median, since the median is subtracted.
+above 0.5 Hz. A recording shorter than a window goes on as its own mirror image, so that what it shows goes on too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import pyarrow.parquet as pq
 
 from kernel.constants import EEG_ELECTRODES, SFREQ, WINDOW_SAMPLES
 from kernel.montage import build_montage
+
+MIN_SIGNAL_SECONDS = 2
+"""Less signal than one period of the slowest pattern (0.5 Hz) says nothing: the prior answers better."""
 
 
 def read_electrodes(path: Path) -> np.ndarray:
@@ -136,12 +139,19 @@ def repair_gaps(channels: np.ndarray) -> np.ndarray:
 
 
 def pad_window(channels: np.ndarray, n_times: int = WINDOW_SAMPLES) -> np.ndarray:
-    """Centre a short recording between zeros, so that its middle lies where the experts looked.
+    """Centre a short recording, so that its middle lies where the experts looked; around it its mirror image goes on.
 
-    (n_channels, n_samples), with at most `n_times` samples, -> (n_channels, n_times).
+    (n_channels, n_samples), with at most `n_times` samples, -> (n_channels, n_times). Around less than
+    `MIN_SIGNAL_SECONDS` there are zeros.
     """
-    missing = n_times - channels.shape[1]
-    return np.pad(channels, ((0, 0), (missing // 2, missing - missing // 2))) if missing > 0 else channels
+    n_samples = channels.shape[1]
+    missing = n_times - n_samples
+    if missing <= 0:
+        return channels
+    around = ((0, 0), (missing // 2, missing - missing // 2))
+    if n_samples < MIN_SIGNAL_SECONDS * SFREQ:
+        return np.pad(channels, around)
+    return np.pad(channels, around, mode="symmetric")
 
 
 def build_channels(electrodes: np.ndarray, start: int | None = None) -> np.ndarray:

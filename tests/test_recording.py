@@ -55,12 +55,12 @@ def test_the_centre_is_cut():
         cut_window(ramp, start=12_345)
 
 
-def test_a_short_recording_is_centred_between_zeros():
-    short = build_channels(make_eeg(2_000))
+def test_a_short_recording_is_centred_between_its_mirror_images():
+    short, own = build_channels(make_eeg(2_000)), repair_gaps(build_montage(make_eeg(2_000)))
     assert short.shape == (18, WINDOW_SAMPLES)
-    assert not short[:, :4_000].any()
-    assert not short[:, 6_000:].any()
-    np.testing.assert_array_equal(short[:, 4_000:6_000], repair_gaps(build_montage(make_eeg(2_000))))
+    for first, part in ((0, own), (2_000, own[:, ::-1]), (4_000, own), (6_000, own[:, ::-1]), (8_000, own)):
+        np.testing.assert_array_equal(short[:, first : first + 2_000], part)
+    assert not build_channels(make_eeg(399))[:, :4_000].any(), "less than two seconds says nothing, and stays as it is"
 
 
 def test_gaps_are_lines_inside_and_the_median_outside():

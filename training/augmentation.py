@@ -13,6 +13,7 @@ import scipy.fft
 
 from kernel.constants import LABEL_SECONDS, SFREQ
 from kernel.montage import MIRROR
+from kernel.recording import pad_window
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """Channels, shape (18, n_times), float32, microvolts; and vote shares, shape (6,)."""
@@ -116,12 +117,10 @@ def _crop_and_concatenate(rng: np.random.Generator, window: Labelled, another: C
 
 
 def _short(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
-    """Keep the central 10 to 20 s alone, as `kernel.recording.pad_window` leaves a short recording: zeros around it."""
-    channels = np.zeros_like(window[0])
-    middle, half = channels.shape[1] // 2, int(rng.uniform(5, 10) * SFREQ)
+    """Keep the central 10 to 20 s alone, continued as `kernel.recording.pad_window` continues a short recording."""
+    middle, half = window[0].shape[1] // 2, int(rng.uniform(5, 10) * SFREQ)
     kept = window[0][:, middle - half : middle + half]
-    channels[:, middle - half : middle + half] = kept - np.median(kept, axis=1, keepdims=True)
-    return channels, window[1]
+    return pad_window(kept - np.median(kept, axis=1, keepdims=True), window[0].shape[1]), window[1]
 
 
 def _mixup(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
