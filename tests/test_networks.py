@@ -167,6 +167,11 @@ def test_both_efficientnets_hold_the_same_arrays_and_answer_alike(tmp_path):
     pytest.importorskip("keras_cv")
     theirs, own = (efficientnet_v2_b2((32, 32, 3), use_keras_cv=one) for one in (True, False))
     assert [w.shape for w in theirs.weights] == [w.shape for w in own.weights]
+    rng = np.random.default_rng(0)
+    for one in (theirs, own):
+        silent = [w.path for w in one.trainable_weights if w.path.endswith("gamma") and not np.asarray(w).any()]
+        assert len(silent) == 22, "each block but the first of its stage begins as its short cut"
+    theirs.set_weights([w + rng.uniform(0.05, 0.15, w.shape) for w in theirs.get_weights()])
     own.set_weights(theirs.get_weights())
     image = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
     np.testing.assert_allclose(np.asarray(own(image)), np.asarray(theirs(image)), atol=1e-5)

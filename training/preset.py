@@ -14,9 +14,14 @@ from kernel.files import replacing_folder
 
 
 def write_preset(folder: Path, seed: int = 0) -> list[np.ndarray]:
-    """Write an EfficientNetV2-B2 of random weights, and return its 460 arrays in the model's order."""
+    """Write an EfficientNetV2-B2 of random weights, and return its 460 arrays in the model's order.
+
+    None of them is as in a new network, where residual branches are silent.
+    """
     keras.utils.set_random_seed(seed)
-    arrays: list[np.ndarray] = efficientnet_v2_b2((None, None, 3), use_keras_cv=False).get_weights()
+    rng = np.random.default_rng(seed)
+    fresh = efficientnet_v2_b2((None, None, 3), use_keras_cv=False).get_weights()
+    arrays = [array + rng.uniform(0.05, 0.15, array.shape).astype(np.float32) for array in fresh]
     with replacing_folder(folder, "metadata.json") as part:
         with h5py.File(part / "model.weights.h5", "w") as file:
             for path, array in zip(list_preset_paths(), arrays, strict=True):
