@@ -20,7 +20,7 @@ from kernel.model import build_model, calibrate, load_model, read_model_config, 
 from kernel.table import read_patterns
 from tests.conftest import ROOT
 from tests.test_training import RECIPE, STAGES, TINY, draw, folder  # noqa: F401
-from training import commands
+from training import blending, commands
 from training.batches import predict_windows
 from training.drawn import DrawnWindows
 from training.evaluation import PREDICTED
@@ -238,6 +238,26 @@ def test_what_cannot_be_compared_is_not_mixed(trained, tmp_path):
     ship(plan, tmp_path / "kept")
     assert read_model_weights(weights) == {"new": 1.0}
     assert (tmp_path / "kept" / "old" / "fold_0.weights.h5").is_file()
+
+
+def test_models_of_different_data_are_asked_out_of_fold_about_the_same_folders(folder, trained, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(blending, "FEWEST_ROWS", 10)
+    weights = tmp_path / "weights"
+    shutil.copytree(trained, weights / "old")
+    new = copy_as(trained, tmp_path / "new", rows=40)  # its rows are others: they cannot be compared
+    with pytest.raises(ValueError, match="--on asks all of them about the same recordings"):
+        plan_shipment([new], weights)
+    plan = plan_shipment([new], weights, on=[folder])
+    table = predict_folders([folder], {trained: 1.0}, min_votes=10)
+    kl = round(float(kl_per_row(table[list(VOTES)].to_numpy(), table[list(PREDICTED)].to_numpy()).mean()), 4)
+    fitted = plan.ensemble["fitted_on"]
+    assert fitted["rows"] == 14
+    assert fitted["data"] == {"old": folder.name, "new": folder.name}
+    assert fitted["kl_alone"] == {"old": kl, "new": kl}
+    assert f"on 14 rows in common: KL now {kl:.4f}, then {kl:.4f}" in plan.lines[-1]
+    assert sum(f"over 14 rows out of fold of {folder.name}" in line for line in plan.lines) == 2
+    ship(plan, tmp_path / "kept")
+    assert read_metrics(weights / "new") == read_metrics(new), "what ships tells of its own training"
 
 
 def test_an_interrupted_shipment_leaves_what_ships(trained, tmp_path, monkeypatch):

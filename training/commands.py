@@ -78,6 +78,8 @@ def add_commands(commands: Any) -> None:
     add = command.add_argument
     add("models", nargs="*", metavar="MODEL", help="a model of dist/trained, or a folder [fit the shares anew]")
     add("--replace", action="store_true", help="ship these alone, in place of all that ship now")
+    add("--on", type=Path, nargs="+", metavar="DIR", help="folders to fit the shares on [what the folds left out]")
+    add("--min-votes", type=int, default=10, help="fit them on rows of --on with as many votes or more")
     add("--yes", action="store_true", help="do not ask")
     add("--weights", type=Path, default=WEIGHTS, help="folder of what ships")
 
@@ -157,14 +159,15 @@ def run_evaluate(args: argparse.Namespace) -> int:
 def run_ship(args: argparse.Namespace) -> int:
     """Ship trained models: verify them, fit their shares of the answer, compare with what ships now, and put them in.
 
-    Shares are fitted on the rows that all the models have predicted out of fold; models without such rows, because one
-    was trained on simulated data and another on the competition's, are never mixed: --replace ships the new ones alone.
-    Without a model's name only the shares are fitted anew. What shipped before is kept in dist/replaced.
+    Shares are fitted on the rows that all the models have predicted out of fold. Models without such rows, because one
+    was trained on simulated data and another on the competition's, are asked about the recordings of --on (out of fold
+    where they were trained on them), or --replace ships the new ones alone. Without a model's name only the shares are
+    fitted anew. What shipped before is kept in dist/replaced.
     """
     from training.shipping import name_copy, plan_shipment, ship
 
     folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in args.models]
-    shipment = plan_shipment(folders, args.weights, replace=args.replace)
+    shipment = plan_shipment(folders, args.weights, replace=args.replace, on=args.on, min_votes=args.min_votes)
     print("\n".join(shipment.lines))
     if not args.yes:
         if not sys.stdin.isatty():

@@ -5,6 +5,7 @@ The new content is made ready beside the folder and takes its place at once; wha
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 
 from kernel.ensemble import ENSEMBLE, list_models, read_model_weights
 from training.blending import find_common_rows, fit_shares, score_blend
+from training.evaluation import describe_table
+from training.scoring import predict_folders
 from training.trained import UNFINISHED, TrainedModel, verify_model
 
 
@@ -30,11 +33,14 @@ class Shipment:
     """Old against new, for a person to decide."""
 
 
-def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) -> Shipment:
+def plan_shipment(
+    folders: list[Path], weights: Path, *, replace: bool = False, on: list[Path] | None = None, min_votes: int = 10
+) -> Shipment:
     """Verify models, and fit the blend that they will be part of. Writes nothing.
 
     Each of the models takes the place of one with its name that ships, and `replace` ships them alone; without any,
-    only the shares are fitted anew. A model that is damaged (`verify_model`) or cannot be compared with those that it
+    only the shares are fitted anew: on the rows that all have predicted out of fold, or on the recordings of the
+    folders `on` with as many votes. A model that is damaged (`verify_model`) or cannot be compared with those that it
     is to ship with is an error.
     """
     if replace and not folders:
@@ -54,11 +60,15 @@ def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) 
             if name in staying:
                 raise
             broken = str(error)
+    if on:
+        new = [_ask(model, on, min_votes) for model in new]
+        old = {name: _ask(model, on, min_votes) for name, model in old.items()}
     models = [*(old[name] for name in staying), *new]
     try:
         ensemble = fit_shares(models)
     except ValueError as error:
         hint = f"; --replace ships {' and '.join(names)} without the others" if staying and names else ""
+        hint += "" if on else "; --on asks all of them about the same recordings"
         raise ValueError(f"{' and '.join(model.name for model in models)} cannot be blended: {error}{hint}") from error
     lines = [f"{'now':>28}{'then':>8}"]
     shares = {model.name: f"{ensemble['shares'][model.name]:.3f}" for model in models}
@@ -70,6 +80,13 @@ def plan_shipment(folders: list[Path], weights: Path, *, replace: bool = False) 
     if before:
         lines.append(f"what ships now is damaged: {broken}" if broken else _compare(before, old, models, ensemble))
     return Shipment(weights, models, ensemble, lines)
+
+
+def _ask(model: TrainedModel, folders: list[Path], min_votes: int) -> TrainedModel:
+    """Give a model its answers on some folders in place of those of its training."""
+    table = predict_folders(folders, {model.folder: 1.0}, min_votes)
+    asked = {"data": " and ".join(table["data"].unique()), "out_of_fold": describe_table(table)}
+    return dataclasses.replace(model, out_of_fold=table, metrics=model.metrics | asked)
 
 
 def _compare(
