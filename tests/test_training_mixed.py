@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from build import main
-from kernel.constants import PRIOR
+from kernel.constants import PRIOR, VOTES
 from kernel.model import read_model_config
 from tests.test_training import RECIPE, SOURCES, STAGES, TINY, Interrupted, draw, folder, weights_of  # noqa: F401
 from training.batches import TrainingBatches
 from training.cross_validation import add_heard_before, train_model
 from training.drawn import DrawnWindows
 from training.fitting import fit_fold
-from training.mixed import mix_windows
+from training.mixed import keep_one_side, mix_windows
 from training.scoring import find_allowed_folds
 from training.trained import read_folds
 from training.windows import read_folder
@@ -41,6 +41,36 @@ def test_the_share_is_kept_and_classes_come_equally_often(mixed):
     assert set(leading) == {4, 5}
     assert 8 <= leading.count(4) <= 32  # one recording of seven has this class
     np.testing.assert_array_equal(mixed.read(7, 3)[0], mixed.main.read(7, 3)[0])
+
+
+def test_half_of_the_lateralised_windows_are_made_of_generalised_ones(folder):  # noqa: F811
+    patterns = mix_windows(DrawnWindows(draw, 60, "a test"), [folder], 0.4).others.patterns.iloc[:3].copy()
+    patterns[list(VOTES)] = [[0, 0, 0, 4, 0, 0], [0, 0, 0, 0, 4, 0], [0, 0, 0, 0, 0, 4]]
+    source = mix_windows(DrawnWindows(draw, 60, "a test"), [folder], 0.9)
+    source = replace(source, others=replace(source.others, patterns=patterns))
+    shares = np.array([source.read(index, 0)[1] for index in range(60, len(source))])
+    shares = (shares / shares.sum(axis=1, keepdims=True) - 0.07 * np.array(PRIOR)) / 0.93
+    made = np.abs(shares - [0, 0, 0, 0.85, 0, 0.15]).max(axis=1) < 1e-6
+    recorded = np.abs(shares - [0, 0, 0, 1, 0, 0]).max(axis=1) < 1e-6
+    assert 0.35 < made.sum() / (made | recorded).sum() < 0.65
+    assert 0.25 < (made | recorded).mean() < 0.42, "classes come equally often as before"
+
+
+def test_a_pattern_kept_on_one_side_leaves_the_other_to_another_recording():
+    general, other = np.full((18, 4), 8, np.float32), np.full((18, 4), 1, np.float32)
+    sides = set()
+    for seed in range(20):
+        votes = np.array([1.0, 0, 6, 0, 3, 0]), np.array([0.0, 0, 0, 0, 0, 5])
+        channels, shares = keep_one_side(np.random.default_rng(seed), (general, votes[0]), (other, votes[1]))
+        near = int(channels[0, 0] != 8)
+        sides.add(near)
+        np.testing.assert_array_equal(channels[near:16:2], 8)
+        assert len(np.unique(channels[1 - near : 16 : 2])) == 1
+        assert 1 <= channels[1 - near, 0] <= 1 + 0.4 * 8
+        np.testing.assert_array_equal(channels[16:], 4.5)
+        np.testing.assert_allclose(shares, [0.085, 0.51, 0, 0.255, 0, 0.15])
+        np.testing.assert_array_equal(votes[0], [1, 0, 6, 0, 3, 0])
+    assert sides == {0, 1}
 
 
 def test_a_mixed_epoch_is_decided_by_its_number_alone(mixed):
@@ -83,7 +113,7 @@ def test_each_fold_leaves_its_part_of_what_is_mixed_in_out_and_answers_it(folder
     assert find_allowed_folds(tmp_path, rows.assign(eeg_id=rows["eeg_id"] + 1000)).all()
 
 
-def test_what_the_weights_that_a_training_starts_from_have_heard_is_left_out_too(folder, tmp_path):  # noqa: F811
+def test_what_the_weights_that_a_training_starts_from_have_heard_is_left_out_too(folder, tmp_path, capsys):  # noqa: F811
     recipe, rows = replace(RECIPE, stages=STAGES[1:], validation_windows=4), read_folder(folder).patterns
     data = mix_windows(DrawnWindows(draw, 8, "a test"), [folder], 0.4)
     train_model(TINY, recipe, data, [1], tmp_path / "first")
@@ -93,6 +123,10 @@ def test_what_the_weights_that_a_training_starts_from_have_heard_is_left_out_too
     np.testing.assert_array_equal(find_allowed_folds(tmp_path / "second", rows)[:, 0], left_out)
     train_model(TINY, recipe, data.main, [0], tmp_path / "second")  # it is done, and where it began was said before
     np.testing.assert_array_equal(find_allowed_folds(tmp_path / "second", rows)[:, 0], left_out)
+
+    assert "WARNING" not in capsys.readouterr().out
+    train_model(TINY, recipe, data, [0], tmp_path / "third", start_from=[file])
+    assert f"have heard {(~left_out).sum()} of the {len(rows)} recordings" in capsys.readouterr().out
 
     folds = data.assign_folds(recipe)
     by_fold = add_heard_before(folds, [tmp_path / "first"])

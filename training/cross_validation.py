@@ -61,7 +61,15 @@ def train_model(
     metrics = _go_on(out, config, recipe, data.description)
     if not metrics["folds"]:
         write_config(config, out / "config.json")
-    write_folds(add_heard_before(data.assign_folds(recipe), [*start_from, out]), out)
+    assigned = data.assign_folds(recipe)
+    known = add_heard_before(assigned, [*start_from, out])
+    write_folds(known, out)
+    heard = int(known.loc[known["fold"] < 0, "eeg_id"].isin(assigned["eeg_id"]).sum())
+    if heard:
+        print(
+            f"WARNING: the weights that it starts from have heard {heard} of the {assigned['eeg_id'].nunique()} "
+            "recordings: where a fold validates on them its KL is too good; `ship --on` fits shares on other recordings"
+        )
     for fold in folds:
         weights, state = out / f"fold_{fold}.weights.h5", out / UNFINISHED / f"fold_{fold}"
         if weights.is_file() and count_done(metrics, fold) == count_epochs(recipe):

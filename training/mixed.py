@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kernel.constants import PRIOR, VOTES
+from kernel.montage import CHANNELS
 from kernel.table import read_patterns
 from training.folds import assign_folds
 from training.recipe import Recipe, Stage
@@ -18,6 +19,15 @@ from training.windows import FolderWindows, WindowSource
 PRIOR_SHARE = 0.07
 """Of the prior in the votes of the windows that are mixed in: a few recordings, seen often, are not to be learned by
 heart."""
+
+OTHER, MIDLINE = 5, 16
+"""The class, and the first of the channels between the hemispheres."""
+
+GENERALISED = {1: 2, 3: 4}
+"""LPD of GPD, LRDA of GRDA: what shows on one side alone where half of the head is another's."""
+
+ONE_SIDED_SHARE = 0.5
+"""Of the lateralised windows that are made of a generalised one: real ones are rare."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +64,17 @@ class MixedWindows:
         if index < len(self.main):
             return self.main.read(index, epoch)
         rng = np.random.default_rng([self.others.seed, epoch, index, 2])
-        drawn = rng.choice(self._by_class[rng.choice(list(self._by_class))])
-        channels, votes = self.others.read(int(drawn), int(rng.integers(1 << 32)))
+        leading = int(rng.choice(list(self._by_class)))
+        general = GENERALISED.get(leading)
+        if general in self._by_class and OTHER in self._by_class and rng.random() < ONE_SIDED_SHARE:
+            channels, votes = keep_one_side(rng, self._draw(rng, general), self._draw(rng, OTHER))
+        else:
+            channels, votes = self._draw(rng, leading)
         return channels, (1 - PRIOR_SHARE) * votes + PRIOR_SHARE * votes.sum() * np.array(PRIOR)
+
+    def _draw(self, rng: np.random.Generator, leading: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read a window of one of the others of a class."""
+        return self.others.read(int(rng.choice(self._by_class[leading])), int(rng.integers(1 << 32)))
 
     @cached_property
     def _by_class(self) -> dict[int, np.ndarray]:
@@ -86,6 +104,26 @@ class MixedWindows:
         patterns = self.others.patterns[self._assign_others(recipe) != fold]
         others = replace(self.others, patterns=patterns, seed=recipe.seed, shift_seconds=recipe.shift_seconds)
         return replace(self, main=training, others=others), validation, rows
+
+
+def keep_one_side(
+    rng: np.random.Generator, general: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave a generalised pattern on one side of the head, and put another recording's in the place of the rest.
+
+    Each bipolar channel lies on one side, so both halves stay as they were recorded. Up to two fifths of the pattern
+    remain on the far side, as they do in life. The votes for a generalised pattern become those for a lateralised one.
+    """
+    near, far = np.ones(len(CHANNELS), np.float32), np.zeros(len(CHANNELS), np.float32)
+    away = slice(int(rng.integers(2)), MIDLINE, 2)
+    near[away], far[away] = rng.uniform(0, 0.4), 1
+    near[MIDLINE:] = far[MIDLINE:] = 0.5
+    shares = general[1] / general[1].sum()
+    for lateralised, generalised in GENERALISED.items():
+        shares[lateralised] += shares[generalised]
+        shares[generalised] = 0
+    votes = 0.85 * shares + 0.15 * other[1] / other[1].sum()
+    return near[:, None] * general[0] + far[:, None] * other[0], votes
 
 
 def mix_windows(main: WindowSource, folders: list[Path], share: float) -> MixedWindows:
