@@ -167,11 +167,20 @@ def load_model(config: ModelConfig, weights: Path) -> Any:
     return model
 
 
-def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """Correct how sure a model's answers are: divide the log-probabilities by a temperature, then mix in the prior.
+def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Make answers surer, or less sure above 1: divide the log-probabilities (..., 6) by a temperature; float64.
 
-    (n, 6) -> (n, 6), float64, rows that sum to 1. The temperature is that of Guo et al. 2017, section 4.2.
+    The temperature is that of Guo et al. 2017, section 4.2.
     """
     logs = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None))
-    tempered = scipy.special.softmax(logs / config.temperature, axis=1)
+    tempered: np.ndarray = scipy.special.softmax(logs / temperature, axis=-1)
+    return tempered
+
+
+def calibrate(probabilities: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Correct how sure a model's answers are by its temperature, then mix in the prior.
+
+    (n, 6) -> (n, 6), float64, rows that sum to 1.
+    """
+    tempered = temper(probabilities, config.temperature)
     return (1 - config.prior_share) * tempered + config.prior_share * np.array(PRIOR)

@@ -11,7 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from kernel.constants import ELECTRODES, PRIOR
-from kernel.ensemble import CPU_BATCH, GPU_BATCH, Member, choose_batch, load_ensemble, read_model_weights
+from kernel.ensemble import (
+    CPU_BATCH,
+    GPU_BATCH,
+    Member,
+    build_inputs,
+    choose_batch,
+    load_ensemble,
+    read_model_weights,
+)
 from kernel.inputs import RawConfig
 from kernel.model import ModelConfig, load_model
 from kernel.predict import predict, predict_recording
@@ -334,6 +342,11 @@ def test_an_ensemble_is_read_most_important_first(tmp_path, tiny_weights):
         ("light/fold_0", 0.25),
         ("heavy/fold_1", 0.375),
     ]
+    (tmp_path / "ensemble.json").write_text('{"shares": {"light": 1, "heavy": 3}, "temperature": 0.5}')
+    window = build_inputs(np.random.default_rng(0).normal(0, 30, (18, 10_000)).astype(np.float32), members)
+    for plain, sharp in zip(members, load_ensemble(tmp_path), strict=True):
+        squared = plain.answer([window]) ** 2
+        np.testing.assert_allclose(sharp.answer([window]), squared / squared.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -345,6 +358,8 @@ def test_an_ensemble_is_read_most_important_first(tmp_path, tiny_weights):
         ('{"shares": {"absent": 1}}', "names absent"),
         ('{"shares": {"model": -1}}', "not be negative"),
         ('{"shares": {"model": 0}}', "not all zero"),
+        ('{"shares": {"model": 1}, "temperature": 0}', "temperature must be positive"),
+        ('{"shares": {"model": 1}, "temperature": "hot"}', "expected"),
     ],
 )
 def test_a_bad_ensemble_file_is_named(tmp_path, content, message):

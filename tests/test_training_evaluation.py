@@ -8,7 +8,7 @@ import pytest
 
 from kernel.constants import CLASS_NAMES, VOTES
 from kernel.model import ModelConfig, calibrate
-from training.blending import fit_blend, fit_calibration
+from training.blending import cross_validate, fit_answer, fit_blend, fit_calibration
 from training.evaluation import (
     PREDICTED,
     describe,
@@ -138,3 +138,35 @@ def test_the_blend_is_the_best_convex_one():
     grid = [(a, b, 1 - a - b) for a in np.linspace(0, 1, 21) for b in np.linspace(0, 1 - a, 21)]
     assert score(weights) <= min(score(np.maximum(w, 0)) for w in grid) + 1e-6
     assert fit_blend(votes, np.stack([truth, np.full((800, 6), 1 / 6)]))[0] > 0.95
+
+
+def hedge(truth, share):
+    """Two networks, each unsure of what the other knows: their mean is less sure than it might be."""
+    flat = np.full_like(truth, 1 / 6)
+    first = np.arange(len(truth)) % 2 == 0
+    return np.stack([np.where(one[:, None], truth, share * truth + (1 - share) * flat) for one in (first, ~first)])
+
+
+def test_a_blend_that_is_too_unsure_is_sharpened_and_a_right_one_is_left():
+    truth, votes = draw(800)
+    unsure = hedge(truth, 0.3)
+    weights, temperature = fit_answer(votes, unsure)
+    assert weights == pytest.approx([0.5, 0.5], abs=0.1)
+    assert 0.4 < temperature < 0.9
+    assert cross_validate(votes, unsure, sharpen=True) < cross_validate(votes, unsure, sharpen=False)
+    assert fit_answer(votes, truth[None])[1] == pytest.approx(1, abs=0.05)
+    assert 1 > fit_answer(votes[:24], unsure[:, :24])[1] > temperature, "few rows move it less"
+
+
+def test_each_tenth_is_scored_by_what_the_others_fit():
+    truth, votes = draw(100)
+    models = np.stack([truth, np.full((100, 6), 1 / 6)])
+    before = models.copy()
+    kl = cross_validate(votes, models, sharpen=False)
+    np.testing.assert_array_equal(models, before)
+    expected = 0.0
+    for one in range(10):
+        scored = np.arange(100) % 10 == one
+        weights = fit_blend(votes[~scored], models[:, ~scored])
+        expected += kl_per_row(votes[scored], np.tensordot(weights, models[:, scored], 1)).sum() / 100
+    assert kl == pytest.approx(expected, abs=1e-9)

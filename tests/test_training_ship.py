@@ -113,6 +113,22 @@ def test_patients_that_every_trained_fold_has_seen_are_left_out(folder, trained,
     assert f"LEFT OUT: {14 - len(table)} rows" in capsys.readouterr().out
 
 
+def test_a_blend_answers_with_those_that_have_not_heard_a_row_each_tempered(folder, trained, tmp_path, capsys):  # noqa: F811
+    fresh, half = (shutil.copytree(trained, tmp_path / name) for name in ("fresh", "half"))
+    (half / "fold_1.weights.h5").unlink()
+    alone = {model: predict_folders([folder], {model: 1.0}, 10).set_index("eeg_id") for model in (fresh, half)}
+    capsys.readouterr()
+    table = predict_folders([folder], {fresh: 0.4, half: 0.6}, 10, temperature=0.5).set_index("eeg_id")
+    assert len(table) == 14
+    both = table.index.isin(alone[half].index)
+    assert f"{(~both).sum()} of 14 rows are answered by those models that have not" in capsys.readouterr().out
+    squared = {model: one[list(PREDICTED)] ** 2 for model, one in alone.items()}
+    squared = {model: one.div(one.sum(axis=1), axis=0) for model, one in squared.items()}
+    expected = squared[fresh].copy()
+    expected[both] = 0.4 * squared[fresh][both] + 0.6 * squared[half].loc[expected.index[both]]
+    np.testing.assert_allclose(table[list(PREDICTED)], expected.loc[table.index], atol=1e-6)
+
+
 def test_evaluating_without_knowing_the_folds_patients_warns_loudly(folder, trained, tmp_path, capsys):  # noqa: F811
     model, rows = shutil.copytree(trained, tmp_path / "tiny"), read_patterns(folder)
     (model / "folds.csv").unlink()
@@ -128,10 +144,12 @@ def test_a_model_is_found_where_train_wrote_it_first(trained, tmp_path):
     first, second = tmp_path / "trained", tmp_path / "weights"
     shutil.copytree(trained, second / "tiny")
     first.mkdir()
-    assert find_models("tiny", [first, second]) == {second / "tiny": 1.0}
+    assert find_models("tiny", [first, second]) == ({second / "tiny": 1.0}, 1.0)
     shutil.copytree(trained, first / "tiny")
-    assert find_models("tiny", [first, second]) == {first / "tiny": 1.0}
-    assert find_models("ensemble", [first, second]) == {second / "tiny": 1.0}
+    assert find_models("tiny", [first, second]) == ({first / "tiny": 1.0}, 1.0)
+    assert find_models("ensemble", [first, second]) == ({second / "tiny": 1.0}, 1.0)
+    (second / "ensemble.json").write_text('{"shares": {"tiny": 2}, "temperature": 0.8}')
+    assert find_models("ensemble", [first, second]) == ({second / "tiny": 1.0}, 0.8)
     with pytest.raises(FileNotFoundError, match=r"no model other with weights; there are in .*trained: tiny; in "):
         find_models("other", [first, second])
 
@@ -193,6 +211,8 @@ def test_models_are_blended_on_common_rows(trained, tmp_path):
     good = copy_as(trained, tmp_path / "good", rows=40, votes=0.8)
     plan = plan_shipment([good], weights)
     assert plan.ensemble["shares"] == {"good": 1.0}
+    now = plan.ensemble["fitted_on"]["kl"]  # its answers are hedged here: a temperature sharpens them
+    assert now < plan.ensemble["fitted_on"]["kl_alone"]["good"]
     ship(plan, tmp_path / "kept" / "1")
     assert (weights / "README.md").read_text() == "the model card\n"
     assert not (weights / "good" / ".unfinished").exists()
@@ -206,7 +226,7 @@ def test_models_are_blended_on_common_rows(trained, tmp_path):
     assert fitted["kl"] <= min(fitted["kl_alone"].values()) + 1e-4
     text = "\n".join(plan.lines)
     assert re.search(r"good +1\.000 +0\.9|good +1\.000 +1\.0", text)
-    assert f"on 40 rows in common: KL now {fitted['kl_alone']['good']:.4f}, then {fitted['kl']:.4f}" in text
+    assert f"on 40 rows in common: KL now {now:.4f}, then {fitted['kl']:.4f}" in text
     before = {path.name for path in weights.iterdir()}
     assert before == {"README.md", "good", "ensemble.json"}  # planning changes nothing
     ship(plan, tmp_path / "kept" / "2")
@@ -254,7 +274,11 @@ def test_models_of_different_data_are_asked_out_of_fold_about_the_same_folders(f
     assert fitted["rows"] == 14
     assert fitted["data"] == {"old": folder.name, "new": folder.name}
     assert fitted["kl_alone"] == {"old": kl, "new": kl}
-    assert f"on 14 rows in common: KL now {kl:.4f}, then {kl:.4f}" in plan.lines[-1]
+    temperature = plan.ensemble["temperature"]
+    assert temperature > 1, "tiny is far too sure"
+    told = f"on 14 rows in common: KL now {kl:.4f}, then {fitted['kl']:.4f} with a temperature of {temperature:g}; each"
+    assert told in plan.lines[-1]
+    assert fitted["kl"] < fitted["kl_cross_validated"] < kl
     assert sum(f"over 14 rows out of fold of {folder.name}" in line for line in plan.lines) == 2
     ship(plan, tmp_path / "kept")
     assert read_metrics(weights / "new") == read_metrics(new), "what ships tells of its own training"

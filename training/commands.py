@@ -137,9 +137,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from training.folds import assign_halves
     from training.scoring import cut_parts, find_models, predict_folders
 
-    models = find_models(args.model, [args.weights] if args.weights else [TRAINED, WEIGHTS])
+    models, temperature = find_models(args.model, [args.weights] if args.weights else [TRAINED, WEIGHTS])
     print(f"model: {', '.join(f'{folder} ({share:.3f})' for folder, share in models.items())}")
-    table = predict_folders(args.data, models, args.min_votes)
+    table = predict_folders(args.data, models, args.min_votes, temperature)
     table.insert(1, "half", assign_halves(table))
     summary = describe_table(table)
     print(f"{' and '.join(table['data'].unique())}:")

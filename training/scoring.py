@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from kernel.constants import SFREQ, VOTES, WINDOW_SECONDS
-from kernel.ensemble import list_models, read_model_weights
-from kernel.model import calibrate, fold_files, load_model, read_model_config
+from kernel.ensemble import list_models, read_ensemble
+from kernel.model import calibrate, fold_files, load_model, read_model_config, temper
 from kernel.recording import read_length
 from kernel.table import read_patterns
 from training.batches import predict_windows
@@ -26,22 +26,27 @@ from training.windows import FolderWindows
 BATCH_SIZE = 16
 
 
-def find_models(name: str, places: list[Path]) -> dict[Path, float]:
-    """Return the folder and the share of each model that `name` means: one of that name, or `ensemble` for all.
+def find_models(name: str, places: list[Path]) -> tuple[dict[Path, float], float]:
+    """Return the folder and the share of each model that `name` means, one or `ensemble` for all; and a temperature.
 
     The first of the folders `places` that has it is taken; an ensemble is always the last one's.
     """
     if name == "ensemble":
-        return {places[-1] / model: share for model, share in read_model_weights(places[-1]).items()}
+        shares, temperature = read_ensemble(places[-1])
+        return {places[-1] / model: share for model, share in shares.items()}, temperature
     for place in places:
         if (place / name / "config.json").is_file() and fold_files(place / name):
-            return {place / name: 1.0}
+            return {place / name: 1.0}, 1.0
     there = [f"{place}: {', '.join(list_models(place)) or 'none'}" for place in places]
     raise FileNotFoundError(f"no model {name} with weights; there are in {'; in '.join(there)}; train it first")
 
 
-def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: int) -> pd.DataFrame:
+def predict_folders(
+    folders: list[Path], models: dict[Path, float], min_votes: int, temperature: float = 1.0
+) -> pd.DataFrame:
     """Predict every row of some folders with enough votes by a blend of models, `find_models`'.
+
+    A row is answered by those of them that have not heard it, each by its share, and left out where there is none.
 
     The table has data (the folder's name), eeg_id, patient_id, n_votes, seconds (length of the recording), the six
     votes' shares and the six predictions.
@@ -57,13 +62,20 @@ def predict_folders(folders: list[Path], models: dict[Path, float], min_votes: i
     if len(rows) < len(found):
         print(f"{len(rows)} of {len(found)} rows have {min_votes} votes or more; --min-votes 1 takes all")
     allowed = {model: find_allowed_folds(model, rows) for model in models}
-    known = np.all([folds.any(axis=1) for folds in allowed.values()], axis=0)
+    weights = np.array([share * allowed[model].any(axis=1) for model, share in models.items()])
+    known = weights.any(axis=0)
     if not known.any():
         raise ValueError(f"{where}: every trained fold has seen the patients of all {len(rows)} rows; train another")
     rows = rows[known].reset_index(drop=True)
-    total = np.sum(
-        [share * _predict_model(model, rows, allowed[model][known]) for model, share in models.items()], axis=0
-    )
+    partly = int((weights[:, known] == 0).any(axis=0).sum())
+    if partly:
+        print(f"{partly} of {len(rows)} rows are answered by those models that have not heard them, without the others")
+    total = np.zeros((len(rows), len(VOTES)))
+    for model, weight in zip(models, weights[:, known], strict=True):
+        asked = weight > 0
+        if asked.any():
+            answers = _predict_model(model, rows[asked], allowed[model][known][asked], temperature)
+            total[asked] += weight[asked, None] * answers
     table = rows[["data", "eeg_id", "patient_id", "n_votes"]].copy()
     table["seconds"] = [read_length(path) / SFREQ for path in rows["path"]]
     table[list(VOTES)] = rows[list(VOTES)].div(rows["n_votes"], axis=0)
@@ -108,13 +120,13 @@ def cut_parts(table: pd.DataFrame, halves: bool) -> Iterator[tuple[str, pd.DataF
             yield title, table[mask]
 
 
-def _predict_model(folder: Path, rows: pd.DataFrame, allowed: np.ndarray) -> np.ndarray:
-    """Return the calibrated mean of the folds that are allowed to answer, row by row."""
+def _predict_model(folder: Path, rows: pd.DataFrame, allowed: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the mean of the calibrated, tempered answers of the folds that are allowed to answer, row by row."""
     config = read_model_config(folder / "config.json")
     total = np.zeros((len(rows), len(VOTES)))
     for file, asked in zip(fold_files(folder), allowed.T, strict=True):
         if asked.any():
             source = FolderWindows(rows[asked].reset_index(drop=True))
             _, probabilities = predict_windows(load_model(config, file), config, source, BATCH_SIZE)
-            total[asked] += calibrate(probabilities, config)
+            total[asked] += temper(calibrate(probabilities, config), temperature)
     return total / allowed.sum(axis=1, keepdims=True)

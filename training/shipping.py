@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kernel.ensemble import ENSEMBLE, list_models, read_model_weights
+from kernel.ensemble import ENSEMBLE, list_models, read_ensemble
+from kernel.model import temper
 from training.blending import find_common_rows, fit_shares, score_blend
 from training.evaluation import describe_table
 from training.scoring import predict_folders
@@ -46,7 +47,8 @@ def plan_shipment(
     if replace and not folders:
         raise ValueError("--replace: name the models that shall ship")
     there = list_models(weights)
-    before = dict.fromkeys(there, 0.0) | (read_model_weights(weights) if there else {})
+    shares_now, temperature = read_ensemble(weights) if there else ({}, 1.0)
+    before = dict.fromkeys(there, 0.0) | shares_now
     new = [verify_model(folder) for folder in folders]
     names = [model.name for model in new]
     if len(set(names)) < len(names):
@@ -78,7 +80,9 @@ def plan_shipment(
         lines.append(f"  {name:20}{share:6.3f}{shares[name] if name in staying else '-':>8}  {described}{moves}")
     lines += [f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}" for model in new]
     if before:
-        lines.append(f"what ships now is damaged: {broken}" if broken else _compare(before, old, models, ensemble))
+        lines.append(
+            f"what ships now is damaged: {broken}" if broken else _compare(before, temperature, old, models, ensemble)
+        )
     return Shipment(weights, models, ensemble, lines)
 
 
@@ -90,17 +94,25 @@ def _ask(model: TrainedModel, folders: list[Path], min_votes: int) -> TrainedMod
 
 
 def _compare(
-    before: dict[str, float], old: dict[str, TrainedModel], models: list[TrainedModel], ensemble: dict[str, Any]
+    before: dict[str, float],
+    temperature: float,
+    old: dict[str, TrainedModel],
+    models: list[TrainedModel],
+    ensemble: dict[str, Any],
 ) -> str:
     """Say what the old and the new blend score on the rows that both have predicted out of fold."""
     try:
         shares, predictions = find_common_rows([*old.values(), *models])
     except ValueError:
         return "what ships now has predicted other rows out of fold: its KL and the new one's are not comparable"
-    now = [*before.values()] + [0.0] * len(models)
-    then = [0.0] * len(old) + [ensemble["shares"][model.name] for model in models]
-    scores = (score_blend(shares, predictions, weights) for weights in (now, then))
-    return "on {} rows in common: KL now {:.4f}, then {:.4f}".format(len(shares), *scores)
+    now = score_blend(shares, temper(predictions[: len(old)], temperature), [*before.values()])
+    weights = [ensemble["shares"][model.name] for model in models]
+    then = score_blend(shares, temper(predictions[len(old) :], ensemble["temperature"]), weights)
+    crossed = ensemble["fitted_on"].get("kl_cross_validated", "unknown")
+    return (
+        f"on {len(shares)} rows in common: KL now {now:.4f}, then {then:.4f} with a temperature of "
+        f"{ensemble['temperature']:g}; each tenth by what the others fit: {crossed}"
+    )
 
 
 def ship(shipment: Shipment, kept: Path) -> None:
