@@ -8,7 +8,7 @@ import pytest
 
 from kernel.constants import CLASS_NAMES, VOTES
 from kernel.model import ModelConfig, calibrate
-from training.blending import cross_validate, fit_answer, fit_blend, fit_calibration
+from training.blending import cross_validate, fit_answer, fit_blend, fit_calibration, fit_weights
 from training.evaluation import (
     PREDICTED,
     describe,
@@ -158,6 +158,15 @@ def test_a_blend_that_is_too_unsure_is_sharpened_and_a_right_one_is_left():
     assert 1 > fit_answer(votes[:24], unsure[:, :24])[1] > temperature, "few rows move it less"
 
 
+def test_few_rows_do_not_choose_between_models_and_many_drop_the_useless_one():
+    truth, votes = draw(800)
+    models = np.stack([truth, np.full((800, 6), 1 / 6)])
+    np.testing.assert_array_equal(fit_weights(votes, models), [1, 0])
+    few = fit_weights(votes[:20], np.stack([truth, truth])[:, :20])
+    np.testing.assert_allclose(few, 0.5)
+    assert fit_weights(votes[:20], models[:, :20])[1] > 0.05
+
+
 def test_each_tenth_is_scored_by_what_the_others_fit():
     truth, votes = draw(100)
     models = np.stack([truth, np.full((100, 6), 1 / 6)])
@@ -167,6 +176,6 @@ def test_each_tenth_is_scored_by_what_the_others_fit():
     expected = 0.0
     for one in range(10):
         scored = np.arange(100) % 10 == one
-        weights = fit_blend(votes[~scored], models[:, ~scored])
+        weights = fit_weights(votes[~scored], models[:, ~scored])
         expected += kl_per_row(votes[scored], np.tensordot(weights, models[:, scored], 1)).sum() / 100
     assert kl == pytest.approx(expected, abs=1e-9)

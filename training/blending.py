@@ -1,8 +1,9 @@
 """Fits, on out-of-fold predictions, how sure a model may be, and how much each counts in the average.
 
 The blend is convex: shares of zero or more that sum to 1, found by minimising the mean KL of the mixture on rows that
-no model was trained on. That problem has one minimum, and a model that adds nothing gets zero. Because a mean is less
-sure than its parts, one temperature sharpens them all before, where that holds on rows that it was not fitted on.
+no model was trained on. That problem has one minimum, and a model that adds nothing gets zero once some hundred rows
+tell so. Because a mean is less sure than its parts, one temperature sharpens them all before, where that holds on rows
+that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from training.evaluation import PREDICTED
 from training.metric import EPSILON, kl_per_row
 from training.trained import TrainedModel
 
-ROUNDS = 2000
-TURNS, TENTHS = 10, 10
+ROUNDS, TURNS, TENTHS = 2000, 10, 10
+EQUAL_ROWS = 5
+"""So many rows ask for equal shares beside the real ones."""
+LEAST = 0.03
+"""A smaller share is not worth its networks' time."""
 TEMPERATURES, SPREAD = (0.4, 2.0), 0.2
+"""Of a blend, and how far its logarithm is expected from zero."""
 FEWEST_ROWS, FEWEST_CALIBRATED = 20, 100
 """With fewer rows, the models' shares, or a model's calibration, would be fitted to chance."""
 
@@ -46,21 +51,29 @@ def fit_calibration(shares: np.ndarray, probabilities: np.ndarray, config: Model
     return replace(config, temperature=float(found[0]), prior_share=float(found[1]))
 
 
-def fit_blend(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+def fit_blend(shares: np.ndarray, predictions: np.ndarray, equal_rows: float = 0.0) -> np.ndarray:
     """Find the convex combination of predictions, (n_models, n, 6), with the lowest mean divergence from the votes.
 
     Expectation-maximisation for the proportions of a mixture whose components are known (Dempster et al. 1977): each
-    round raises the likelihood, stays in the simplex, and needs no step size. Returns the models' weights, (n_models,),
-    zero or more, summing to 1.
+    round raises the likelihood, stays in the simplex, and needs no step size. `equal_rows` rows more ask for equal
+    weights. Returns the models' weights, (n_models,), zero or more, summing to 1.
     """
-    weights = np.full(len(predictions), 1 / len(predictions))
+    n, weights = len(shares), np.full(len(predictions), 1 / len(predictions))
     clipped = np.clip(predictions, EPSILON, 1)
     for _ in range(ROUNDS):
         mixture = np.tensordot(weights, clipped, 1)
         moved = weights * (clipped * (shares / mixture)).sum(axis=(1, 2)) / shares.sum()
+        moved = (n * moved + equal_rows / len(weights)) / (n + equal_rows)
         if np.abs(moved - weights).max() < 1e-9:
             break
         weights = moved
+    return weights / weights.sum()
+
+
+def fit_weights(shares: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Find the weights that ship: few rows do not choose between models that are as good, and little becomes zero."""
+    weights = fit_blend(shares, predictions, EQUAL_ROWS)
+    weights[weights < LEAST] = 0
     return weights / weights.sum()
 
 
@@ -71,7 +84,7 @@ def fit_answer(shares: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray,
     """
     temperature = 1.0
     for _ in range(TURNS):
-        weights, before = fit_blend(shares, temper(predictions, temperature)), temperature
+        weights, before = fit_weights(shares, temper(predictions, temperature)), temperature
 
         def loss(value: float, weights: np.ndarray = weights) -> float:
             kl = score_blend(shares, temper(predictions, value), weights)
@@ -80,7 +93,7 @@ def fit_answer(shares: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray,
         temperature = float(scipy.optimize.minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").x)
         if abs(temperature - before) < 0.002:
             break
-    return fit_blend(shares, temper(predictions, temperature)), temperature
+    return fit_weights(shares, temper(predictions, temperature)), temperature
 
 
 def cross_validate(shares: np.ndarray, predictions: np.ndarray, *, sharpen: bool) -> float:
@@ -88,7 +101,7 @@ def cross_validate(shares: np.ndarray, predictions: np.ndarray, *, sharpen: bool
     part, kl = np.arange(len(shares)) % TENTHS, np.empty(len(shares))
     for one in range(TENTHS):
         fitted, scored = part != one, part == one
-        weights, temperature = fit_blend(shares[fitted], predictions[:, fitted]), 1.0
+        weights, temperature = fit_weights(shares[fitted], predictions[:, fitted]), 1.0
         if sharpen:
             weights, temperature = fit_answer(shares[fitted], predictions[:, fitted])
         kl[scored] = kl_per_row(shares[scored], np.tensordot(weights, temper(predictions[:, scored], temperature), 1))
@@ -122,7 +135,7 @@ def fit_shares(models: list[TrainedModel]) -> dict[str, Any]:
     """Fit the models' shares and their temperature on their common rows; return the content of `ensemble.json`."""
     shares, predictions = find_common_rows(models)
     names = [model.name for model in models]
-    weights, temperature, crossed = fit_blend(shares, predictions), 1.0, {}
+    weights, temperature, crossed = fit_weights(shares, predictions), 1.0, {}
     if len(shares) >= FEWEST_ROWS:
         plain, sharpened = (cross_validate(shares, predictions, sharpen=sharpen) for sharpen in (False, True))
         crossed = {"kl_cross_validated": round(min(plain, sharpened), 4)}
