@@ -159,10 +159,11 @@ def run_evaluate(args: argparse.Namespace) -> int:
 def run_ship(args: argparse.Namespace) -> int:
     """Ship trained models: verify them, fit their shares of the answer, compare with what ships now, and put them in.
 
-    Shares are fitted on the rows that all the models have predicted out of fold. Models without such rows, because one
-    was trained on simulated data and another on the competition's, are asked about the recordings of --on (out of fold
-    where they were trained on them), or --replace ships the new ones alone. Without a model's name only the shares are
-    fitted anew. What shipped before is kept in dist/replaced.
+    Shares are fitted on the rows that all the models have predicted out of fold, and with them a temperature that makes
+    all surer or less sure, where cross-validation says that it helps. Models without such rows, because one was trained
+    on simulated data and another on the competition's, are asked about the recordings of --on (out of fold where they
+    were trained on them), or --replace ships the new ones alone. Without a model's name only the shares are fitted
+    anew. What shipped before is kept in dist/replaced.
     """
     from training.shipping import name_copy, plan_shipment, ship
 
