@@ -35,7 +35,10 @@ MONTAGE = (*_interleave("LL", "RL"), *_interleave("LP", "RP"), *_pairs("midline"
 CHANNELS = tuple(f"{anode}-{cathode}" for anode, cathode in MONTAGE)
 """The channels' names, in the order in which every array of the project holds them."""
 
-MIRROR = np.array([*(i ^ 1 for i in range(16)), 16, 17])
+N_PAIRS = 8
+"""Left/right pairs of channels, first in the montage; the two midline channels follow."""
+
+MIRROR = np.array([*(i ^ 1 for i in range(2 * N_PAIRS)), 2 * N_PAIRS, 2 * N_PAIRS + 1])
 """The left/right mirror: `channels[MIRROR]` is the recording of the mirrored head."""
 
 _ANODES = np.array([EEG_ELECTRODES.index(anode) for anode, _ in MONTAGE])

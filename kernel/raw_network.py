@@ -14,9 +14,7 @@ from typing import Any
 from keras import layers, ops
 
 from kernel.constants import LABEL_SECONDS, WINDOW_SECONDS
-
-N_PAIRS = 8
-"""Left/right pairs of channels, first in the montage; the two midline channels follow."""
+from kernel.montage import N_PAIRS
 
 
 @dataclass(frozen=True)

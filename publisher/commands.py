@@ -93,13 +93,13 @@ def run_pull_weights(args: argparse.Namespace) -> int:
     pulled, status = _run(args, "publisher.output:pull_weights")
     if status or args.json:
         return status
-    from training.commands import TRAINED, WEIGHTS, run_ship
+    from training.commands import TRAINED, WEIGHTS, ship_models
 
     if not args.yes and not sys.stdin.isatty():
         name = pulled["folder"].removeprefix(f"{TRAINED}/")
         print(f"to put it into weights/: `make ship MODEL={name}`, with REPLACE=1 in place of all that ships now")
         return 0
-    return run_ship(argparse.Namespace(models=[pulled["folder"]], replace=args.replace, yes=args.yes, weights=WEIGHTS))
+    return ship_models([pulled["folder"]], WEIGHTS, args.replace, args.yes)
 
 
 def run_doctor(args: argparse.Namespace) -> int:

@@ -165,12 +165,19 @@ def run_ship(args: argparse.Namespace) -> int:
     were trained on them), or --replace ships the new ones alone. Without a model's name only the shares are fitted
     anew. What shipped before is kept in dist/replaced.
     """
+    return ship_models(args.models, args.weights, args.replace, args.yes, args.on, args.min_votes)
+
+
+def ship_models(
+    names: list[str], weights: Path, replace: bool, yes: bool, on: list[Path] | None = None, min_votes: int = 10
+) -> int:
+    """Do what `run_ship` says, for models of dist/trained or folders; return the exit status."""
     from training.shipping import name_copy, plan_shipment, ship
 
-    folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in args.models]
-    shipment = plan_shipment(folders, args.weights, replace=args.replace, on=args.on, min_votes=args.min_votes)
+    folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in names]
+    shipment = plan_shipment(folders, weights, replace=replace, on=on, min_votes=min_votes)
     print("\n".join(shipment.lines))
-    if not args.yes:
+    if not yes:
         if not sys.stdin.isatty():
             raise ValueError("nothing was changed: --yes ships it without asking")
         if input("ship this? [y/N] ").strip().lower() not in ("y", "yes"):
@@ -178,8 +185,8 @@ def run_ship(args: argparse.Namespace) -> int:
             return 1
     kept = name_copy(ROOT / "dist" / "replaced")
     ship(shipment, kept)
-    print(f"{args.weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {kept}")
-    card = args.weights / "README.md"
+    print(f"{weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {kept}")
+    card = weights / "README.md"
     if card.is_file():
         print(f"{card} tells of what shipped before: bring it up to date, then `make rehearse`")
     return 0

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kernel.constants import PRIOR, VOTES
-from kernel.montage import CHANNELS
+from kernel.montage import CHANNELS, N_PAIRS
 from kernel.table import read_patterns
 from training.folds import assign_folds
 from training.recipe import Recipe, Stage
@@ -20,9 +20,7 @@ PRIOR_SHARE = 0.07
 """Of the prior in the votes of the windows that are mixed in: a few recordings, seen often, are not to be learned by
 heart."""
 
-OTHER, MIDLINE = 5, 16
-"""The class, and the first of the channels between the hemispheres."""
-
+OTHER = 5
 GENERALISED = {1: 2, 3: 4}
 """LPD of GPD, LRDA of GRDA: what shows on one side alone where half of the head is another's."""
 
@@ -115,9 +113,9 @@ def keep_one_side(
     remain on the far side, as they do in life. The votes for a generalised pattern become those for a lateralised one.
     """
     near, far = np.ones(len(CHANNELS), np.float32), np.zeros(len(CHANNELS), np.float32)
-    away = slice(int(rng.integers(2)), MIDLINE, 2)
+    away, midline = slice(int(rng.integers(2)), 2 * N_PAIRS, 2), slice(2 * N_PAIRS, None)
     near[away], far[away] = rng.uniform(0, 0.4), 1
-    near[MIDLINE:] = far[MIDLINE:] = 0.5
+    near[midline] = far[midline] = 0.5
     shares = general[1] / general[1].sum()
     for lateralised, generalised in GENERALISED.items():
         shares[lateralised] += shares[generalised]
