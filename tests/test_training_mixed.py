@@ -49,6 +49,7 @@ def test_half_of_the_lateralised_windows_are_made_of_generalised_ones(folder):  
     source = mix_windows(DrawnWindows(draw, 60, "a test"), [folder], 0.9)
     source = replace(source, others=replace(source.others, patterns=patterns))
     shares = np.array([source.read(index, 0)[1] for index in range(60, len(source))])
+    np.testing.assert_allclose(shares.sum(axis=1), 4, err_msg="a made window has as many votes as its pattern")
     shares = (shares / shares.sum(axis=1, keepdims=True) - 0.07 * np.array(PRIOR)) / 0.93
     made = np.abs(shares - [0, 0, 0, 0.85, 0, 0.15]).max(axis=1) < 1e-6
     recorded = np.abs(shares - [0, 0, 0, 1, 0, 0]).max(axis=1) < 1e-6

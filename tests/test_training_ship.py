@@ -284,6 +284,18 @@ def test_models_of_different_data_are_asked_out_of_fold_about_the_same_folders(f
     assert read_metrics(weights / "new") == read_metrics(new), "what ships tells of its own training"
 
 
+def test_a_model_that_leaves_may_have_heard_what_the_new_one_is_asked_about(folder, trained, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(blending, "FEWEST_ROWS", 10)
+    weights = tmp_path / "weights"
+    old = shutil.copytree(trained, weights / "old")
+    write_folds(pd.read_csv(old / "folds.csv").assign(fold=-1), old)  # every fold has heard all
+    with pytest.raises(ValueError, match=r"old and new cannot be blended: .*every trained fold has seen.*--replace"):
+        plan_shipment([shutil.copytree(trained, tmp_path / "new")], weights, on=[folder])
+    plan = plan_shipment([tmp_path / "new"], weights, replace=True, on=[folder])
+    assert plan.ensemble["shares"] == {"new": 1.0}
+    assert f"over 14 rows out of fold of {folder.name}" in plan.lines[2]
+
+
 def test_an_interrupted_shipment_leaves_what_ships(trained, tmp_path, monkeypatch):
     weights = tmp_path / "weights"
     shutil.copytree(copy_as(trained, tmp_path / "old", rows=40), weights / "old")

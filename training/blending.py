@@ -101,9 +101,8 @@ def cross_validate(shares: np.ndarray, predictions: np.ndarray, *, sharpen: bool
     part, kl = np.arange(len(shares)) % TENTHS, np.empty(len(shares))
     for one in range(TENTHS):
         fitted, scored = part != one, part == one
-        weights, temperature = fit_weights(shares[fitted], predictions[:, fitted]), 1.0
-        if sharpen:
-            weights, temperature = fit_answer(shares[fitted], predictions[:, fitted])
+        known = shares[fitted], predictions[:, fitted]
+        weights, temperature = fit_answer(*known) if sharpen else (fit_weights(*known), 1.0)
         kl[scored] = kl_per_row(shares[scored], np.tensordot(weights, temper(predictions[:, scored], temperature), 1))
     return float(kl.mean())
 

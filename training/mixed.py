@@ -65,7 +65,9 @@ class MixedWindows:
         leading = int(rng.choice(list(self._by_class)))
         general = GENERALISED.get(leading)
         if general in self._by_class and OTHER in self._by_class and rng.random() < ONE_SIDED_SHARE:
-            channels, votes = keep_one_side(rng, self._draw(rng, general), self._draw(rng, OTHER))
+            pattern = self._draw(rng, general)
+            channels, shares = keep_one_side(rng, pattern, self._draw(rng, OTHER))
+            votes = shares * pattern[1].sum()  # as many as the pattern had: a stage may weigh rows by them
         else:
             channels, votes = self._draw(rng, leading)
         return channels, (1 - PRIOR_SHARE) * votes + PRIOR_SHARE * votes.sum() * np.array(PRIOR)
@@ -111,6 +113,7 @@ def keep_one_side(
 
     Each bipolar channel lies on one side, so both halves stay as they were recorded. Up to two fifths of the pattern
     remain on the far side, as they do in life. The votes for a generalised pattern become those for a lateralised one.
+    `general` and `other` are channels, (18, n_times), and votes, (6,); returned are channels and the votes' shares.
     """
     near, far = np.ones(len(CHANNELS), np.float32), np.zeros(len(CHANNELS), np.float32)
     away, midline = slice(int(rng.integers(2)), 2 * N_PAIRS, 2), slice(2 * N_PAIRS, None)
@@ -120,8 +123,8 @@ def keep_one_side(
     for lateralised, generalised in GENERALISED.items():
         shares[lateralised] += shares[generalised]
         shares[generalised] = 0
-    votes = 0.85 * shares + 0.15 * other[1] / other[1].sum()
-    return near[:, None] * general[0] + far[:, None] * other[0], votes
+    mixed = 0.85 * shares + 0.15 * other[1] / other[1].sum()
+    return near[:, None] * general[0] + far[:, None] * other[0], mixed
 
 
 def mix_windows(main: WindowSource, folders: list[Path], share: float) -> MixedWindows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,16 +63,20 @@ def plan_shipment(
             if name in staying:
                 raise
             broken = str(error)
-    if on:
-        new = [_ask(model, on, min_votes) for model in new]
-        old = {name: _ask(model, on, min_votes) for name, model in old.items()}
     models = [*(old[name] for name in staying), *new]
     try:
+        if on:
+            models = [_ask(model, on, min_votes) for model in models]
         ensemble = fit_shares(models)
     except ValueError as error:
         hint = f"; --replace ships {' and '.join(names)} without the others" if staying and names else ""
         hint += "" if on else "; --on asks all of them about the same recordings"
         raise ValueError(f"{' and '.join(model.name for model in models)} cannot be blended: {error}{hint}") from error
+    new, old = models[len(staying) :], old | dict(zip(staying, models, strict=False))
+    if on:
+        for name in old.keys() - set(staying):
+            with suppress(ValueError):  # it may have heard all of them, and leaves anyway
+                old[name] = _ask(old[name], on, min_votes)
     lines = [f"{'now':>28}{'then':>8}"]
     shares = {model.name: f"{ensemble['shares'][model.name]:.3f}" for model in models}
     for name, share in before.items():
@@ -80,9 +85,8 @@ def plan_shipment(
         lines.append(f"  {name:20}{share:6.3f}{shares[name] if name in staying else '-':>8}  {described}{moves}")
     lines += [f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}" for model in new]
     if before:
-        lines.append(
-            f"what ships now is damaged: {broken}" if broken else _compare(before, temperature, old, models, ensemble)
-        )
+        compared = "" if broken else _compare(before, temperature, old, models, ensemble)
+        lines.append(compared or f"what ships now is damaged: {broken}")
     return Shipment(weights, models, ensemble, lines)
 
 
