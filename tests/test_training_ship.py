@@ -296,6 +296,31 @@ def test_a_model_that_leaves_may_have_heard_what_the_new_one_is_asked_about(fold
     assert f"over 14 rows out of fold of {folder.name}" in plan.lines[2]
 
 
+def test_of_a_model_one_fold_may_ship_with_the_share_of_all(folder, trained, tmp_path, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(blending, "FEWEST_ROWS", 10)
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    weights, large = tmp_path / "weights", shutil.copytree(trained, tmp_path / "large")
+    names, on = [str(trained), str(large)], ["--on", str(folder), "--weights", str(weights)]
+    for keep, message in (
+        ("tiny=0,x", "expected MODEL=FOLD,FOLD"),
+        ("other=0", "not among the models to ship (tiny, large)"),
+        ("large=0,7", "no fold 7; it has 0, 1"),
+    ):
+        assert main(["ship", *names, *on, "--keep", keep, "--yes"]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["ship", *names, *on, "--keep", "large=1", "--yes"]) == 0
+    assert f"14 rows out of fold of {folder.name}; fold 1 alone ships" in capsys.readouterr().out
+    shares = json.loads((weights / "ensemble.json").read_text())
+    assert shares["shares"] == {"tiny": 0.5, "large": 0.5}
+    assert shares["fitted_on"]["rows"] == 14
+    assert [path.name for path in (weights / "large").glob("*.h5")] == ["fold_1.weights.h5"]
+    left = verify_model(weights / "large")
+    whole = verify_model(large).out_of_fold
+    pd.testing.assert_frame_equal(left.out_of_fold, whole[whole["fold"] == 1].reset_index(drop=True))
+    assert (pd.read_csv(weights / "large" / "folds.csv")["fold"] == 0).any(), "what it has heard is not forgotten"
+    assert verify_model(large).metrics["folds"].keys() == {"0", "1"}
+
+
 def test_an_interrupted_shipment_leaves_what_ships(trained, tmp_path, monkeypatch):
     weights = tmp_path / "weights"
     shutil.copytree(copy_as(trained, tmp_path / "old", rows=40), weights / "old")

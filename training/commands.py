@@ -80,6 +80,13 @@ def add_commands(commands: Any) -> None:
     add("--replace", action="store_true", help="ship these alone, in place of all that ship now")
     add("--on", type=Path, nargs="+", metavar="DIR", help="folders to fit the shares on [what the folds left out]")
     add("--min-votes", type=int, default=10, help="fit them on rows of --on with as many votes or more")
+    add(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="MODEL=FOLD,FOLD",
+        help="of this model ship these folds alone, with the share that all of them earn; again for another",
+    )
     add("--yes", action="store_true", help="do not ask")
     add("--weights", type=Path, default=WEIGHTS, help="folder of what ships")
 
@@ -165,17 +172,28 @@ def run_ship(args: argparse.Namespace) -> int:
     were trained on them), or --replace ships the new ones alone. Without a model's name only the shares are fitted
     anew. What shipped before is kept in dist/replaced.
     """
-    return ship_models(args.models, args.weights, args.replace, args.yes, args.on, args.min_votes)
+    return ship_models(args.models, args.weights, args.replace, args.yes, args.on, args.min_votes, args.keep)
 
 
 def ship_models(
-    names: list[str], weights: Path, replace: bool, yes: bool, on: list[Path] | None = None, min_votes: int = 10
+    names: list[str],
+    weights: Path,
+    replace: bool,
+    yes: bool,
+    on: list[Path] | None = None,
+    min_votes: int = 10,
+    keep: list[str] | None = None,
 ) -> int:
     """Do what `run_ship` says, for models of dist/trained or folders; return the exit status."""
     from training.shipping import name_copy, plan_shipment, ship
 
     folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in names]
-    shipment = plan_shipment(folders, weights, replace=replace, on=on, min_votes=min_votes)
+    try:
+        pairs = [one.partition("=") for one in keep or []]
+        kept = {name: [int(fold) for fold in folds.split(",")] for name, _, folds in pairs}
+    except ValueError:
+        raise ValueError(f"--keep {' '.join(keep or [])}: expected MODEL=FOLD,FOLD, such as scalogram_b2=0,1") from None
+    shipment = plan_shipment(folders, weights, replace=replace, on=on, min_votes=min_votes, keep=kept)
     print("\n".join(shipment.lines))
     if not yes:
         if not sys.stdin.isatty():
@@ -183,9 +201,9 @@ def ship_models(
         if input("ship this? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
-    kept = name_copy(ROOT / "dist" / "replaced")
-    ship(shipment, kept)
-    print(f"{weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {kept}")
+    replaced = name_copy(ROOT / "dist" / "replaced")
+    ship(shipment, replaced)
+    print(f"{weights}: ships {', '.join(model.name for model in shipment.models)}; what was there is in {replaced}")
     card = weights / "README.md"
     if card.is_file():
         print(f"{card} tells of what shipped before: bring it up to date, then `make rehearse`")

@@ -19,7 +19,7 @@ from kernel.model import temper
 from training.blending import find_common_rows, fit_shares, score_blend
 from training.evaluation import describe_table
 from training.scoring import predict_folders
-from training.trained import UNFINISHED, TrainedModel, verify_model
+from training.trained import UNFINISHED, TrainedModel, keep_folds, verify_model
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,26 @@ class Shipment:
     """The content of `ensemble.json`."""
     lines: list[str]
     """Old against new, for a person to decide."""
+    kept: dict[str, list[int]]
+    """The folds that alone ship, of models of which not all do."""
 
 
 def plan_shipment(
-    folders: list[Path], weights: Path, *, replace: bool = False, on: list[Path] | None = None, min_votes: int = 10
+    folders: list[Path],
+    weights: Path,
+    *,
+    replace: bool = False,
+    on: list[Path] | None = None,
+    min_votes: int = 10,
+    keep: dict[str, list[int]] | None = None,
 ) -> Shipment:
     """Verify models, and fit the blend that they will be part of. Writes nothing.
 
     Each of the models takes the place of one with its name that ships, and `replace` ships them alone; without any,
     only the shares are fitted anew: on the rows that all have predicted out of fold, or on the recordings of the
-    folders `on` with as many votes. A model that is damaged (`verify_model`) or cannot be compared with those that it
-    is to ship with is an error.
+    folders `on` with as many votes. `keep` names the folds that ship of a model whose folds are too large or too slow;
+    its share is fitted with all of them. A model that is damaged (`verify_model`) or cannot be compared with those that
+    it is to ship with is an error.
     """
     if replace and not folders:
         raise ValueError("--replace: name the models that shall ship")
@@ -54,6 +63,13 @@ def plan_shipment(
     names = [model.name for model in new]
     if len(set(names)) < len(names):
         raise ValueError(f"two of the models to ship are called {max(names, key=names.count)}; rename one's folder")
+    keep = keep or {}
+    for name, folds in keep.items():
+        there_are = next((list(model.metrics["folds"]) for model in new if model.name == name), None)
+        if there_are is None:
+            raise ValueError(f"--keep {name}: not among the models to ship ({', '.join(names) or 'none'})")
+        if missing := {str(fold) for fold in folds} - set(there_are):
+            raise ValueError(f"--keep {name}: no fold {', '.join(sorted(missing))}; it has {', '.join(there_are)}")
     staying = [] if replace else [name for name in before if name not in names]
     old, broken = {}, ""
     for name in before:
@@ -83,11 +99,13 @@ def plan_shipment(
         described = old[name].describe() if name in old else "damaged"
         moves = "" if name in staying else "; moves to dist/replaced"
         lines.append(f"  {name:20}{share:6.3f}{shares[name] if name in staying else '-':>8}  {described}{moves}")
-    lines += [f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}" for model in new]
+    for model in new:
+        alone = f"; fold {', '.join(map(str, keep[model.name]))} alone ships" if model.name in keep else ""
+        lines.append(f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}{alone}")
     if before:
         compared = "" if broken else _compare(before, temperature, old, models, ensemble)
         lines.append(compared or f"what ships now is damaged: {broken}")
-    return Shipment(weights, models, ensemble, lines)
+    return Shipment(weights, models, ensemble, lines, keep)
 
 
 def _ask(model: TrainedModel, folders: list[Path], min_votes: int) -> TrainedModel:
@@ -134,6 +152,8 @@ def ship(shipment: Shipment, kept: Path) -> None:
         )
         for model in shipment.models:
             shutil.copytree(model.folder, part / model.name, ignore=shutil.ignore_patterns(UNFINISHED, ".*.part"))
+        for name, folds in shipment.kept.items():
+            keep_folds(part / name, folds)
         (part / ENSEMBLE).write_text(json.dumps(shipment.ensemble, indent=1) + "\n")
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)

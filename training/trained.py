@@ -33,7 +33,7 @@ from kernel.model import (
     read_weights,
 )
 from kernel.montage import CHANNELS
-from training.evaluation import PREDICTED
+from training.evaluation import PREDICTED, describe_table
 from training.metric import kl_per_row
 
 FOLDS, METRICS, OUT_OF_FOLD, UNFINISHED = "folds.csv", "metrics.json", "out_of_fold.csv", ".unfinished"
@@ -132,6 +132,21 @@ def write_out_of_fold(
         table = pd.concat([before[before["fold"] != fold], table]).sort_values("fold", kind="stable")
     with replacing(path) as part:
         table.to_csv(part, index=False, float_format="%.7g")
+
+
+def keep_folds(folder: Path, folds: list[int]) -> None:
+    """Remove a model's other folds, and their rows and scores; `folds.csv` still says what each has heard."""
+    metrics, table = read_metrics(folder), read_out_of_fold(folder)
+    for file in fold_files(folder):
+        if fold_number(file) not in folds:
+            file.unlink()
+    table = table[table["fold"].isin(folds)]
+    with replacing(folder / OUT_OF_FOLD) as part:
+        table.to_csv(part, index=False, float_format="%.7g")
+    calibrated = read_out_of_fold(folder, read_model_config(folder / "config.json"))
+    metrics["folds"] = {fold: one for fold, one in metrics["folds"].items() if int(fold) in folds}
+    metrics["out_of_fold"] = describe_table(calibrated)
+    write_metrics(metrics, folder)
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
