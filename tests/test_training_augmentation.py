@@ -72,6 +72,34 @@ def test_band_stop_takes_a_third_of_an_octave_and_nothing_else(channels):
     )
 
 
+def test_tilt_is_a_slope_of_the_spectrum_about_3_hz_that_channels_nearly_share(channels):
+    slopes = []
+    for seed in range(40):
+        changed, _ = apply("tilt", channels, seed)
+        freqs = np.fft.rfftfreq(10_000, 1 / 200)
+        ratio = np.abs(np.fft.rfft(changed)) / np.abs(np.fft.rfft(channels))
+        band = (freqs > 0.6) & (freqs < 29)
+        fits = [np.polyfit(np.log(freqs[band] / 3), np.log(one[band]), 1) for one in ratio]
+        assert np.abs(np.array(fits)[:, 1]).max() < 0.01, "3 Hz is as strong as it was"
+        slopes.append(np.array(fits)[:, 0])
+    assert 0.2 < np.std(np.mean(slopes, axis=1)) < 0.5
+    assert 0.05 < np.mean(np.std(slopes, axis=1)) < 0.15
+
+
+def test_field_mixes_channels_of_one_side_and_of_the_midline():
+    channels = np.zeros((18, 10_000), np.float32)
+    channels[np.arange(18), np.arange(18)] = 1  # channel i is alone at sample i
+    mixing = np.mean([np.abs(apply("field", channels, seed)[0][:, :18]) for seed in range(50)], axis=0)
+    left, right, midline = np.arange(0, 16, 2), np.arange(1, 16, 2), np.arange(16, 18)
+    assert not mixing[np.ix_(left, right)].any()
+    assert not mixing[np.ix_(right, left)].any()
+    assert not mixing[np.ix_(midline, left)].any()
+    for near in (np.ix_(left, left), np.ix_(right, right), np.ix_(left, midline), np.ix_(midline, midline)):
+        assert (mixing[near] > 0).all()
+    assert np.diag(mixing).min() > 0.9
+    assert mixing[~np.eye(18, dtype=bool)].max() < 0.2
+
+
 def test_the_labelled_seconds_outlive_other_surroundings(channels):
     changed, _ = apply("crop_and_concatenate", channels)
     np.testing.assert_array_equal(changed[:, 4_000:6_000], channels[:, 4_000:6_000])

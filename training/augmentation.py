@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 
 from kernel.constants import LABEL_SECONDS, SFREQ
-from kernel.montage import MIRROR
+from kernel.montage import MIRROR, N_PAIRS
 from kernel.recording import pad_window
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -82,6 +82,24 @@ def _band_stop(rng: np.random.Generator, window: Labelled, another: Callable[[],
     return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
 
 
+def _tilt(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Make fast activity stronger and slow weaker, or the reverse, about 3 Hz: channels alike, and each a little."""
+    channels = window[0]
+    slopes = rng.normal(0, 0.35) + rng.normal(0, 0.1, (len(channels), 1))
+    freqs = np.clip(np.fft.rfftfreq(channels.shape[1], 1 / SFREQ), 0.5, 30)
+    spectrum = scipy.fft.rfft(channels) * ((freqs / 3) ** slopes).astype(np.float32)
+    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
+
+
+def _field(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Spread the sources otherwise over the head: each channel takes up some of its side's and of the midline's."""
+    side = np.arange(len(window[0])) % 2
+    side[2 * N_PAIRS :] = 2
+    reaches = (side[:, None] == side) | (side == 2)
+    mixing = np.eye(len(side)) + reaches * rng.normal(0, 0.12, reaches.shape)
+    return mixing.astype(np.float32) @ window[0], window[1]
+
+
 def _noise(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Add what electrodes add: hum of the mains everywhere or muscle in places, and sometimes one that is loose."""
     channels, shares = window
@@ -139,6 +157,8 @@ AUGMENTATIONS: dict[str, Augment] = {
     "speed": _speed,
     "gain": _gain,
     "band_stop": _band_stop,
+    "tilt": _tilt,
+    "field": _field,
     "noise": _noise,
     "channel_dropout": _channel_dropout,
     "short": _short,
