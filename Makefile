@@ -53,7 +53,7 @@ train: setup  ## train a model's folds, or go on with them  DATA=DIR [MODEL=NAME
 evaluate: setup  ## score a model on recordings with votes  DATA="DIR ..." [MODEL=NAME MIN_VOTES=N WEIGHTS=DIR HALVES=1]
 	$(BUILD) evaluate --model "$(or $(MODEL),ensemble)" --data $(FOLDER) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(HALVES),--halves)
 
-ship: setup  ## put a trained model into weights/, verified and blended  [MODEL="NAME ..." REPLACE=1 YES=1 ON="DIR ..." MIN_VOTES=N KEEP="NAME=FOLD,FOLD ..."]
+ship: setup  ## put a trained model into weights/, verified and blended  [MODEL="NAME ..." REPLACE=1 YES=1 ON="DIR ..." MIN_VOTES=N KEEP="name=fold,fold ..."]
 	$(BUILD) ship $(MODEL) $(if $(REPLACE),--replace) $(if $(YES),--yes) $(if $(ON),--on $(ON)) $(if $(MIN_VOTES),--min-votes "$(MIN_VOTES)") $(foreach one,$(KEEP),--keep $(one))
 
 bundle: setup  ## pack code, weights and wheels into dist/dataset  [OUT=DIR OWNER=NAME]
