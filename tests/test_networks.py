@@ -112,7 +112,7 @@ def test_the_pairs_picture_shows_a_mirrored_head_as_the_opposite_difference(stan
     model = build_model(CONFIGS["scalogram_pairs_b2"])
     (scalogram,) = draw_inputs(CONFIGS["scalogram_pairs_b2"], 1)
     picture = next(layer.output for layer in reversed(model.layers) if isinstance(layer, keras.layers.Concatenate))
-    show = keras.Model(model.input, picture)
+    show = keras.Model(model.inputs[0], picture)
     pairs = scalogram.reshape(1, 9, 2, 8, 25)
     seen, mirrored = (np.asarray(show(x.reshape(1, 18, 8, 25))) for x in (pairs, pairs[:, :, ::-1]))
     difference = pairs[:, :, 0].reshape(1, 9, 4, 2, 25).mean(axis=3) - pairs[:, :, 1].reshape(1, 9, 4, 2, 25).mean(
