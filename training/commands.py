@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,17 +183,17 @@ def ship_models(
     yes: bool,
     on: list[Path] | None = None,
     min_votes: int = 10,
-    keep: list[str] | None = None,
+    keep: Sequence[str] = (),
 ) -> int:
     """Do what `run_ship` says, for models of dist/trained or folders; return the exit status."""
     from training.shipping import name_copy, plan_shipment, ship
 
     folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in names]
     try:
-        pairs = [one.partition("=") for one in keep or []]
+        pairs = [one.partition("=") for one in keep]
         kept = {name: [int(fold) for fold in folds.split(",")] for name, _, folds in pairs}
     except ValueError:
-        raise ValueError(f"--keep {' '.join(keep or [])}: expected MODEL=FOLD,FOLD, such as scalogram_b2=0,1") from None
+        raise ValueError(f"--keep {' '.join(keep)}: expected MODEL=FOLD,FOLD, such as scalogram_b2=0,1") from None
     shipment = plan_shipment(folders, weights, replace=replace, on=on, min_votes=min_votes, keep=kept)
     print("\n".join(shipment.lines))
     if not yes:

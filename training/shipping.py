@@ -65,11 +65,11 @@ def plan_shipment(
         raise ValueError(f"two of the models to ship are called {max(names, key=names.count)}; rename one's folder")
     keep = keep or {}
     for name, folds in keep.items():
-        there_are = next((list(model.metrics["folds"]) for model in new if model.name == name), None)
-        if there_are is None:
+        trained = next((list(model.metrics["folds"]) for model in new if model.name == name), None)
+        if trained is None:
             raise ValueError(f"--keep {name}: not among the models to ship ({', '.join(names) or 'none'})")
-        if missing := {str(fold) for fold in folds} - set(there_are):
-            raise ValueError(f"--keep {name}: no fold {', '.join(sorted(missing))}; it has {', '.join(there_are)}")
+        if missing := {str(fold) for fold in folds} - set(trained):
+            raise ValueError(f"--keep {name}: no fold {', '.join(sorted(missing))}; it has {', '.join(trained)}")
     staying = [] if replace else [name for name in before if name not in names]
     old, broken = {}, ""
     for name in before:

@@ -130,7 +130,12 @@ def write_out_of_fold(
     if path.is_file():
         before = pd.read_csv(path)
         table = pd.concat([before[before["fold"] != fold], table]).sort_values("fold", kind="stable")
-    with replacing(path) as part:
+    _write_rows(folder, table)
+
+
+def _write_rows(folder: Path, table: pd.DataFrame) -> None:
+    """Write the table of rows out of fold."""
+    with replacing(folder / OUT_OF_FOLD) as part:
         table.to_csv(part, index=False, float_format="%.7g")
 
 
@@ -140,9 +145,7 @@ def keep_folds(folder: Path, folds: list[int]) -> None:
     for file in fold_files(folder):
         if fold_number(file) not in folds:
             file.unlink()
-    table = table[table["fold"].isin(folds)]
-    with replacing(folder / OUT_OF_FOLD) as part:
-        table.to_csv(part, index=False, float_format="%.7g")
+    _write_rows(folder, table[table["fold"].isin(folds)])
     calibrated = read_out_of_fold(folder, read_model_config(folder / "config.json"))
     metrics["folds"] = {fold: one for fold, one in metrics["folds"].items() if int(fold) in folds}
     metrics["out_of_fold"] = describe_table(calibrated)
