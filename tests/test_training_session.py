@@ -254,8 +254,8 @@ def test_no_gpu_stops_at_once_and_says_what_to_do(recipe, tmp_path):
     assert Request("scalogram_b2", device="cpu").read()[1].precision == "float32"
     for request, message in (
         (Request("scalogram_b2", hours=12.0), "up to 11.5 hours"),
-        (Request("scalogram_b2", "0,7"), "fold 7: the recipe has folds 0 to 4"),
-        (Request("scalogram_b2", "some"), "expected a number"),
+        (Request("scalogram_b2", "0,7"), "--fold 0,7: no fold 7; it has 0, 1, 2, 3, 4"),
+        (Request("scalogram_b2", "some"), "expected a fold's number"),
         (Request("scalogram_b2", changes=["recipe.colour=1"]), "no field colour"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -302,7 +302,7 @@ def test_of_a_model_one_fold_may_ship_with_the_share_of_all(folder, trained, tmp
     weights, large = tmp_path / "weights", shutil.copytree(trained, tmp_path / "large")
     names, on = [str(trained), str(large)], ["--on", str(folder), "--weights", str(weights)]
     for keep, message in (
-        ("tiny=0,x", "expected MODEL=FOLD,FOLD"),
+        ("tiny=0,x", "--keep tiny=0,x: expected a fold's number, several with commas between them, or all"),
         ("other=0", "not among the models to ship (tiny, large)"),
         ("large=0,7", "no fold 7; it has 0, 1"),
     ):

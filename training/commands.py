@@ -123,7 +123,7 @@ def run_train(args: argparse.Namespace) -> int:
         data = draw_windows(args.draw, args.seed, votes=args.votes, workers=args.workers)
     if args.mix:
         data = mix_windows(data, args.mix, args.mix_share)
-    folds = choose_folds(args.fold, recipe.folds)
+    folds = choose_folds(args.fold, range(recipe.folds))
     name = Path(args.model).stem
     out = args.out or TRAINED / name
     metrics = train_model(config, recipe, data, folds, out, start_from=args.start_from, backbone=args.backbone)
@@ -189,12 +189,7 @@ def ship_models(
     from training.shipping import name_copy, plan_shipment, ship
 
     folders = [Path(name) if Path(name).is_dir() else TRAINED / name for name in names]
-    try:
-        pairs = [one.partition("=") for one in keep]
-        kept = {name: [int(fold) for fold in folds.split(",")] for name, _, folds in pairs}
-    except ValueError:
-        raise ValueError(f"--keep {' '.join(keep)}: expected MODEL=FOLD,FOLD, such as scalogram_b2=0,1") from None
-    shipment = plan_shipment(folders, weights, replace=replace, on=on, min_votes=min_votes, keep=kept)
+    shipment = plan_shipment(folders, weights, replace=replace, on=on, min_votes=min_votes, keep=keep)
     print("\n".join(shipment.lines))
     if not yes:
         if not sys.stdin.isatty():

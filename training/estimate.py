@@ -27,6 +27,7 @@ CHANNELS_MS, INPUT_MS = 5.0, {"raw": 2.0, "scalogram": 7.0}
 `benchmarks.cache`, on a machine busy with other work."""
 GFLOP = {
     "raw_1d": 0.71,
+    "raw_attention": 0.84,
     "scalogram_b2": 2.77,
     "scalogram_pairs_b2": 0.29,
     "scalogram_zoom_b2": 5.01,
@@ -87,7 +88,7 @@ def estimate(
         in_epoch = math.ceil(min(kept, stage.windows or kept))
         windows += stage.epochs * in_epoch
         seconds += stage.epochs * (in_epoch + validated * VALIDATING) / rate
-    n_folds = len(choose_folds(fold, recipe.folds))
+    n_folds = len(choose_folds(fold, range(recipe.folds)))
     runs = max(1, math.ceil(n_folds * seconds / max(hours * 3600 - PREPARING, PREPARING)))
     why = "the GPUs as assumed, none was measured" if trained < prepared else "the host's cores, as measured"
     return Estimate(int(n_folds * windows), (n_folds * seconds + runs * PREPARING) / 3600, runs, rate, why, device)

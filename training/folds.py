@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -31,16 +32,20 @@ def assign_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
     return folds
 
 
-def choose_folds(text: str, n_folds: int) -> list[int]:
-    """Return the folds that a person asks for: a number, several with commas between them, or all."""
+def choose_folds(text: str, folds: Iterable[int], asked: str = "") -> list[int]:
+    """Return those of `folds` that a person asks for: a number, several with commas between them, or all.
+
+    Errors name what was `asked`, the option as it was given; `--fold text` where it is empty.
+    """
+    there, asked = list(folds), asked or f"--fold {text}"
     if text == "all":
-        return list(range(n_folds))
+        return there
     if not text.replace(",", "").isdecimal():
-        raise ValueError(f"--fold {text}: expected a number, several with commas between them, or all")
-    folds = [int(fold) for fold in text.split(",") if fold]
-    if max(folds) >= n_folds:
-        raise ValueError(f"fold {max(folds)}: the recipe has folds 0 to {n_folds - 1}")
-    return folds
+        raise ValueError(f"{asked}: expected a fold's number, several with commas between them, or all")
+    chosen = [int(fold) for fold in text.split(",") if fold]
+    if missing := sorted(set(chosen) - set(there)):
+        raise ValueError(f"{asked}: no fold {missing[0]}; it has {', '.join(map(str, there))}")
+    return chosen
 
 
 def assign_halves(table: pd.DataFrame) -> np.ndarray:

@@ -61,7 +61,7 @@ class Request:
             recipe = replace(recipe, precision="mixed_float16")
         if not 0 < self.hours <= LONGEST:
             raise ValueError(f"--hours {self.hours:g}: a run may take up to {LONGEST:g} hours; Kaggle ends it after 12")
-        return config, recipe, choose_folds(self.fold, recipe.folds)
+        return config, recipe, choose_folds(self.fold, range(recipe.folds))
 
 
 def find_runs(root: Path, request: Request) -> list[tuple[Path, dict[str, Any]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from kernel.ensemble import ENSEMBLE, list_models, read_ensemble
 from kernel.model import temper
 from training.blending import find_common_rows, fit_shares, score_blend
 from training.evaluation import describe_table
+from training.folds import choose_folds
 from training.scoring import predict_folders
 from training.trained import UNFINISHED, TrainedModel, keep_folds, verify_model
 
@@ -44,15 +46,15 @@ def plan_shipment(
     replace: bool = False,
     on: list[Path] | None = None,
     min_votes: int = 10,
-    keep: dict[str, list[int]] | None = None,
+    keep: Sequence[str] = (),
 ) -> Shipment:
     """Verify models, and fit the blend that they will be part of. Writes nothing.
 
     Each of the models takes the place of one with its name that ships, and `replace` ships them alone; without any,
     only the shares are fitted anew: on the rows that all have predicted out of fold, or on the recordings of the
-    folders `on` with as many votes. `keep` names the folds that ship of a model whose folds are too large or too slow;
-    its share is fitted with all of them. A model that is damaged (`verify_model`) or cannot be compared with those that
-    it is to ship with is an error.
+    folders `on` with as many votes. `keep`, each MODEL=FOLD,FOLD, names the folds that ship of a model whose folds
+    are too large or too slow; its share is fitted with all of them. A model that is damaged (`verify_model`) or cannot
+    be compared with those that it is to ship with is an error.
     """
     if replace and not folders:
         raise ValueError("--replace: name the models that shall ship")
@@ -63,13 +65,7 @@ def plan_shipment(
     names = [model.name for model in new]
     if len(set(names)) < len(names):
         raise ValueError(f"two of the models to ship are called {max(names, key=names.count)}; rename one's folder")
-    keep = keep or {}
-    for name, folds in keep.items():
-        trained = next((list(model.metrics["folds"]) for model in new if model.name == name), None)
-        if trained is None:
-            raise ValueError(f"--keep {name}: not among the models to ship ({', '.join(names) or 'none'})")
-        if missing := {str(fold) for fold in folds} - set(trained):
-            raise ValueError(f"--keep {name}: no fold {', '.join(sorted(missing))}; it has {', '.join(trained)}")
+    kept = dict(_choose_kept(one, new) for one in keep)
     staying = [] if replace else [name for name in before if name not in names]
     old, broken = {}, ""
     for name in before:
@@ -100,12 +96,21 @@ def plan_shipment(
         moves = "" if name in staying else "; moves to dist/replaced"
         lines.append(f"  {name:20}{share:6.3f}{shares[name] if name in staying else '-':>8}  {described}{moves}")
     for model in new:
-        alone = f"; fold {', '.join(map(str, keep[model.name]))} alone ships" if model.name in keep else ""
+        alone = f"; fold {', '.join(map(str, kept[model.name]))} alone ships" if model.name in kept else ""
         lines.append(f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}{alone}")
     if before:
         compared = "" if broken else _compare(before, temperature, old, models, ensemble)
         lines.append(compared or f"what ships now is damaged: {broken}")
-    return Shipment(weights, models, ensemble, lines, keep)
+    return Shipment(weights, models, ensemble, lines, kept)
+
+
+def _choose_kept(keep: str, models: list[TrainedModel]) -> tuple[str, list[int]]:
+    """Return the name of one of the models, and which of its folds MODEL=FOLD,FOLD keeps."""
+    name, _, folds = keep.partition("=")
+    trained = {model.name: [int(fold) for fold in model.metrics["folds"]] for model in models}
+    if name not in trained:
+        raise ValueError(f"--keep {keep}: not among the models to ship ({', '.join(trained) or 'none'})")
+    return name, choose_folds(folds, trained[name], f"--keep {keep}")
 
 
 def _ask(model: TrainedModel, folders: list[Path], min_votes: int) -> TrainedModel:
