@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kernel import picture_networks as picture
-from kernel.raw_network import RawOptions, raw_1d
+from kernel.raw_network import RawAttentionOptions, RawOptions, raw_1d, raw_attention
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,5 @@ NETWORKS: dict[str, Network] = {
     "baseline_b2": Network(picture.baseline_b2, picture.BaselineOptions, has_efficientnet=True),
     "scalogram_maxvit": Network(picture.scalogram_maxvit, picture.MaxViTOptions),
     "raw_1d": Network(raw_1d, RawOptions),
+    "raw_attention": Network(raw_attention, RawAttentionOptions),
 }

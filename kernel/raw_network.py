@@ -1,4 +1,4 @@
-"""The network on the raw montage: one encoder for every channel, one for both hemispheres.
+"""The networks on the raw montage: one encoder for every channel, one for both hemispheres, with attention or without.
 
 After the third- and fourth-place designs of the competition: convolutions along time only, with the same weights for
 every channel and for both hemispheres. The hemispheres are joined as their mean and the size of their difference, so a
@@ -8,9 +8,11 @@ side.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import layers, ops
 
 from kernel.constants import LABEL_SECONDS, WINDOW_SECONDS
@@ -34,24 +36,48 @@ class RawOptions:
     dropout: float = 0.3  # share of pooled features dropped in training
 
 
+@dataclass(frozen=True)
+class RawAttentionOptions(RawOptions):
+    """Options of `raw_attention`."""
+
+    head_size: int = 24  # features per attention head
+
+
+Mix = Callable[[Any], Any]
+"""What follows the blocks of the hemispheres, and those of the head: (batch, 2 or 1, time, features) -> the same."""
+
+
 def raw_1d(options: RawOptions, inputs: list[Any]) -> Any:
     """Encode the central seconds finely and all coarsely; pool over both, and over the labelled seconds."""
+    return _answer(options, inputs, lambda x: x)
+
+
+def raw_attention(options: RawAttentionOptions, inputs: list[Any]) -> Any:
+    """`raw_1d` whose hemispheres look for what they hear elsewhere: attention over time and over both of them.
+
+    A pattern is periodic or rhythmic because it comes again, and lateralised because the other side lacks it.
+    Convolutions compare neighbours; attention compares a discharge with the one of ten seconds ago.
+    """
+    return _answer(options, inputs, lambda x: _attend(x, options.head_size))
+
+
+def _answer(options: RawOptions, inputs: list[Any], mix: Mix) -> Any:
     (raw,) = inputs
     n_channels, n_samples = raw.shape[1:]
     whole = layers.Reshape((n_channels, n_samples, 1))(raw)
     centre = _cut_centre(whole, options.central_samples)
-    centre = _encode(centre, options, options.filters, options.width, options.stem_stride)
+    centre = _encode(centre, options, options.filters, options.width, options.stem_stride, mix)
     seconds = WINDOW_SECONDS * (min(n_samples, options.central_samples) / n_samples)
     labelled = _cut_centre(centre, round(centre.shape[2] * (LABEL_SECONDS[1] - LABEL_SECONDS[0]) / seconds))
     coarse = layers.AveragePooling2D((1, options.context_pool))(whole)
-    coarse = _encode(coarse, options, tuple(f // 2 for f in options.filters), options.width // 2, 2)
+    coarse = _encode(coarse, options, tuple(f // 2 for f in options.filters), options.width // 2, 2, mix)
     pooled = [layers.GlobalAveragePooling2D()(x) for x in (centre, labelled)]
     pooled += [layers.GlobalMaxPooling2D()(labelled), layers.GlobalAveragePooling2D()(coarse)]
     pooled += [layers.GlobalMaxPooling2D()(coarse)]
     return layers.Dense(6, name="logits")(layers.Dropout(options.dropout)(layers.Concatenate()(pooled)))
 
 
-def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, stem_stride: int) -> Any:
+def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, stem_stride: int, mix: Mix) -> Any:
     """Encode each channel, then each hemisphere, then the head: (batch, 18, time, 1) -> (batch, 1, steps, width)."""
     x = layers.ReLU()(_convolve(x, filters[0], 15, stem_stride))
     for n_filters in filters:
@@ -60,12 +86,13 @@ def _encode(x: Any, options: RawOptions, filters: tuple[int, ...], width: int, s
     x = layers.ReLU()(_convolve(x, width, 1))
     for _ in range(options.depth):
         x = _residual(x, width, options.kernel)
+    x = mix(x)
     left, right = x[:, :1], x[:, 1:]
     x = layers.Concatenate()([layers.Average()([left, right]), ops.abs(layers.Subtract()([left, right]))])
     x = layers.ReLU()(_convolve(x, width, 1))
     for i in range(options.depth):
         x = _residual(x, width, options.kernel, stride=2 if i == 0 else 1)
-    return x
+    return mix(x)
 
 
 def _group_by_hemisphere(x: Any) -> Any:
@@ -107,3 +134,40 @@ def _residual(x: Any, filters: int, size: int, stride: int = 1) -> Any:
     if x.shape[-1] != filters:
         x = layers.Conv2D(filters, (1, 1), use_bias=False)(x)
     return layers.ReLU()(layers.Add()([x, y]))
+
+
+def _attend(x: Any, head_size: int) -> Any:
+    """Attention of each hemisphere to all moments of its own and of the other, then two dense layers (Vaswani 2017).
+
+    Both hemispheres share the weights, and what comes from the other side is marked by a layer of its own: a mirrored
+    head still gets the same answer. Where the hemispheres are joined there is no other side.
+    """
+    # Convolutions of length one, not dense layers: on some processors these crash where a dimension is one, as the
+    # joined hemispheres are (TensorFlow 2.20, its issue 117700).
+    _, n_sides, n_times, width = x.shape
+    y = layers.LayerNormalization()(x)
+    y = y + _encode_positions(n_times, width)
+    seen = y
+    if n_sides == 2:
+        other = layers.Concatenate(axis=1)([y[:, 1:], y[:, :1]])
+        seen = layers.Concatenate(axis=2)([y, _convolve(other, width, 1, initializer="glorot_uniform")])
+    queries = _split_heads(_convolve(y, width, 1, initializer="glorot_uniform"), head_size) * head_size**-0.5
+    keys, values = (_split_heads(_convolve(seen, width, 1, initializer="glorot_uniform"), head_size) for _ in range(2))
+    shares = layers.Softmax()(ops.matmul(queries, ops.transpose(keys, (0, 1, 2, 4, 3))))
+    y = ops.transpose(ops.matmul(shares, values), (0, 1, 3, 2, 4))
+    x = layers.Add()([x, _convolve(layers.Reshape((n_sides, n_times, width))(y), width, 1, initializer="zeros")])
+    y = layers.ReLU()(_convolve(layers.LayerNormalization()(x), 2 * width, 1))
+    return layers.Add()([x, _convolve(y, width, 1, initializer="zeros")])
+
+
+def _split_heads(x: Any, head_size: int) -> Any:
+    """(batch, sides, time, width) -> (batch, sides, heads, time, head size)."""
+    _, n_sides, n_times, width = x.shape
+    x = layers.Reshape((n_sides, n_times, width // head_size, head_size))(x)
+    return ops.transpose(x, (0, 1, 3, 2, 4))
+
+
+def _encode_positions(n_times: int, width: int) -> np.ndarray:
+    """Sines and cosines of every time step, shape (n_times, width), float32, small beside normalised features."""
+    angles = np.arange(n_times)[:, None] / 10.0 ** np.linspace(0, 3, width // 2)
+    return 0.3 * np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

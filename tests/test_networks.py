@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from kernel import raw_network
 from kernel.efficientnet import efficientnet_v2_b2, read_backbone, read_backbone_weights
 from kernel.inputs import RawConfig, build_raw
 from kernel.model import ModelConfig, build_model, read_model_config, write_config
@@ -21,6 +22,11 @@ PICTURE = {"pool_freqs": 2, "pool_frames": 1}
 CONFIGS = {
     "raw_1d": ModelConfig(
         "raw_1d", (RawConfig(),), {"filters": (4, 4), "width": 6, "central_samples": 400, "depth": 1}
+    ),
+    "raw_attention": ModelConfig(
+        "raw_attention",
+        (RawConfig(),),
+        {"filters": (4, 4), "width": 8, "central_samples": 400, "depth": 1, "head_size": 2},
     ),
     "scalogram_b2": ModelConfig("scalogram_b2", (SMALL,), PICTURE),
     "scalogram_pairs_b2": ModelConfig("scalogram_pairs_b2", (SMALL,), {"pool_central": 1, "pool_window": 1}),
@@ -82,20 +88,25 @@ def test_a_network_answers_with_probabilities_that_no_neighbour_changes(name, tm
     assert read_model_config(tmp_path / "config.json").to_json() == config.to_json()
 
 
-def test_the_raw_network_answers_alike_for_a_mirrored_head():
-    model = build_model(CONFIGS["raw_1d"])
+RAW = pytest.mark.parametrize("name", ["raw_1d", "raw_attention"])
+
+
+@RAW
+def test_the_raw_networks_answer_alike_for_a_mirrored_head(name):
+    model = build_model(CONFIGS[name])
     randomise(model)
-    (raw,) = draw_inputs(CONFIGS["raw_1d"], 4)
+    (raw,) = draw_inputs(CONFIGS[name], 4)
     answers, mirrored = (np.asarray(model([x], training=False)) for x in (raw, raw[:, MIRROR]))
     np.testing.assert_allclose(mirrored, answers, atol=1e-5)
     swapped = np.asarray(model([raw[:, np.roll(np.arange(18), 2)]], training=False))
     assert np.abs(swapped - answers).max() > 1e-4  # and not because it ignores its channels
 
 
-def test_the_raw_network_sees_its_central_samples_finely_and_all_coarsely():
-    model = build_model(CONFIGS["raw_1d"])
+@RAW
+def test_the_raw_networks_see_their_central_samples_finely_and_all_coarsely(name):
+    model = build_model(CONFIGS[name])
     randomise(model)
-    (raw,) = draw_inputs(CONFIGS["raw_1d"], 1)
+    (raw,) = draw_inputs(CONFIGS[name], 1)
     # Alternating samples average to nothing where four are pooled: the coarse encoder cannot see them.
     fast = np.tile(np.array([1, -1], np.float32), 2500)
     outside, inside, slow = np.zeros((3, *raw.shape), np.float32)
@@ -106,6 +117,21 @@ def test_the_raw_network_sees_its_central_samples_finely_and_all_coarsely():
     changed = [np.abs(answer - silence).max() for answer in answers]
     assert changed[0] == 0
     assert min(changed[1:]) > 1e-5
+
+
+@pytest.mark.parametrize("n_sides", [1, 2])
+def test_a_side_of_the_raw_network_attends_to_every_moment_of_both(n_sides):
+    entry = keras.Input((n_sides, 50, 8))
+    model = keras.Model(entry, raw_network._attend(entry, head_size=4))
+    randomise(model)
+    model.set_weights([w if w.any() else np.random.default_rng(2).normal(0, 0.1, w.shape) for w in model.get_weights()])
+    x = np.random.default_rng(0).random((1, n_sides, 50, 8), np.float32)
+    answer = np.asarray(model(x))
+    np.testing.assert_allclose(np.asarray(model(x[:, ::-1])), answer[:, ::-1], atol=1e-6)
+    for moment in ((0, 0, 0), (0, n_sides - 1, 25)):
+        changed = x.copy()
+        changed[moment] += 1 + np.arange(8)  # not the same for all features: a layer's normalisation would undo it
+        assert np.abs(np.asarray(model(changed)) - answer).max(axis=-1).min() > 1e-6
 
 
 def test_the_pairs_picture_shows_a_mirrored_head_as_the_opposite_difference(stand_in):
