@@ -89,19 +89,31 @@ def plan_shipment(
         for name in old.keys() - set(staying):
             with suppress(ValueError):  # it may have heard all of them, and leaves anyway
                 old[name] = _ask(old[name], on, min_votes)
-    lines = [f"{'now':>28}{'then':>8}"]
-    shares = {model.name: f"{ensemble['shares'][model.name]:.3f}" for model in models}
-    for name, share in before.items():
-        described = old[name].describe() if name in old else "damaged"
-        moves = "" if name in staying else "; moves to dist/replaced"
-        lines.append(f"  {name:20}{share:6.3f}{shares[name] if name in staying else '-':>8}  {described}{moves}")
-    for model in new:
-        alone = f"; fold {', '.join(map(str, kept[model.name]))} alone ships" if model.name in kept else ""
-        lines.append(f"  {model.name:20}{'-':>6}{shares[model.name]:>8}  {model.describe()}{alone}")
+    lines = _tell(before, old, {model.name: model for model in new}, staying, ensemble["shares"], kept)
     if before:
         compared = "" if broken else _compare(before, temperature, old, models, ensemble)
         lines.append(compared or f"what ships now is damaged: {broken}")
     return Shipment(weights, models, ensemble, lines, kept)
+
+
+def _tell(
+    before: dict[str, float],
+    old: dict[str, TrainedModel],
+    new: dict[str, TrainedModel],
+    staying: list[str],
+    shares: dict[str, float],
+    kept: dict[str, list[int]],
+) -> list[str]:
+    """Say of each model, one a line, its share `before` and then, and what it is."""
+    lines = [f"{'now':>28}{'then':>8}"]
+    for name, share in before.items():
+        described = old[name].describe() if name in old else "damaged"
+        then, moves = (f"{shares[name]:.3f}", "") if name in staying else ("-", "; moves to dist/replaced")
+        lines.append(f"  {name:20}{share:6.3f}{then:>8}  {described}{moves}")
+    for name, model in new.items():
+        alone = f"; fold {', '.join(map(str, kept[name]))} alone ships" if name in kept else ""
+        lines.append(f"  {name:20}{'-':>6}{shares[name]:8.3f}  {model.describe()}{alone}")
+    return lines
 
 
 def _choose_kept(keep: str, models: list[TrainedModel]) -> tuple[str, list[int]]:
