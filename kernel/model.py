@@ -2,8 +2,8 @@
 
 `weights/<model>/` holds `config.json` (network, inputs, options, calibration) and one `fold_k.weights.h5` per fold. The
 weights file is plain HDF5 with one data set per array, in the order of `model.weights`, so it needs no pickle, and it
-fits keras-cv's backbone and Keras' own alike. Loading compares every field and every shape with the code, and names
-what differs.
+fits keras-cv's backbone and Keras' own alike. What ships has eight bits a value (`shrink_weights`). Loading compares
+every field and every shape with the code, and names what differs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from kernel.constants import PRIOR, WINDOW_SAMPLES
 from kernel.files import replacing
 from kernel.inputs import InputConfig, check_fields, from_json, to_json
 from kernel.montage import CHANNELS
+
+FEWEST_SHRUNK = 256
+"""An array of fewer values is stored as it is: biases, scales of a normalisation."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,25 @@ def write_weights(model: Any, path: Path, dtype: str = "float16") -> None:
             data.attrs["name"] = variable.path
 
 
+def shrink_weights(path: Path) -> None:
+    """Store the large arrays of a weights file in eight bits a value, whole or not at all: half of `float16`.
+
+    Whole numbers from -127 to 127, and an attribute `scale` that they are multiplied by, one for each index of the
+    longest axis. What answers lose by it stands in `weights/README.md`. Done again it changes nothing.
+    """
+    with h5py.File(path) as file, writing_h5(path) as small:
+        for name, data in file.items():
+            values, scale = data[()], data.attrs.get("scale")
+            if scale is None and values.ndim > 1 and values.size > FEWEST_SHRUNK:
+                others = tuple(axis for axis in range(values.ndim) if axis != np.argmax(values.shape))
+                scale = np.abs(values).max(others, keepdims=True).astype(np.float32) / 127
+                values = np.rint(values / np.maximum(scale, np.finfo(np.float32).tiny)).astype(np.int8)
+            copy = small.create_dataset(name, data=values)
+            copy.attrs["name"] = data.attrs["name"]
+            if scale is not None:
+                copy.attrs["scale"] = scale
+
+
 def count_gpus() -> int:
     """Return how many GPUs Keras sees."""
     import keras
@@ -142,7 +164,7 @@ def read_weights(model: Any, path: Path) -> None:
         raise FileNotFoundError(f"{path}: no such weights")
     try:
         with h5py.File(path) as file:
-            arrays = [np.asarray(file[name], np.float32) for name in sorted(file)]
+            arrays = [np.float32(data[()]) * np.float32(data.attrs.get("scale", 1)) for _, data in sorted(file.items())]
     except (OSError, KeyError) as error:
         raise ValueError(f"{path}: not a readable weights file ({error}); copy it again") from error
     if not all(np.isfinite(array).all() for array in arrays):

@@ -15,6 +15,7 @@ from kernel.model import (
     calibrate,
     read_model_config,
     read_weights,
+    shrink_weights,
     write_config,
     write_weights,
 )
@@ -82,6 +83,31 @@ def test_weights_come_back(small, tmp_path, dtype, tolerance):
     read_weights(small, tmp_path / "fold_0.weights.h5")
     for array, expected in zip(small.get_weights(), before, strict=True):
         np.testing.assert_allclose(array, expected, atol=tolerance)
+    assert [path.name for path in tmp_path.iterdir()] == ["fold_0.weights.h5"]
+
+
+def test_shrunk_weights_are_half_as_large_and_answer_nearly_alike(tmp_path):
+    keras.utils.set_random_seed(0)
+    entry = keras.Input((1, 50, 40))
+    features = keras.layers.DepthwiseConv2D((1, 5), activation="relu")(keras.layers.Conv2D(300, (1, 5))(entry))
+    features = keras.layers.GlobalAveragePooling2D()(features)
+    model = keras.Model(entry, keras.layers.Dense(6, activation="softmax")(features))
+    path = tmp_path / "fold_0.weights.h5"
+    write_weights(model, path)
+    size, before = path.stat().st_size, model.get_weights()
+    window = 3 * np.random.default_rng(0).normal(size=(4, 1, 50, 40)).astype(np.float32)
+    answers = np.asarray(model(window))
+    shrink_weights(path)
+    assert path.stat().st_size < 0.6 * size
+    once = path.read_bytes()
+    shrink_weights(path)
+    assert path.read_bytes() == once
+    model.set_weights([np.zeros_like(array) for array in before])
+    read_weights(model, path)
+    np.testing.assert_allclose(np.asarray(model(window)), answers, atol=3e-3)
+    for array, expected in zip(model.get_weights(), before, strict=True):
+        half_a_step = np.abs(expected).max() * (1 / 254 + 2**-11)  # of the whole numbers, and of float16 before them
+        np.testing.assert_allclose(array, expected, atol=half_a_step + 1e-9)
     assert [path.name for path in tmp_path.iterdir()] == ["fold_0.weights.h5"]
 
 

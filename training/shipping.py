@@ -1,4 +1,4 @@
-"""Puts trained models into `weights/`, where the bundle takes them from: verified, blended, nothing lost.
+"""Puts trained models into `weights/`, where the bundle takes them from: verified, blended, shrunk, nothing lost.
 
 The new content is made ready beside the folder and takes its place at once; what was there is kept whole.
 """
@@ -21,7 +21,7 @@ from training.blending import find_common_rows, fit_shares, score_blend
 from training.evaluation import describe_table
 from training.folds import choose_folds
 from training.scoring import predict_folders
-from training.trained import UNFINISHED, TrainedModel, keep_folds, verify_model
+from training.trained import UNFINISHED, TrainedModel, keep_folds, shrink_folds, verify_model
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ def ship(shipment: Shipment, kept: Path) -> None:
             shutil.copytree(model.folder, part / model.name, ignore=shutil.ignore_patterns(UNFINISHED, ".*.part"))
         for name, folds in shipment.kept.items():
             keep_folds(part / name, folds)
+        for model in shipment.models:
+            shrink_folds(part / model.name)
         (part / ENSEMBLE).write_text(json.dumps(shipment.ensemble, indent=1) + "\n")
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The folder of a trained model, its one definition: written fold by fold, verified before it ships.
 
 config.json           network, inputs, options, and the calibration that fits the rows out of fold
-fold_k.weights.h5     best epoch of fold k, float16
+fold_k.weights.h5     best epoch of fold k, float16; eight bits a value once it ships
 metrics.json          recipe, data, each epoch of each fold, sha256 of its weights, out-of-fold score
 out_of_fold.csv       every validated row, predicted by the fold that did not see its patient, not calibrated
 folds.csv             which recording is in which fold; empty for windows drawn without end, each a patient
@@ -31,6 +31,7 @@ from kernel.model import (
     keras_array,
     read_model_config,
     read_weights,
+    shrink_weights,
 )
 from kernel.montage import CHANNELS
 from training.evaluation import PREDICTED, describe_table
@@ -149,6 +150,15 @@ def keep_folds(folder: Path, folds: list[int]) -> None:
     calibrated = read_out_of_fold(folder, read_model_config(folder / "config.json"))
     metrics["folds"] = {fold: one for fold, one in metrics["folds"].items() if int(fold) in folds}
     metrics["out_of_fold"] = describe_table(calibrated)
+    write_metrics(metrics, folder)
+
+
+def shrink_folds(folder: Path) -> None:
+    """Store a model's weights in eight bits a value, with their new hashes."""
+    metrics = read_metrics(folder)
+    for file in fold_files(folder):
+        shrink_weights(file)
+        metrics["folds"][str(fold_number(file))]["sha256"] = hash_file(file)
     write_metrics(metrics, folder)
 
 
