@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from kernel.constants import COMPETITION, VOTES
+from kernel.model import shrink_weights
 from rehearsal.simulated import draw_training_set
 from simulator.dataset import write_hidden_test
 from tests.conftest import ROOT
@@ -114,11 +115,13 @@ def test_from_nothing_to_a_score(checkout: Path, server: Kaggle) -> None:
     assert 5 <= len(COMMANDS) <= 8
     shown = {command: run(command, checkout, server) for command in COMMANDS}
 
-    # What the training's kernel wrote is what the inference's bundle holds, and what answered the hidden test.
+    # What the training's kernel wrote is, in eight bits, what the inference's bundle holds and what answered.
     (trained,), (answered,) = server.kernels[TRAINING], server.kernels[INFERENCE]
     assert trained.outputs is not None
     assert answered.outputs is not None
-    weights = trained.outputs["fold_0.weights.h5"]
+    (checkout.parent / "pulled.h5").write_bytes(trained.outputs["fold_0.weights.h5"])
+    shrink_weights(checkout.parent / "pulled.h5")
+    weights = (checkout.parent / "pulled.h5").read_bytes()
     bundle = server.datasets[BUNDLE].versions[-1].files
     assert bundle["weights/raw_1d/fold_0.weights.h5"] == weights
     assert [name for name in bundle if name.endswith(".weights.h5")] == ["weights/raw_1d/fold_0.weights.h5"]
