@@ -171,7 +171,8 @@ def run_ship(args: argparse.Namespace) -> int:
     all surer or less sure, where cross-validation says that it helps. Models without such rows, because one was trained
     on simulated data and another on the competition's, are asked about the recordings of --on (out of fold where they
     were trained on them), or --replace ships the new ones alone. Without a model's name only the shares are fitted
-    anew. What shipped before is kept in dist/replaced.
+    anew. What ships is stored in eight bits a value, half of what was trained and with nearly its answers; the trained
+    weights stay as they are. What shipped before is kept in dist/replaced.
     """
     return ship_models(args.models, args.weights, args.replace, args.yes, args.on, args.min_votes, args.keep)
 
