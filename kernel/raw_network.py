@@ -142,15 +142,15 @@ def _attend(x: Any, head_size: int) -> Any:
     Both hemispheres share the weights, and what comes from the other side is marked by a layer of its own: a mirrored
     head still gets the same answer. Where the hemispheres are joined there is no other side.
     """
-    # Convolutions of length one, not dense layers: on some processors these crash where a dimension is one, as the
-    # joined hemispheres are (TensorFlow 2.20, its issue 117700).
+    # Convolutions of length one, not dense layers nor Keras' MultiHeadAttention, which is made of them: on some
+    # processors these crash where a dimension is one, as the joined hemispheres are (TensorFlow 2.20, issue 117700).
     _, n_sides, n_times, width = x.shape
     y = layers.LayerNormalization()(x)
     y = y + _encode_positions(n_times, width)
     seen = y
     if n_sides == 2:
-        other = layers.Concatenate(axis=1)([y[:, 1:], y[:, :1]])
-        seen = layers.Concatenate(axis=2)([y, _convolve(other, width, 1, initializer="glorot_uniform")])
+        other = _convolve(ops.flip(y, axis=1), width, 1, initializer="glorot_uniform")
+        seen = layers.Concatenate(axis=2)([y, other])
     queries = _split_heads(_convolve(y, width, 1, initializer="glorot_uniform"), head_size) * head_size**-0.5
     keys, values = (_split_heads(_convolve(seen, width, 1, initializer="glorot_uniform"), head_size) for _ in range(2))
     shares = layers.Softmax()(ops.matmul(queries, ops.transpose(keys, (0, 1, 2, 4, 3))))
