@@ -36,12 +36,18 @@ def find_isolation() -> str | None:
     """Return None where namespaces can be had, else why not."""
     if not sys.platform.startswith("linux"):
         return f"namespaces need Linux, this is {sys.platform}"
-    if shutil.which("unshare") is None:
-        return "the command 'unshare' is not installed"
+    for name in ("unshare", "mount", "chroot"):
+        if _find_command(name) is None:
+            return f"the command {name!r} is not installed"
     done = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True)
     if done.returncode:
         return f"this host forbids namespaces ({done.stderr.strip() or 'unshare failed'})"
     return None
+
+
+def _find_command(name: str) -> str | None:
+    """Find a command, also where an administrator's lie: the PATH of an ordinary user often leaves these out."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
 
 
 def isolate(
@@ -55,7 +61,7 @@ def isolate(
     mounts = _list_mounts(stage, read_only, working, hidden)
     # exec, so that a signal to the process reaches the command.
     inside = f"cd {shlex.quote(working[0])} && exec {shlex.join(command)}"
-    run = f"exec {shlex.join(['chroot', str(stage), '/bin/sh', '-c', inside])}"
+    run = f"exec {shlex.join([_find_command('chroot') or 'chroot', str(stage), '/bin/sh', '-c', inside])}"
     return [*UNSHARE, "/bin/sh", "-ec", "\n".join([*map(shlex.join, mounts), run])]
 
 

@@ -168,7 +168,7 @@ def server():
 
 @needs_namespaces
 @pytest.mark.parametrize("user", ["this", "unprivileged"])
-def test_the_cut_holds(server, tmp_path, user):
+def test_the_cut_holds(server, tmp_path, monkeypatch, user):
     (tmp_path / "stage").mkdir()
     for name in ("data", "working", "hidden"):
         (tmp_path / name).mkdir()
@@ -183,6 +183,7 @@ def test_the_cut_holds(server, tmp_path, user):
             pytest.skip("already an ordinary user")
         prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         command[0] = "/usr/bin/python3"
+        monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")  # as many systems give it to ordinary users
         (tmp_path / "working").chmod(0o777)
         for folder in [tmp_path, *tmp_path.parents][:-2]:
             folder.chmod(folder.stat().st_mode | 0o755)
