@@ -36,18 +36,21 @@ def find_isolation() -> str | None:
     """Return None where namespaces can be had, else why not."""
     if not sys.platform.startswith("linux"):
         return f"namespaces need Linux, this is {sys.platform}"
-    for name in ("unshare", "mount", "chroot"):
-        if _find_command(name) is None:
-            return f"the command {name!r} is not installed"
-    done = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True)
+    if shutil.which("unshare") is None:
+        return "the command 'unshare' is not installed"
+    probe = _in_namespaces("mount -t tmpfs tmpfs /mnt\nchroot / /bin/sh -c :")
+    done = subprocess.run(probe, capture_output=True, text=True)
     if done.returncode:
         return f"this host forbids namespaces ({done.stderr.strip() or 'unshare failed'})"
     return None
 
 
-def _find_command(name: str) -> str | None:
-    """Find a command, also where an administrator's lie: the PATH of an ordinary user often leaves these out."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+def _in_namespaces(script: str) -> list[str]:
+    """Return the command line of a shell script that is root in new namespaces, and stops at the first error.
+
+    The PATH of an ordinary user often leaves out where an administrator's commands lie.
+    """
+    return [*UNSHARE, "/bin/sh", "-ec", f"PATH=$PATH:/usr/sbin:/sbin\n{script}"]
 
 
 def isolate(
@@ -61,8 +64,8 @@ def isolate(
     mounts = _list_mounts(stage, read_only, working, hidden)
     # exec, so that a signal to the process reaches the command.
     inside = f"cd {shlex.quote(working[0])} && exec {shlex.join(command)}"
-    run = f"exec {shlex.join([_find_command('chroot') or 'chroot', str(stage), '/bin/sh', '-c', inside])}"
-    return [*UNSHARE, "/bin/sh", "-ec", "\n".join([*map(shlex.join, mounts), run])]
+    run = f"exec {shlex.join(['chroot', str(stage), '/bin/sh', '-c', inside])}"
+    return _in_namespaces("\n".join([*map(shlex.join, mounts), run]))
 
 
 def _list_mounts(

@@ -119,9 +119,10 @@ def test_from_nothing_to_a_score(checkout: Path, server: Kaggle) -> None:
     (trained,), (answered,) = server.kernels[TRAINING], server.kernels[INFERENCE]
     assert trained.outputs is not None
     assert answered.outputs is not None
-    (checkout.parent / "pulled.h5").write_bytes(trained.outputs["fold_0.weights.h5"])
-    shrink_weights(checkout.parent / "pulled.h5")
-    weights = (checkout.parent / "pulled.h5").read_bytes()
+    pulled = checkout.parent / "pulled.h5"
+    pulled.write_bytes(trained.outputs["fold_0.weights.h5"])
+    shrink_weights(pulled)
+    weights = pulled.read_bytes()
     bundle = server.datasets[BUNDLE].versions[-1].files
     assert bundle["weights/raw_1d/fold_0.weights.h5"] == weights
     assert [name for name in bundle if name.endswith(".weights.h5")] == ["weights/raw_1d/fold_0.weights.h5"]
