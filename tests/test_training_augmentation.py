@@ -100,6 +100,54 @@ def test_field_mixes_channels_of_one_side_and_of_the_midline():
     assert mixing[~np.eye(18, dtype=bool)].max() < 0.2
 
 
+def test_waveform_keeps_each_wave_in_its_place_and_changes_its_height_and_its_halves():
+    times = np.arange(10_000) / 200
+    channels = np.tile(40 * np.sin(2 * np.pi * times), (18, 1)).astype(np.float32)
+    slope, skew = [], []
+    for seed in range(60):
+        changed, _ = apply("waveform", channels, seed)
+        clear = np.abs(channels) > 1
+        assert (np.sign(changed[clear]) == np.sign(channels[clear])).all()
+        peak, trough = changed.max(axis=1), -changed.min(axis=1)
+        low = np.abs(changed[:, np.abs(np.abs(channels[0]) - 8) < 0.7]).mean(axis=1)
+        slope.append(np.median(np.log((peak + trough) / 80) - np.log(low / 8)))
+        skew.append(np.median(np.log(peak / trough)))
+    assert min(slope) < -0.15 < 0.15 < max(slope)
+    assert min(skew) < -0.2 < 0.2 < max(skew)
+
+
+def test_lag_shifts_channels_by_hundredths_of_a_second_and_sides_together():
+    channels = np.zeros((18, 10_000), np.float32)
+    channels[:, 5000] = 1
+    shifts = np.array([apply("lag", channels, seed)[0].argmax(axis=1) - 5000 for seed in range(200)]) / 200
+    assert 0.013 < shifts.std() < 0.025
+    assert np.abs(shifts).max() < 0.1
+    of_pairs = np.corrcoef(shifts.T)
+    assert of_pairs[0, 2:16:2].mean() > 0.5, "channels of one side"
+    assert np.abs(of_pairs[0, 1:16:2]).mean() < 0.2, "of the other side"
+
+
+def test_colour_gives_all_channels_the_same_smooth_gains(channels):
+    freqs = np.fft.rfftfreq(10_000, 1 / 200)
+    band = (freqs > 0.6) & (freqs < 39)
+    gains = []
+    for seed in range(30):
+        changed, _ = apply("colour", channels, seed)
+        ratio = np.log(np.abs(np.fft.rfft(changed)) / np.abs(np.fft.rfft(channels)))[:, band]
+        np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:1], ratio.shape), atol=0.02)
+        assert np.abs(np.diff(ratio[0][::10]) / np.diff(np.log2(freqs[band][::10]))).max() < 2, "an octave"
+        gains.append(ratio[0])
+    assert 0.15 < np.std(gains) < 0.4
+
+
+def test_swell_changes_the_amplitude_over_seconds_and_no_sign(channels):
+    changed, _ = apply("swell", channels)
+    gain = np.log(changed / channels)
+    assert np.abs(np.diff(gain[:, ::20])).max() < 0.15, "in a tenth of a second"
+    assert 0.1 < gain.std() < 0.5
+    assert gain.mean(axis=0).std() > gain.std(axis=0).mean(), "most of it is the whole head's"
+
+
 def test_the_labelled_seconds_outlive_other_surroundings(channels):
     changed, _ = apply("crop_and_concatenate", channels)
     np.testing.assert_array_equal(changed[:, 4_000:6_000], channels[:, 4_000:6_000])

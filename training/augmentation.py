@@ -12,13 +12,16 @@ import numpy as np
 import scipy.fft
 
 from kernel.constants import LABEL_SECONDS, SFREQ
-from kernel.montage import MIRROR, N_PAIRS
+from kernel.montage import CHANNELS, MIRROR, N_PAIRS
 from kernel.recording import pad_window
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """Channels, shape (18, n_times), float32, microvolts; and vote shares, shape (6,)."""
 Augment = Callable[[np.random.Generator, Labelled, Callable[[], Labelled]], Labelled]
 """(generator, window, a function that draws another window) -> window."""
+
+SIDE = np.where(np.arange(len(CHANNELS)) < 2 * N_PAIRS, np.arange(len(CHANNELS)) % 2, 2)
+"""Of each channel: 0 left, 1 right, 2 the midline."""
 
 
 def choose(rng: np.random.Generator, chances: dict[str, float]) -> list[str]:
@@ -93,11 +96,47 @@ def _tilt(rng: np.random.Generator, window: Labelled, another: Callable[[], Labe
 
 def _field(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Spread the sources otherwise over the head: each channel takes up some of its side's and of the midline's."""
-    side = np.arange(len(window[0])) % 2
-    side[2 * N_PAIRS :] = 2
-    reaches = (side[:, None] == side) | (side == 2)
-    mixing = np.eye(len(side)) + reaches * rng.normal(0, 0.12, reaches.shape)
+    reaches = (SIDE[:, None] == SIDE) | (SIDE == 2)
+    mixing = np.eye(len(SIDE)) + reaches * rng.normal(0, 0.12, reaches.shape)
     return mixing.astype(np.float32) @ window[0], window[1]
+
+
+def _waveform(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Make peaks higher and the rest lower, or the reverse, and one half of every wave larger than the other."""
+    channels = window[0] - np.median(window[0], axis=1, keepdims=True)
+    size = 1.5 * np.median(np.abs(channels), axis=1, keepdims=True) + 1e-3
+    z = channels / size
+    power = rng.normal(0, 0.25) + rng.normal(0, 0.06, (len(z), 1))
+    lopsided = rng.normal(0, 0.25) + rng.normal(0, 0.1, (len(z), 1))
+    bent = z * (0.1 + np.abs(z)) ** power * (1 + np.clip(lopsided, -0.9, 0.9) * np.tanh(z))
+    return (bent * size).astype(np.float32), window[1]
+
+
+def _lag(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Let each side, and each of its channels, run some hundredths of a second ahead or behind."""
+    seconds = rng.normal(0, 0.015, 3)[SIDE] + rng.normal(0, 0.01, len(SIDE))
+    shifts = np.round(seconds * SFREQ).astype(int)
+    return np.stack([np.roll(channel, shift) for channel, shift in zip(window[0], shifts, strict=True)]), window[1]
+
+
+def _colour(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Make some bands, of about an octave each, stronger and others weaker, in all channels alike."""
+    channels = window[0]
+    octaves = np.linspace(np.log(0.5), np.log(40), 7)
+    freqs = np.clip(np.fft.rfftfreq(channels.shape[1], 1 / SFREQ), 0.5, 40)
+    gains = np.exp(np.interp(np.log(freqs), octaves, rng.normal(0, 0.3, len(octaves))))
+    spectrum = scipy.fft.rfft(channels) * gains.astype(np.float32)
+    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
+
+
+def _swell(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
+    """Let the amplitude wax and wane over seconds, of the whole head and of each channel."""
+    n_channels, n_times = window[0].shape
+    knots = int(rng.integers(8, 26))
+    sizes = rng.normal(0, 0.2, knots) + rng.normal(0, 0.12, (n_channels, knots))
+    at = np.linspace(0, knots - 1, n_times)
+    gains = np.stack([np.interp(at, np.arange(knots), one) for one in sizes])
+    return window[0] * np.exp(gains).astype(np.float32), window[1]
 
 
 def _noise(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
@@ -159,6 +198,10 @@ AUGMENTATIONS: dict[str, Augment] = {
     "band_stop": _band_stop,
     "tilt": _tilt,
     "field": _field,
+    "waveform": _waveform,
+    "lag": _lag,
+    "colour": _colour,
+    "swell": _swell,
     "noise": _noise,
     "channel_dropout": _channel_dropout,
     "short": _short,
