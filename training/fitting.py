@@ -39,7 +39,7 @@ def fit_fold(
     label: str = "train",
     budget: Budget | None = None,
 ) -> tuple[Any, Progress]:
-    """Train one fold; return the model with its best epoch's weights, a moving average, and every epoch's loss and KL.
+    """Train one fold; return the model with its best or last epoch's averaged weights, and every epoch's loss and KL.
 
     It goes on from the state in the folder `state`. `start_from` are weights files of the same model, whose mean it
     begins with, `backbone` a local file for the EfficientNet inside (`kernel.efficientnet.read_backbone_weights`),
