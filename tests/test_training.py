@@ -28,13 +28,11 @@ from training.batches import TrainingBatches, predict_windows, smooth
 from training.commands import FIELDS
 from training.cross_validation import train_model
 from training.drawn import DrawnWindows, draw_windows, keep_pool, simulate
-from training.evaluation import PREDICTED
 from training.fitting import Watch, fit_fold
 from training.folds import assign_folds, choose_folds
 from training.metric import kl_per_row
 from training.recipe import Recipe, Stage, read_recipe, recipe_names
 from training.state import Progress
-from training.trained import read_out_of_fold
 from training.windows import FolderWindows, read_folder
 
 ROOT = Path(__file__).parents[1]
@@ -329,21 +327,6 @@ def test_an_interrupted_fit_in_mixed_precision_keeps_its_loss_scale(tmp_path):
     assert again.history == history.history
     for a, b in zip(weights_of(resumed), weights_of(whole), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("keep_last", [False, True])
-def test_a_fold_keeps_its_best_epoch_or_its_last(tmp_path, keep_last):
-    # One slow stage, then one so fast that it forgets what it knew.
-    stages = Stage("all", 3, 0.01), Stage("many", 2, 3.0, min_votes=10)
-    recipe = replace(RECIPE, stages=stages, ema_momentum=0.0, calibrated=False, keep_last=keep_last)
-    metrics = train_model(TINY, recipe, DrawnWindows(draw, 12, "a test"), [0], tmp_path)
-    fold, kls = metrics["folds"]["0"], [entry["kl"] for entry in metrics["folds"]["0"]["history"]]
-    assert min(kls) < kls[-1], "the last epoch is not the best, or this test says nothing"
-    kept = len(kls) if keep_last else kls.index(min(kls)) + 1
-    assert (fold["kept_epoch"], fold["kl"]) == (kept, kls[kept - 1])
-    answers = read_out_of_fold(tmp_path)
-    scored = kl_per_row(answers[list(VOTES)].to_numpy(), answers[list(PREDICTED)].to_numpy()).mean()
-    assert scored == pytest.approx(kls[kept - 1], rel=0.01), "the weights are those of that epoch"
 
 
 def test_training_on_a_folder_learns_and_leaves_all_its_files(folder, tmp_path):

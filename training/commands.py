@@ -16,7 +16,7 @@ WEIGHTS = ROOT / "weights"
 RECIPES = sorted(path.stem for path in Path(__file__).with_name("recipes").glob("*.json"))
 FIELDS = """fields for --set, a value is JSON:
   recipe.FIELD            stages, augmentation, batch_size, weight_decay, ema_momentum, prior_votes, shift_seconds,
-                          precision, folds, validation_windows, seed, keep_last, calibrated
+                          precision, folds, validation_windows, seed, calibrated
   recipe.stages.N.FIELD   name, epochs, learning_rate, min_votes, min_top_share, weight_by_votes, windows
   recipe.augmentation.NAME=PROBABILITY
                           crop_and_concatenate, mixup, mirror, time_reversal, sign, speed, gain, band_stop,

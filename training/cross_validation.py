@@ -145,10 +145,9 @@ def _keep_fold(
     write_weights(model, weights)
     write_out_of_fold(out, rows, fold, *predict_windows(model, config, validation, recipe.batch_size))
     kls = [entry["kl"] for entry in progress.history]
-    kept = len(kls) - 1 if recipe.keep_last else kls.index(min(kls))
     metrics["folds"][str(fold)] = {
-        "kl": kls[kept],
-        "kept_epoch": kept + 1,
+        "kl": min(kls),
+        "best_epoch": kls.index(min(kls)) + 1,
         "training_windows": len(training),
         "validation_windows": len(rows),
         "history": progress.history,

@@ -39,7 +39,7 @@ def fit_fold(
     label: str = "train",
     budget: Budget | None = None,
 ) -> tuple[Any, Progress]:
-    """Train one fold; return the model with its best or last epoch's averaged weights, and every epoch's loss and KL.
+    """Train one fold; return the model with its best epoch's weights, a moving average, and every epoch's loss and KL.
 
     It goes on from the state in the folder `state`. `start_from` are weights files of the same model, whose mean it
     begins with, `backbone` a local file for the EfficientNet inside (`kernel.efficientnet.read_backbone_weights`),
@@ -132,7 +132,7 @@ class _Fit:
         return self.model.optimizer
 
     def _run_epoch(self, stage: Stage, source: WindowSource, validation: WindowSource, bar: Any) -> None:
-        """Train on an epoch's windows, validate; keep the weights if they are the best so far, or the last are kept."""
+        """Train on an epoch's windows, validate, and keep the weights if they are the best so far."""
         progress = self.progress
         batches = TrainingBatches(source, self.config.inputs, self.recipe, stage, progress.total)
         windows, watch = len(batches) * self.recipe.batch_size, Watch(bar, progress, batches, self.budget)
@@ -150,7 +150,7 @@ class _Fit:
         with _averaged(self.model, self.recipe.ema_momentum > 0):
             predicted = predict_windows(self.model, self.config, validation, self.recipe.batch_size)
             kl = float(kl_per_row(*predicted).mean())
-            if kl < progress.best_kl or self.recipe.keep_last:
+            if kl < progress.best_kl:
                 progress.best_kl = kl
                 write_weights(self.model, self.best, "float32")
         progress.history.append({"stage": stage.name, "loss": round(loss, 5), "kl": round(kl, 5)})

@@ -65,8 +65,6 @@ class Recipe:
     validation_windows: int | None = None
     """At most so many windows are validated after each epoch; None for all."""
     seed: int = 0
-    keep_last: bool = False
-    """Keep each fold's last epoch, not the best by validation: where that is on simulated rows and the goal is not."""
     calibrated: bool = True
     """Fit temperature and prior on the rows out of fold; not where these are simulated, whose doubt is not real."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from kernel.model import keras_array, writing_h5
 
 STATE, BEST = "state.h5", "best.weights.h5"
-"""In the folder of a fold under way: everything after its last epoch, and the weights of the one to keep."""
+"""In the folder of a fold under way: everything after its last epoch, and the weights of its best one."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The folder of a trained model, its one definition: written fold by fold, verified before it ships.
 
 config.json           network, inputs, options, and the calibration that fits the rows out of fold
-fold_k.weights.h5     best or last epoch of fold k, float16; eight bits a value once it ships
+fold_k.weights.h5     best epoch of fold k, float16; eight bits a value once it ships
 metrics.json          recipe, data, each epoch of each fold, sha256 of its weights, out-of-fold score
 out_of_fold.csv       every validated row, predicted by the fold that did not see its patient, not calibrated
 folds.csv             which recording is in which fold; empty for windows drawn without end, each a patient
