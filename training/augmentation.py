@@ -36,6 +36,12 @@ def augment(rng: np.random.Generator, window: Labelled, another: Callable[[], La
     return window
 
 
+def _filter(channels: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Return channels (18, n_times) with the frequencies of `np.fft.rfftfreq` times `gains`, for all or for each."""
+    spectrum = scipy.fft.rfft(channels) * gains.astype(np.float32)
+    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32)
+
+
 def _mirror(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Swap left and right."""
     return window[0][MIRROR], window[1]
@@ -77,21 +83,17 @@ def _channel_dropout(rng: np.random.Generator, window: Labelled, another: Callab
 
 def _band_stop(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Take away a band of a third of an octave somewhere between 0.5 and 40 Hz."""
-    channels = window[0]
     centre = np.exp(rng.uniform(np.log(0.5), np.log(40)))
-    spectrum = scipy.fft.rfft(channels)
-    freqs = np.fft.rfftfreq(channels.shape[1], 1 / SFREQ)
-    spectrum[:, np.abs(np.log2(np.maximum(freqs, 1e-9) / centre)) < 1 / 6] = 0
-    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
+    freqs = np.fft.rfftfreq(window[0].shape[1], 1 / SFREQ)
+    return _filter(window[0], np.abs(np.log2(np.maximum(freqs, 1e-9) / centre)) >= 1 / 6), window[1]
 
 
 def _tilt(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Make fast activity stronger and slow weaker, or the reverse, about 3 Hz: channels alike, and each a little."""
-    channels = window[0]
-    slopes = rng.normal(0, 0.35) + rng.normal(0, 0.1, (len(channels), 1))
-    freqs = np.clip(np.fft.rfftfreq(channels.shape[1], 1 / SFREQ), 0.5, 30)
-    spectrum = scipy.fft.rfft(channels) * ((freqs / 3) ** slopes).astype(np.float32)
-    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
+    n_channels, n_times = window[0].shape
+    slopes = rng.normal(0, 0.35) + rng.normal(0, 0.1, (n_channels, 1))
+    freqs = np.clip(np.fft.rfftfreq(n_times, 1 / SFREQ), 0.5, 30)
+    return _filter(window[0], (freqs / 3) ** slopes), window[1]
 
 
 def _field(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
@@ -121,12 +123,10 @@ def _lag(rng: np.random.Generator, window: Labelled, another: Callable[[], Label
 
 def _colour(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:
     """Make some bands, of about an octave each, stronger and others weaker, in all channels alike."""
-    channels = window[0]
     octaves = np.linspace(np.log(0.5), np.log(40), 7)
-    freqs = np.clip(np.fft.rfftfreq(channels.shape[1], 1 / SFREQ), 0.5, 40)
-    gains = np.exp(np.interp(np.log(freqs), octaves, rng.normal(0, 0.3, len(octaves))))
-    spectrum = scipy.fft.rfft(channels) * gains.astype(np.float32)
-    return scipy.fft.irfft(spectrum, channels.shape[1]).astype(np.float32), window[1]
+    freqs = np.clip(np.fft.rfftfreq(window[0].shape[1], 1 / SFREQ), 0.5, 40)
+    gains = np.interp(np.log(freqs), octaves, rng.normal(0, 0.3, len(octaves)))
+    return _filter(window[0], np.exp(gains)), window[1]
 
 
 def _swell(rng: np.random.Generator, window: Labelled, another: Callable[[], Labelled]) -> Labelled:

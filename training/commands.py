@@ -20,8 +20,7 @@ FIELDS = """fields for --set, a value is JSON:
   recipe.stages.N.FIELD   name, epochs, learning_rate, min_votes, min_top_share, weight_by_votes, windows
   recipe.augmentation.NAME=PROBABILITY
                           crop_and_concatenate, mixup, mirror, time_reversal, sign, speed, gain, band_stop,
-                          tilt, field, waveform, lag, colour, swell, noise,
-                          channel_dropout, short
+                          tilt, field, waveform, lag, colour, swell, noise, channel_dropout, short
   model.FIELD             network, inputs, options, temperature, prior_share
   model.inputs.N.FIELD, model.options.FIELD
                           of the input and the network: a wrong name lists what there is"""
